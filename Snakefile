@@ -1,0 +1,60 @@
+"""Cross-Thought, from raw text to result tables. Named targets; the stages are in rules/."""
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/bpe.smk"
+include: "rules/binarize.smk"
+include: "rules/pretrain.smk"
+include: "rules/finetune.smk"
+include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+
+
+localrules:
+    all,
+    download,
+    binarize,
+    pretrain,
+    finetune,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        all_tables(),
+
+
+rule download:
+    input:
+        all_downloads(),
+
+
+rule binarize:
+    input:
+        all_binarized(),
+
+
+rule pretrain:
+    input:
+        all_pretrained(),
+
+
+rule finetune:
+    input:
+        all_metrics(),
+
+
+rule tables:
+    input:
+        all_tables(),

@@ -1,0 +1,19 @@
+"""Cross-Thought: the sentence encoder of Wang et al. (EMNLP 2020), reproduced.
+
+What users import stands here and is loaded on first use, so that the workflow can read task definitions from
+`cross_thought.text` where torch is not installed.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {"CrossThoughtEncoder": "cross_thought.encoder", "EncoderConfig": "cross_thought.encoder"}
+
+__all__ = ["CrossThoughtEncoder", "EncoderConfig", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'cross_thought' has no attribute {name!r}")

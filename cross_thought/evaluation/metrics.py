@@ -1,0 +1,124 @@
+"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy.
+
+Values are fractions (0.91, not 91). A metric that has no value, such as the correlation with constant predictions, is
+`None` (`null` in JSON, `n/a` in tables): a made-up zero would look like a result.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from cross_thought.errors import UserError
+from cross_thought.evaluation.predictions import SplitPredictions
+from cross_thought.text.tasks import Task
+
+Metrics = dict[str, float | None]
+
+
+def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str]) -> Metrics:
+    """Score predictions with the task's own metrics.
+
+    Args:
+        task: whose `metrics` to compute; its `labels` are None for regression.
+        labels: the right answers, one string an example (a number's text for regression).
+        predictions: the model's answers in the same form and order.
+
+    Returns:
+        Metric name -> fraction, in the order of `task.metrics`; None where the metric is undefined.
+
+    Raises:
+        UserError: if there is no example, the lengths differ, or a label is not one of the task's.
+    """
+    if not labels or len(labels) != len(predictions):
+        raise UserError(f"task {task.name}: {len(predictions)} predictions for {len(labels)} labels: evaluate it again")
+    if task.labels is None:
+        numbers = [_as_numbers(task, values) for values in (labels, predictions)]
+        return {metric: _regression_metric(task, metric, *numbers) for metric in task.metrics}
+    for values in (labels, predictions):
+        for unknown in sorted(set(values) - set(task.labels)):
+            raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
+    return {metric: _classification_metric(task, metric, labels, predictions) for metric in task.metrics}
+
+
+def positive_label(task: Task) -> str:
+    """Return the label whose F1 counts: the last of the two, which is `1` in MRPC and QQP."""
+    if task.labels is None or len(task.labels) != 2:
+        raise UserError(f"task {task.name}: metric f1 needs exactly two labels; use accuracy or matthews")
+    return task.labels[-1]
+
+
+def majority_label(labels: Sequence[str]) -> str:
+    """Return the most frequent label; of equally frequent ones, the first in the alphabet."""
+    counts = Counter(labels)
+    return min(counts, key=lambda label: (-counts[label], label))
+
+
+def majority_metrics(task: Task, labels: Sequence[str]) -> Metrics:
+    """Score always answering the split's most frequent label; None throughout for regression."""
+    if task.labels is None:
+        return dict.fromkeys(task.metrics)
+    return compute_metrics(task, labels, [majority_label(labels)] * len(labels))
+
+
+def majority_rate(task: Task, labels: Sequence[str]) -> float | None:
+    """Return the share of the most frequent label, None for regression."""
+    return None if task.labels is None else Counter(labels)[majority_label(labels)] / len(labels)
+
+
+def metrics_document(
+    *,
+    model: str,
+    task: Task,
+    seed: int,
+    predictions: Mapping[str, SplitPredictions],
+    num_train_examples: int,
+) -> dict[str, object]:
+    """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known."""
+    return {
+        "model": model,
+        "task": task.name,
+        "seed": seed,
+        "num_train_examples": num_train_examples,
+        "splits": {
+            split: {
+                "num_examples": len(rows.labels),
+                "metrics": compute_metrics(task, rows.labels, rows.predictions),
+                "majority_rate": majority_rate(task, rows.labels),
+            }
+            for split, rows in predictions.items()
+            if rows.has_labels
+        },
+    }
+
+
+def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
+    if metric == "accuracy":
+        return float(accuracy_score(labels, predictions))
+    if metric == "matthews":
+        # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
+        return float(matthews_corrcoef(labels, predictions))
+    if metric == "f1":
+        positive = positive_label(task)
+        if positive not in labels and positive not in predictions:
+            return None
+        return float(f1_score(labels, predictions, pos_label=positive, average="binary"))
+    raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use accuracy, f1 or matthews")
+
+
+def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:
+    if metric not in ("pearson", "spearman"):
+        raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
+    if not all(len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)):
+        return None
+    correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
+    return float(correlation(labels, predictions).statistic)
+
+
+def _as_numbers(task: Task, values: Sequence[str]) -> np.ndarray:
+    try:
+        return np.asarray([float(value) for value in values])
+    except ValueError as error:
+        raise UserError(f"task {task.name} has scores, not labels: {error}") from None

@@ -1,0 +1,82 @@
+"""Reading and writing `predictions.tsv`: the file from which every task number is computed.
+
+Columns: `split`, `index`, `label` (empty where unknown), `prediction` (a label string, or a number for a regression
+task), then one `score_<label>` column for each label of a classification task, the probability of that label.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cross_thought.errors import UserError
+from cross_thought.text.files import atomic_file
+
+COLUMNS = ("split", "index", "label", "prediction")
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """What a model answered to the examples of one split, in the order of the data file.
+
+    `indices`, `labels` and `predictions` have one string an example; a label is "" where it is unknown.
+    `scores` maps each label string to its probability for every example; empty for regression.
+    """
+
+    indices: list[str]
+    labels: list[str]
+    predictions: list[str]
+    scores: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each example's label is known, so that the split can be scored."""
+        return bool(self.labels) and all(self.labels)
+
+
+def read_predictions(path: Path | str) -> dict[str, SplitPredictions]:
+    """Read a `predictions.tsv`, split by split.
+
+    Raises:
+        UserError: if the file is missing, has other columns, or has a line with another number of fields.
+    """
+    path = Path(path)
+    try:
+        # Only "\n" ends a line: a label may hold any other character.
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake evaluate` to make it") from None
+    header = lines[0].split("\t")
+    if tuple(header[:4]) != COLUMNS or not all(name.startswith("score_") for name in header[4:]):
+        raise UserError(
+            f"{path}, line 1: the columns are {', '.join(header)}, expected {', '.join(COLUMNS)} and score_<label>: "
+            "delete the file and run `snakemake evaluate`"
+        )
+    splits: dict[str, SplitPredictions] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line and number == len(lines):
+            break
+        fields = line.split("\t")
+        if len(fields) != len(header):
+            raise UserError(
+                f"{path}, line {number}: {len(fields)} fields, expected {len(header)}: "
+                "delete the file and run `snakemake evaluate`"
+            )
+        split, index, label, prediction = fields[:4]
+        rows = splits.setdefault(split, SplitPredictions([], [], [], {name[6:]: [] for name in header[4:]}))
+        rows.indices.append(index)
+        rows.labels.append(label)
+        rows.predictions.append(prediction)
+        for name, value in zip(header[4:], fields[4:], strict=True):
+            rows.scores[name[6:]].append(float(value))
+    return splits
+
+
+def write_predictions(path: Path | str, splits: Mapping[str, SplitPredictions]) -> None:
+    """Write a `predictions.tsv`, whole or not at all."""
+    score_labels = list(next(iter(splits.values())).scores)
+    with atomic_file(Path(path)) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        print(*COLUMNS, *(f"score_{label}" for label in score_labels), sep="\t", file=file)
+        for split, rows in splits.items():
+            scores = [rows.scores[label] for label in score_labels]
+            for position, fields in enumerate(zip(rows.indices, rows.labels, rows.predictions, strict=True)):
+                print(split, *fields, *(f"{column[position]:.6g}" for column in scores), sep="\t", file=file)

@@ -1,0 +1,255 @@
+"""Where numbers come from: the code, the machine, the data and the command lines behind each of them.
+
+Standard library only: training jobs record their command with this where neither scikit-learn nor matplotlib is.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from cross_thought.text.files import atomic_file
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "cross-thought",
+    "fairseq",
+    "gigatoken",
+    "matplotlib",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+)
+
+
+def environment() -> dict[str, object]:
+    """Describe this process's code and machine: commit, versions, CPU, memory, GPUs.
+
+    `commit` and `dirty` are None outside a Git checkout. `dirty` also counts new files that Git does not ignore.
+    """
+    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain")
+    return {
+        "commit": _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") or None,
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": _memory_gb(),
+        "gpus": gpus(),
+    }
+
+
+def gpus() -> list[str]:
+    """Name the GPUs that `nvidia-smi` lists, with their memory and driver; none if there is no such command."""
+    listed = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+    return [line.strip() for line in (listed or "").splitlines() if line.strip()]
+
+
+def record_command(path: Path | str, argv: Sequence[str], started: float, duration_s: float) -> None:
+    """Write `command.json` beside a trained model.
+
+    Args:
+        path: the file to write.
+        argv: the command line.
+        started: when it started, in seconds since the epoch.
+        duration_s: how long it took.
+    """
+    record = {
+        "argv": list(map(str, argv)),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "duration_s": round(duration_s, 3),
+        "host": {"name": socket.gethostname(), **environment()},
+    }
+    write_json(path, record)
+
+
+def write_json(path: Path | str, document: object) -> None:
+    """Write a JSON file for people and programs, whole or not at all."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_file(Path(path)) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def file_hash(path: Path | str) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def assemble(
+    *,
+    config_path: Path | str,
+    data_paths: Iterable[Path | str],
+    table_paths: Mapping[str, Path | str],
+    results: Path | str = "results",
+) -> dict[str, object]:
+    """Tie each number of the tables to what made it.
+
+    Args:
+        config_path: the effective config.
+        data_paths: data files to hash; of a folder, each file in it.
+        table_paths: table name (`tasks`, `pretraining`, `cross_path`) -> its CSV file.
+        results: the folder that the tables' runs lie in.
+
+    Returns:
+        A document of four parts: `made` (when and where it was assembled, with the config's hash), `data` (files with
+        sizes and hashes), `runs` (each training or evaluation: command line, start, duration, machine, and what
+        Snakemake measured) and `numbers` (each figure of each table, with its seeds, source files and runs). A run's
+        `command` is null where none was recorded, as for a downloaded checkpoint.
+    """
+    results = Path(results)
+    numbers = [
+        number
+        for table, path in table_paths.items()
+        for number in _numbers_of(table, Path(path), results, SOURCES.get(table, _no_sources))
+    ]
+    runs = sorted({run for number in numbers for run in number["runs"]})
+    return {
+        "made": {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **environment(),
+            "config": {"path": str(config_path), "sha256": file_hash(config_path)},
+        },
+        "data": [
+            {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)}
+            for path in _files_under(map(Path, data_paths))
+        ],
+        "runs": {run: _run_record(Path(run), results) for run in runs},
+        "numbers": numbers,
+    }
+
+
+def _task_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files that a seed's figure is computed from, and the folders of the runs behind them."""
+    tasks = [row["task"]] if row["task"] != "average" else sorted(path.name for path in results.glob("evaluate/*/*"))
+    models = [row["model"], *([row["control"]] if row.get("control") else [])]
+    sources, runs = [], []
+    for model in models:
+        for task in dict.fromkeys(tasks):
+            sources.append(results / "evaluate" / model / task / f"seed-{seed}" / "predictions.tsv")
+            runs += [
+                results / "evaluate" / model / task / f"seed-{seed}",
+                results / "finetune" / model / task / f"seed-{seed}",
+            ]
+        runs += _pretraining_runs(model, seed, results)
+    return sources, runs
+
+
+def _pretraining_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+    run = results / "pretrain" / row["model"] / f"seed-{seed}"
+    return [run / "history.tsv"], [run]
+
+
+def _cross_path_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+    return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
+
+
+def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
+    """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
+    own = results / "pretrain" / model / f"seed-{seed}"
+    return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
+
+
+def _no_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+    return [], []
+
+
+SOURCES = {"tasks": _task_sources, "pretraining": _pretraining_sources, "cross_path": _cross_path_sources}
+_FIGURES = {
+    "tasks": ("mean", "sd", "difference"),
+    "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
+    "cross_path": ("mean", "sd"),
+}
+_KEYS = ("kind", "model", "task", "split", "metric", "condition", "control")
+
+
+def _numbers_of(table: str, path: Path, results: Path, sources_of) -> list[dict[str, object]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = []
+    for row in rows:
+        seeds = row["seeds"].split() if "seeds" in row else [row["seed"]]
+        found = [sources_of(row, seed, results) for seed in seeds]
+        for figure in _FIGURES.get(table, ()):
+            if row.get(figure):
+                numbers.append(
+                    {
+                        "table": table,
+                        **{key: row[key] for key in _KEYS if row.get(key)},
+                        "figure": figure,
+                        "value": float(row[figure]),
+                        "seeds": list(map(int, seeds)),
+                        "sources": _existing(source for sources, _ in found for source in sources),
+                        "runs": _existing(run for _, runs in found for run in runs),
+                        **({"published": row["source"]} if row.get("source") else {}),
+                    }
+                )
+    return numbers
+
+
+def _existing(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in dict.fromkeys(paths) if path.exists()]
+
+
+def _run_record(run: Path, results: Path) -> dict[str, object]:
+    rule, *wildcards = run.relative_to(results).parts
+    command, benchmark = run / "command.json", results.joinpath("benchmarks", rule, *wildcards).with_suffix(".jsonl")
+    return {
+        "command": json.loads(command.read_text(encoding="utf-8")) if command.is_file() else None,
+        "benchmark": _json_lines(benchmark) if benchmark.is_file() else None,
+    }
+
+
+def _json_lines(path: Path) -> list[object]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _files_under(paths: Iterable[Path]) -> list[Path]:
+    files = []
+    for path in paths:
+        files += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [path for path in dict.fromkeys(files) if path.is_file()]
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,221 @@
+"""Is a difference between two models more than noise? Paired tests over the shared examples, and over seeds.
+
+Two sources of noise are told apart. *Examples*: another development set of the same size would give another
+difference; a paired bootstrap over the examples measures that. *Seeds*: fine-tuning again would give another
+difference; Welch's t-test over the seeds' values measures that. A difference counts only if it passes both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from cross_thought.evaluation.metrics import compute_metrics, positive_label
+from cross_thought.text.tasks import Task
+
+SIGNIFICANCE_LEVEL = 0.05
+NUM_RESAMPLES = 10_000
+
+# Resamples are drawn in portions of about this many weights, to bound memory.
+_WEIGHTS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model's metric less the control's; fractions, None where undefined or not applicable.
+
+    Attributes:
+        difference: of the means over seeds.
+        ci_low, ci_high: the bootstrap's 95 % interval over examples.
+        p_examples: the bootstrap's two-sided p value.
+        p_seeds: Welch's two-sided p value over seeds; None unless both models have two seeds or more.
+        p_mcnemar: seed -> exact McNemar p value, for accuracy and the seeds that both models have.
+    """
+
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_examples: float | None
+    p_seeds: float | None
+    p_mcnemar: dict[int, float]
+
+    @property
+    def verdict(self) -> str:
+        """Return `ahead`, `behind` or `inside noise`, marked where one seed cannot tell the seeds' noise."""
+        if self.difference is None or self.p_examples is None:
+            return "n/a"
+        if self.p_examples >= SIGNIFICANCE_LEVEL or (self.p_seeds is not None and self.p_seeds >= SIGNIFICANCE_LEVEL):
+            return "inside noise"
+        word = "ahead" if self.difference > 0 else "behind"
+        return word if self.p_seeds is not None else f"{word} (one seed)"
+
+
+UNDEFINED = Comparison(None, None, None, None, None, {})
+
+
+def compare(
+    task: Task,
+    metric: str,
+    labels: Sequence[str],
+    predictions: Mapping[int, Sequence[str]],
+    control_predictions: Mapping[int, Sequence[str]],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Comparison:
+    """Compare a model with the control on the same examples.
+
+    Args:
+        task: whose metric it is.
+        metric: one of `task.metrics`.
+        labels: the examples' labels.
+        predictions, control_predictions: seed -> the model's answers to those examples.
+        num_resamples: bootstrap resamples; the generator is seeded, so the same input gives the same numbers.
+
+    Returns:
+        The comparison; all None if the metric is undefined for any seed.
+    """
+    values, control_values = (
+        [compute_metrics(task, labels, answers)[metric] for answers in seeds.values()]
+        for seeds in (predictions, control_predictions)
+    )
+    if None in values or None in control_values:
+        return UNDEFINED
+    difference = float(np.mean(values) - np.mean(control_values))
+    resampled = resample_differences(
+        task, metric, labels, list(predictions.values()), list(control_predictions.values()), num_resamples
+    )
+    resampled = resampled[np.isfinite(resampled)]
+    if not len(resampled):
+        return UNDEFINED
+    low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
+    return Comparison(
+        difference=difference,
+        ci_low=float(low),
+        ci_high=float(high),
+        p_examples=bootstrap_p_value(resampled),
+        p_seeds=welch_p_value(values, control_values),
+        p_mcnemar={
+            seed: mcnemar_p_value(labels, predictions[seed], control_predictions[seed])
+            for seed in predictions
+            if metric == "accuracy" and seed in control_predictions
+        },
+    )
+
+
+def bootstrap_p_value(differences: np.ndarray) -> float:
+    """Return the two-sided p value of resampled differences: twice the smaller tail, ties with 0 in both."""
+    count = len(differences)
+    tail = min((differences <= 0).sum(), (differences >= 0).sum())
+    # The added one keeps p above 0: with 10,000 resamples nothing below 1/10,000 can be told.
+    return float(min(1.0, 2 * (tail + 1) / (count + 1)))
+
+
+def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> float | None:
+    """Return Welch's two-sided p value over seeds; None below two seeds on either side."""
+    if min(len(values), len(control_values)) < 2:
+        return None
+    if np.ptp(values) == 0 and np.ptp(control_values) == 0:
+        return 1.0 if values[0] == control_values[0] else 0.0
+    return float(stats.ttest_ind(values, control_values, equal_var=False).pvalue)
+
+
+def mcnemar_p_value(labels: Sequence[str], answers: Sequence[str], control_answers: Sequence[str]) -> float:
+    """Return the exact McNemar p value: a sign test on the examples that only one of the two gets right."""
+    right = np.asarray(labels) == np.asarray(answers)
+    control_right = np.asarray(labels) == np.asarray(control_answers)
+    only, control_only = int((right & ~control_right).sum()), int((~right & control_right).sum())
+    return float(stats.binomtest(only, only + control_only).pvalue) if only + control_only else 1.0
+
+
+def resample_differences(
+    task: Task,
+    metric: str,
+    labels: Sequence[str],
+    answers: Sequence[Sequence[str]],
+    control_answers: Sequence[Sequence[str]],
+    num_resamples: int,
+) -> np.ndarray:
+    """Draw the paired bootstrap's differences of the metric's mean over seeds.
+
+    Examples that have the same label and got the same answers from every seed of both models are interchangeable,
+    so a resample is a multinomial draw over such kinds of example: the same distribution, and for classification
+    thousands of examples become a few dozen kinds.
+
+    Returns:
+        Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
+    """
+    columns = np.stack([_encode(task, values) for values in [labels, *answers, *control_answers]], axis=1)
+    kinds, counts = np.unique(columns, axis=0, return_counts=True)
+    metric_of = weighted_metric(task, metric)
+    generator = np.random.default_rng(0)
+    portions = []
+    for start in range(0, num_resamples, size := max(1, _WEIGHTS_AT_ONCE // len(kinds))):
+        count = min(size, num_resamples - start)
+        weights = generator.multinomial(len(labels), counts / len(labels), size=count).astype(float)
+        values = np.stack([metric_of(kinds[:, 0], column, weights) for column in kinds[:, 1:].T])
+        portions.append(values[: len(answers)].mean(axis=0) - values[len(answers) :].mean(axis=0))
+    return np.concatenate(portions)
+
+
+Weighted = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def weighted_metric(task: Task, metric: str) -> Weighted:
+    """Return the metric as a function of labels (P,), predictions (P,) and weights (R, P) with R results.
+
+    A weight is the number of times an example counts. Labels are coded by their place in `task.labels`.
+    """
+    if metric == "accuracy":
+        return lambda labels, answers, weights: weights @ (labels == answers) / weights.sum(axis=1)
+    if metric == "f1":
+        positive = task.labels.index(positive_label(task))
+        return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
+    if metric == "matthews":
+        return lambda labels, answers, weights: _matthews(labels, answers, weights, len(task.labels))
+    if metric == "pearson":
+        return _pearson
+    if metric == "spearman":
+        return lambda labels, answers, weights: _pearson(_ranks(labels, weights), _ranks(answers, weights), weights)
+    raise ValueError(f"no weighted form of metric {metric!r}")
+
+
+def _encode(task: Task, values: Sequence[str]) -> np.ndarray:
+    if task.labels is None:
+        return np.asarray([float(value) for value in values])
+    place = {label: index for index, label in enumerate(task.labels)}
+    return np.asarray([place[value] for value in values])
+
+
+def _f1(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    both, either = weights @ (labels & answers), weights @ labels + weights @ answers
+    return np.divide(2 * both, either, out=np.full(len(weights), np.nan), where=either > 0)
+
+
+def _matthews(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:
+    total, agree = weights.sum(axis=1), weights @ (labels == answers)
+    label_counts = weights @ np.eye(num_labels)[labels.astype(int)]
+    answer_counts = weights @ np.eye(num_labels)[answers.astype(int)]
+    covariance = agree * total - (label_counts * answer_counts).sum(axis=1)
+    variances = (total**2 - (label_counts**2).sum(axis=1)) * (total**2 - (answer_counts**2).sum(axis=1))
+    # As in scikit-learn, a constant side scores 0.
+    return np.divide(covariance, np.sqrt(variances), out=np.zeros(len(weights)), where=variances > 0)
+
+
+def _pearson(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=1, keepdims=True)
+    labels = labels - (weights * labels).sum(axis=1, keepdims=True) / total
+    answers = answers - (weights * answers).sum(axis=1, keepdims=True) / total
+    covariance = (weights * labels * answers).sum(axis=1)
+    variances = (weights * labels**2).sum(axis=1) * (weights * answers**2).sum(axis=1)
+    return np.divide(covariance, np.sqrt(variances), out=np.full(len(weights), np.nan), where=variances > 0)
+
+
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rank `values` (P,) where each counts `weights` (R, P) times; ties share their mean rank. Shape (R, P)."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(values[order]) > 0])
+    group_weights = np.add.reduceat(weights[:, order], starts, axis=1)
+    group_ranks = np.cumsum(group_weights, axis=1) - group_weights + (group_weights + 1) / 2
+    group_of = np.searchsorted(values[order][starts], values)
+    return group_ranks[:, group_of]

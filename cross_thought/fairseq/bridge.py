@@ -1,0 +1,90 @@
+"""What fairseq 0.10.0 needs to run on Python 3.11+ and on the numpy and torch of today.
+
+`install()` must run before anything imports fairseq, in every process: workers that training spawns import the main
+module anew, so a main module calls it on import.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def install() -> None:
+    """Make fairseq importable and import it. Calling it again does nothing."""
+    if "fairseq" in sys.modules:
+        return
+    _restore_numpy_aliases()
+    _restore_getargspec()
+    allow_checkpoint_types()
+    with _hashable_fairseq_dataclasses():
+        from fairseq.dataclass.utils import FairseqDataclass
+
+        FairseqDataclass._get_type = _unwrapped_type
+        import fairseq  # noqa: F401
+        import fairseq.options  # noqa: F401  (the dataclasses behind the command line)
+
+
+def _restore_numpy_aliases() -> None:
+    """numpy 1.24 took away these names of Python's own types; fairseq's datasets still use them."""
+    for name, builtin in (("float", float), ("int", int), ("bool", bool), ("object", object)):
+        if name not in np.__dict__:
+            setattr(np, name, builtin)
+
+
+def _restore_getargspec() -> None:
+    """Python 3.11 took it away; fairseq's wrapper for several GPUs asks it for argument names only."""
+    if not hasattr(inspect, "getargspec"):
+        inspect.getargspec = inspect.getfullargspec
+
+
+def allow_checkpoint_types() -> None:
+    """Let `torch.load` read the plain types of a fairseq checkpoint and still refuse anything that could run code."""
+    scalar = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals(
+        [
+            argparse.Namespace,
+            np.dtype,
+            type(np.dtype(np.float64)),
+            type(np.dtype(np.float32)),
+            type(np.dtype(np.int64)),
+            scalar,
+            (scalar, "numpy.core.multiarray.scalar"),  # the name in checkpoints that numpy 1.x wrote
+        ]
+    )
+
+
+@contextmanager
+def _hashable_fairseq_dataclasses() -> Iterator[None]:
+    """While fairseq is imported, give its dataclasses a hash: Python 3.11 refuses unhashable ones as defaults."""
+    dataclass = dataclasses.dataclass
+
+    def with_hash(cls: type | None = None, /, **options: bool) -> type | Callable[[type], type]:
+        if cls is None:
+            return lambda cls: with_hash(cls, **options)
+        if cls.__module__.partition(".")[0] == "fairseq":
+            options["unsafe_hash"] = True
+        return dataclass(cls, **options)
+
+    dataclasses.dataclass = with_hash
+    try:
+        yield
+    finally:
+        dataclasses.dataclass = dataclass
+
+
+def _unwrapped_type(self: object, attribute_name: str) -> object:
+    """Return the type of a dataclass field, X for Optional[X]: fairseq recognises only the spelling of Python 3.8."""
+    declared = self.__dataclass_fields__[attribute_name].type
+    if typing.get_origin(declared) in (typing.Union, types.UnionType):
+        inner = [option for option in typing.get_args(declared) if option is not type(None)]
+        if len(inner) == 1:
+            return inner[0]
+    return declared

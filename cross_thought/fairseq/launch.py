@@ -1,0 +1,181 @@
+"""Run fairseq's training as a process of its own, show its progress, and turn its log into a loss curve.
+
+Needs the standard library only.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from cross_thought.errors import UserError
+
+HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "elapsed_s")
+
+# in fairseq's log: the tag of what training reports in between, and what starts the tag of a validation
+_TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
+
+_KNOWN_FAILURES = {
+    "Minimum loss scale reached": "the loss became infinite in float16: lower learning_rate, or set hardware.precision "
+    "to float32",
+    "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
+    "tokens_per_sample or max_tokens",
+    "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",
+    "No space left on device": "the disk is full: free some space and run the same command again",
+}
+
+
+def run_key(arguments: Sequence[str], data: Path) -> str:
+    """Return a short name for a training run: a hash of its arguments and of the data's content.
+
+    Args:
+        arguments: everything that defines the run, and nothing else.
+        data: folder of the binarized data.
+    """
+    digest = hashlib.sha256(json.dumps(list(arguments)).encode())
+    for path in sorted(path for path in data.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(data).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def train(arguments: Sequence[str], *, log: Path, threads: int, total_updates: int) -> list[str]:
+    """Train, passing fairseq's own output on to a file and printing a line of progress now and then.
+
+    Args:
+        arguments: fairseq-train's arguments.
+        log: file that fairseq's output is appended to.
+        threads: CPU threads.
+        total_updates: updates of the whole run, for the time left.
+
+    Returns:
+        The command line.
+
+    Raises:
+        UserError: if training fails, with what is known about the reason.
+    """
+    command = [sys.executable, "-m", "cross_thought.fairseq", "train", *arguments, "--log-format", "json"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started, last_lines = time.monotonic(), deque(maxlen=200)
+    first_update = None
+    with (
+        log.open("a", encoding="utf-8") as log_file,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        for line in process.stdout:
+            log_file.write(line)
+            log_file.flush()
+            last_lines.append(line)
+            tag, stats = _parse_line(line)
+            if tag == _TRAIN_TAG:
+                update = int(stats["num_updates"])
+                first_update = first_update or (update, time.monotonic())
+                print(_progress(stats, update, total_updates, first_update), flush=True)
+            elif tag.startswith(_VALID_TAG):
+                accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
+                print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
+    if process.returncode:
+        raise UserError(_explain(process.returncode, list(last_lines), log))
+    print(f"trained in {timedelta(seconds=round(time.monotonic() - started))}", flush=True)
+    return command
+
+
+def _progress(stats: dict, update: int, total: int, first: tuple[int, float]) -> str:
+    """Return a line of progress: updates, loss, speed and time left."""
+    first_update, since = first
+    line = f"update {update}/{total} ({100 * update // total} %), loss {stats['loss']} bits"
+    if update == first_update:
+        return line
+    seconds_an_update = (time.monotonic() - since) / (update - first_update)
+    left = timedelta(seconds=round((total - update) * seconds_an_update))
+    return f"{line}, {1 / seconds_an_update:.2f} updates/s, {left} left"
+
+
+def _explain(status: int, lines: list[str], log: Path) -> str:
+    """Return one sentence on why training stopped."""
+    text = "".join(lines)
+    for sign, remedy in _KNOWN_FAILURES.items():
+        if sign in text:
+            return f"fairseq stopped with status {status}: {remedy} (its output: {log})"
+    if status < 0:
+        return f"fairseq was ended by signal {-status}; the same command goes on from the last checkpoint ({log})"
+    reason = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    return f"fairseq stopped with status {status}: {reason} (its output: {log})"
+
+
+def _parse_line(line: str) -> tuple[str, dict]:
+    """Return the tag and the statistics of a log line, prefixes of validation taken off; ("", {}) for other lines."""
+    parts = line.split(" | ", 3)
+    if len(parts) != 4 or not parts[3].startswith("{"):
+        return "", {}
+    tag = parts[2]
+    try:
+        stats = json.loads(parts[3])
+    except json.JSONDecodeError:  # a line that a kill cut short
+        return "", {}
+    if tag != _TRAIN_TAG and not tag.startswith(_VALID_TAG):
+        return "", {}
+    return tag, {key.removeprefix(f"{tag}_"): value for key, value in stats.items()}
+
+
+def write_history(log: Path, history: Path) -> None:
+    """Write the loss curves in a fairseq log as a table; of an update that a resumed run repeats, the last time counts.
+
+    Args:
+        log: fairseq's output with `--log-format json`, of all attempts at the run.
+        history: TSV with `HISTORY_COLUMNS`: loss in bits a token or example as fairseq reports it, accuracy in
+            percent, seconds since the attempt's start; empty where fairseq does not report it.
+    """
+    rows: dict[tuple[str, int], list[str]] = {}
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for tag, stats in map(_parse_line, lines):
+            if not tag:
+                continue
+            split = "train" if tag == _TRAIN_TAG else tag
+            update = int(stats["num_updates"])
+            values = [stats.get(key, "") for key in ("loss", "ppl", "accuracy", "lr", "wall")]
+            rows[split, update] = [split, str(update), *map(str, values)]
+    with history.open("w", encoding="utf-8") as file:
+        print(*HISTORY_COLUMNS, sep="\t", file=file)
+        for key in sorted(rows):
+            print(*rows[key], sep="\t", file=file)
+
+
+def as_flags(settings: dict[str, object]) -> Iterator[str]:
+    """Yield command-line flags: `{"lr": 0.1, "cpu": True}` as `--lr 0.1 --cpu`; None and False are left out."""
+    for name, value in settings.items():
+        if value is None or value is False:
+            continue
+        yield "--" + name.replace("_", "-")
+        if value is not True:
+            yield str(value)
+
+
+def hardware_flags(device: str, precision: str) -> dict[str, object]:
+    """Return fairseq's flags for what a training job runs on."""
+    return {"cpu": device == "cpu", "fp16": precision == "float16"}
+
+
+def model_flags(model: dict) -> dict[str, object]:
+    """Return fairseq's flags for a model of the config."""
+    return {
+        "arch": model["architecture"],
+        "encoder_layers": model.get("num_layers"),
+        "encoder_embed_dim": model.get("embed_dim"),
+        "encoder_ffn_embed_dim": model.get("ffn_dim"),
+        "encoder_attention_heads": model.get("num_heads"),
+        "num_slots": model["num_slots"],
+        "segment_length": model["segment_length"],
+        "num_positions": model["num_positions"],
+        "no_cross_sequence": not model["cross_sequence"],
+    }

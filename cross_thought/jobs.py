@@ -1,0 +1,28 @@
+"""What every workflow script does around its work: a log file, and errors in one sentence."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+from cross_thought.errors import UserError
+
+
+@contextmanager
+def logged_job(log: str) -> Iterator[None]:
+    """Send what a script prints and logs to its log file; end it with status 1 and one sentence on a `UserError`.
+
+    Args:
+        log: the rule's log file. Any other exception leaves its traceback there.
+    """
+    with open(log, "w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        logging.basicConfig(stream=file, level=logging.INFO, format="%(message)s", force=True)
+        try:
+            yield
+        except UserError as error:
+            print(f"error: {error}", file=file)
+            sys.exit(1)
+        except Exception:
+            traceback.print_exc(file=file)
+            raise

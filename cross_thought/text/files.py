@@ -1,0 +1,122 @@
+"""Reading text by its bytes, and writing so that nothing half-written is ever in place."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cross_thought.errors import UserError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CHUNK_BYTES = 1 << 24
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Hand out a temporary sibling of `path` to write to, and put it in place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Hand out an empty temporary sibling of the folder `path`, and put it in place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
+    """Open a file, or a member of the zip archive at `path`, for reading bytes.
+
+    Raises:
+        UserError: if the file or the member is not there, or the archive is damaged.
+    """
+    try:
+        if member is None:
+            with open(path, "rb") as handle:
+                yield handle
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
+                yield handle
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is not there: put the file in its place or mend the path in the config") from error
+    except KeyError as error:
+        raise UserError(f"{path} has no member {member}: the archive is not the expected one, fetch it again") from error
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path} is no sound zip archive ({error}): delete it and fetch it again") from error
+
+
+def decode(data: bytes, *, path: Path | str, offset: int) -> str:
+    """Decode UTF-8 that starts at byte `offset` of `path`.
+
+    Raises:
+        UserError: naming the file and the offset of the first byte that is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: byte {offset + error.start} (0x{data[error.start]:02x}) is not valid UTF-8 ({error.reason}); "
+            "convert the file to UTF-8 or remove that byte"
+        ) from error
+
+
+def read_chunks(path: Path, *, member: str | None = None, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Yield a file in pieces of whole lines, each with its byte offset; a byte order mark at the start is left out.
+
+    A line longer than `chunk_bytes` comes whole. Only `\\n` ends a line.
+    """
+    with open_bytes(path, member=member) as handle:
+        offset = 0
+        pending: list[bytes] = []  # the beginning of a line whose end has not been read yet
+        while block := handle.read(chunk_bytes):
+            if offset == 0 and not pending and block.startswith(BYTE_ORDER_MARK):
+                block, offset = block[3:], 3
+            end = block.rfind(b"\n") + 1
+            if end == 0:
+                pending.append(block)
+                continue
+            chunk = b"".join((*pending, block[:end]))
+            yield offset, chunk
+            offset += len(chunk)
+            pending = [block[end:]] if end < len(block) else []
+        if rest := b"".join(pending):
+            yield offset, rest
+
+
+def read_lines(path: Path, *, member: str | None = None) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file without their `\\n`; nothing else ends a line, and a byte order mark is left out.
+
+    Raises:
+        UserError: if the file is missing or not UTF-8 (with the byte offset).
+    """
+    for offset, chunk in read_chunks(path, member=member):
+        yield from split_lines(decode(chunk, path=path if member is None else f"{path}:{member}", offset=offset))
+
+
+def split_lines(text: str) -> list[str]:
+    """Cut text at each `\\n` alone; the last line need not end in one.
+
+    `str.splitlines` would also cut at `\\r`, U+2028 and others, which are text here.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines

@@ -1,0 +1,427 @@
+"""What each fine-tuning task looks like: its files, columns, labels, metrics and published settings.
+
+Standard library only, because the workflow reads this where nothing else is installed. Columns are 1-based or named by
+the header. Sizes and columns: the GLUE files themselves; settings: fairseq v0.10.0's "RoBERTa on GLUE".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cross_thought.errors import UserError
+
+METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+OWN_TASK_KEYS = ("files", "header", "input_columns", "label_column", "labels", "metrics", "score_scale")
+OVERRIDABLE = ("learning_rate", "batch_size", "num_updates", "warmup_updates", "best_metric", "in_average")
+# what the prepared text depends on; the rest of a task's entry concerns fine-tuning
+DATA_KEYS = (*OWN_TASK_KEYS, "max_train_examples", "check_rows")
+
+Column = int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One file of a task.
+
+    Attributes:
+        file: name inside the task's folder or archive.
+        input_columns: the column of each sentence.
+        label_column: the column of the label; None where the file has none.
+        header: whether the first line names the columns.
+        expected_rows: well-formed rows of the published file; None: not checked.
+        num_fields: rows with another number of fields are malformed and left out; None: all rows count.
+    """
+
+    file: str
+    input_columns: tuple[Column, ...]
+    label_column: Column | None = None
+    header: bool = True
+    expected_rows: int | None = None
+    num_fields: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task on single sentences or sentence pairs.
+
+    Attributes:
+        name: as in the config.
+        metrics: names out of `METRICS`, the main one first.
+        labels: label strings as GLUE's submissions want them, in the order of the class indices; None: regression.
+        num_sentences: 1 or 2.
+        splits: the files, by split: train, valid, test, and valid1, test1 for MNLI's mismatched ones.
+        folder: where the files lie under `data_dir`.
+        downloads: names in `resources/downloads.tsv`: one zip archive, or the sources of MRPC; none for other tasks.
+        archive_folder: folder of the files inside the archive.
+        ignored_labels: rows with such a label are left out.
+        score_scale: what a regression label is divided by before training.
+        learning_rate, batch_size, num_updates, warmup_updates: fine-tuning; num_updates None: as many as the epochs
+            of the config take.
+        best_metric: what the best checkpoint is chosen by, "accuracy" or "loss".
+        in_average: whether tables count the task in their average.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    num_sentences: int
+    splits: Mapping[str, Split]
+    folder: str | None = None
+    downloads: tuple[str, ...] = ()
+    archive_folder: str | None = None
+    ignored_labels: tuple[str, ...] = ()
+    score_scale: float = 1.0
+    learning_rate: float = 1e-5
+    batch_size: int = 32
+    num_updates: int | None = None
+    warmup_updates: int | None = None
+    best_metric: str = "accuracy"
+    in_average: bool = True
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the label is a number."""
+        return self.labels is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFile:
+    """Where the rows of a split are read from.
+
+    Attributes:
+        path: a file, or a zip archive.
+        member: the file inside the archive.
+        ids_path: a file of id pairs that select rows by their 2nd and 3rd column (MRPC's dev set).
+        keep_ids: whether the rows with these ids are kept, or the others.
+    """
+
+    path: str
+    member: str | None = None
+    ids_path: str | None = None
+    keep_ids: bool = False
+
+
+def _glue_splits(
+    rows: tuple[int, int, int], inputs: tuple[int, ...], label: int, *, test_inputs: tuple[int, ...] | None = None, **kwargs: Any
+) -> dict[str, Split]:
+    """Return train, valid and test of a GLUE task; `kwargs` hold for train and valid."""
+    labelled = {
+        split: Split(file=file, input_columns=inputs, label_column=label, expected_rows=count, **kwargs)
+        for split, file, count in (("train", "train.tsv", rows[0]), ("valid", "dev.tsv", rows[1]))
+    }
+    return {**labelled, "test": Split(file="test.tsv", input_columns=test_inputs or inputs, expected_rows=rows[2])}
+
+
+def _glue(name: str, *, archive: str | None = None, **kwargs: Any) -> Task:
+    """Return a GLUE task, whose files lie in the folder of its name."""
+    return Task(
+        name=name,
+        folder=f"glue/{name}",
+        downloads=kwargs.pop("downloads", (f"glue/{archive or name}.zip",)),
+        archive_folder=name,
+        num_sentences=kwargs.pop("num_sentences", 2),
+        **kwargs,
+    )
+
+
+_MNLI_PAIR = (9, 10)
+_ENTAILMENT = ("entailment", "not_entailment")
+_INFERENCE = ("entailment", "neutral", "contradiction")
+
+_SNLI_COLUMNS: dict[str, Any] = {"input_columns": ("sentence1", "sentence2"), "label_column": "gold_label"}
+
+_ALL_TASKS = (
+    _glue(
+        "CoLA",
+        num_sentences=1,
+        metrics=("matthews",),
+        labels=("0", "1"),
+        splits=_glue_splits((8551, 1043, 1063), (4,), 2, test_inputs=(2,), header=False),
+        learning_rate=1e-5,
+        batch_size=16,
+        num_updates=5336,
+        warmup_updates=320,
+    ),
+    _glue(
+        "SST-2",
+        num_sentences=1,
+        metrics=("accuracy",),
+        labels=("0", "1"),
+        splits=_glue_splits((67349, 872, 1821), (1,), 2, test_inputs=(2,)),
+        learning_rate=1e-5,
+        batch_size=32,
+        num_updates=20935,
+        warmup_updates=1256,
+    ),
+    _glue(
+        "MRPC",
+        metrics=("accuracy", "f1"),
+        labels=("0", "1"),
+        splits=_glue_splits((3668, 408, 1725), (4, 5), 1),
+        downloads=("glue/MRPC/msr_paraphrase_train.txt", "glue/MRPC/msr_paraphrase_test.txt", "glue/MRPC/dev_ids.tsv"),
+        learning_rate=1e-5,
+        batch_size=16,
+        num_updates=2296,
+        warmup_updates=137,
+    ),
+    _glue(
+        "QQP",
+        archive="QQP-clean",
+        metrics=("accuracy", "f1"),
+        labels=("0", "1"),
+        splits=_glue_splits((363846, 40430, 390965), (4, 5), 6, test_inputs=(2, 3), num_fields=6),
+        learning_rate=1e-5,
+        batch_size=32,
+        num_updates=113272,
+        warmup_updates=28318,
+    ),
+    _glue(
+        "STS-B",
+        metrics=("pearson", "spearman"),
+        labels=None,
+        splits=_glue_splits((5749, 1500, 1379), (8, 9), 10),
+        score_scale=5.0,
+        learning_rate=2e-5,
+        batch_size=16,
+        num_updates=3598,
+        warmup_updates=214,
+        best_metric="loss",
+    ),
+    _glue(
+        "MNLI",
+        metrics=("accuracy",),
+        labels=_INFERENCE,
+        splits={
+            "train": Split(file="train.tsv", input_columns=_MNLI_PAIR, label_column=12, expected_rows=392702),
+            "valid": Split(file="dev_matched.tsv", input_columns=_MNLI_PAIR, label_column=16, expected_rows=9815),
+            "valid1": Split(file="dev_mismatched.tsv", input_columns=_MNLI_PAIR, label_column=16, expected_rows=9832),
+            "test": Split(file="test_matched.tsv", input_columns=_MNLI_PAIR, expected_rows=9796),
+            "test1": Split(file="test_mismatched.tsv", input_columns=_MNLI_PAIR, expected_rows=9847),
+        },
+        learning_rate=1e-5,
+        batch_size=32,
+        num_updates=123873,
+        warmup_updates=7432,
+    ),
+    _glue(
+        "QNLI",
+        archive="QNLIv2",
+        metrics=("accuracy",),
+        labels=_ENTAILMENT,
+        splits=_glue_splits((104743, 5463, 5463), (2, 3), 4),
+        learning_rate=1e-5,
+        batch_size=32,
+        num_updates=33112,
+        warmup_updates=1986,
+    ),
+    _glue(
+        "RTE",
+        metrics=("accuracy",),
+        labels=_ENTAILMENT,
+        splits=_glue_splits((2490, 277, 3000), (2, 3), 4),
+        learning_rate=2e-5,
+        batch_size=16,
+        num_updates=2036,
+        warmup_updates=122,
+    ),
+    # no settings were published for WNLI and SNLI: RTE's and MNLI's, with 10 epochs of updates and 6 % of warm-up
+    _glue(
+        "WNLI",
+        metrics=("accuracy",),
+        labels=("0", "1"),
+        splits=_glue_splits((635, 71, 146), (2, 3), 4),
+        learning_rate=2e-5,
+        batch_size=16,
+        num_updates=397,
+        warmup_updates=24,
+        in_average=False,
+    ),
+    Task(
+        name="SNLI",
+        metrics=("accuracy",),
+        labels=_INFERENCE,
+        num_sentences=2,
+        splits={
+            "train": Split(file="snli_1.0_train.txt", expected_rows=550152, **_SNLI_COLUMNS),
+            "valid": Split(file="snli_1.0_dev.txt", expected_rows=10000, **_SNLI_COLUMNS),
+            "test": Split(file="snli_1.0_test.txt", expected_rows=10000, **_SNLI_COLUMNS),
+        },
+        folder="snli_1.0",
+        downloads=("snli_1.0.zip",),
+        archive_folder="snli_1.0",
+        ignored_labels=("-",),  # the annotators did not agree
+        learning_rate=1e-5,
+        batch_size=32,
+        num_updates=171677,
+        warmup_updates=10301,
+        in_average=False,  # no GLUE task
+    ),
+    Task(
+        name="demo-match",
+        metrics=("accuracy",),
+        labels=_ENTAILMENT,
+        num_sentences=2,
+        splits={
+            "train": Split(file="train.tsv", input_columns=(2, 3), label_column=4),
+            "valid": Split(file="dev.tsv", input_columns=(2, 3), label_column=4),
+            "test": Split(file="test.tsv", input_columns=(2, 3)),
+        },
+        learning_rate=5e-4,
+    ),
+    Task(
+        name="demo-overlap",
+        metrics=("pearson", "spearman"),
+        labels=None,
+        num_sentences=2,
+        splits={
+            "train": Split(file="train.tsv", input_columns=(8, 9), label_column=10),
+            "valid": Split(file="dev.tsv", input_columns=(8, 9), label_column=10),
+            "test": Split(file="test.tsv", input_columns=(8, 9)),
+        },
+        score_scale=5.0,
+        learning_rate=5e-4,
+        best_metric="loss",
+    ),
+    Task(
+        name="demo-job",
+        metrics=("accuracy",),
+        labels=("0", "1"),
+        num_sentences=1,
+        splits={
+            "train": Split(file="train.tsv", input_columns=(1,), label_column=2),
+            "valid": Split(file="dev.tsv", input_columns=(1,), label_column=2),
+            "test": Split(file="test.tsv", input_columns=(2,)),
+        },
+        learning_rate=5e-4,
+    ),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in _ALL_TASKS}
+
+
+def is_demo(task: Task) -> bool:
+    """Whether the task's files are generated."""
+    return task.name in TASKS and task.name.startswith("demo-")
+
+
+def expand_path(path: str, *, data_dir: str | None) -> str:
+    """Replace `{data_dir}` in a path of the config.
+
+    Raises:
+        UserError: if the path names `{data_dir}` and the config gives none.
+    """
+    if "{data_dir}" not in path:
+        return path
+    if data_dir is None:
+        raise UserError(f"the path {path} needs data_dir, which the config leaves empty: set data_dir")
+    return path.replace("{data_dir}", data_dir)
+
+
+def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
+    """Return a task of the registry, or one that the config describes wholly (an entry with `files`).
+
+    Args:
+        name: the task's key in the config.
+        entry: its value: fine-tuning settings that replace the defaults, `check_rows: false` to accept files with other
+            row counts than the published ones, and for a task of one's own `files` ({train, valid, test} to paths),
+            `header`, `input_columns`, `label_column`, `labels` (null: regression), `metrics`, `score_scale`.
+
+    Raises:
+        UserError: if the task is unknown or its description is incomplete or contradicts itself.
+    """
+    entry = dict(entry or {})
+    if "files" in entry:
+        task = _own_task(name, entry)
+    elif name in TASKS:
+        task = TASKS[name]
+        misplaced = sorted(set(entry) & set(OWN_TASK_KEYS))
+        if misplaced:
+            raise UserError(f"tasks.{name}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
+    else:
+        raise UserError(
+            f"tasks.{name} is unknown: choose from {', '.join(TASKS)}, or describe a task of your own with `files`"
+        )
+    if entry.get("check_rows") is False:
+        splits = {split: replace(value, expected_rows=None) for split, value in task.splits.items()}
+        task = replace(task, splits=splits)
+    return replace(task, **{key: entry[key] for key in OVERRIDABLE if entry.get(key) is not None})
+
+
+def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
+    """Return the task that a config entry describes."""
+    files = {split: path for split, path in entry["files"].items() if path is not None}
+    for required in ("train", "valid"):
+        if required not in files:
+            raise UserError(f"tasks.{name}.files lacks `{required}`: give a path for train and for valid")
+    columns = tuple(entry.get("input_columns") or ())
+    if len(columns) not in (1, 2):
+        raise UserError(f"tasks.{name}.input_columns names {len(columns)} columns: give one, or two for sentence pairs")
+    label_column = entry.get("label_column")
+    if label_column is None:
+        raise UserError(f"tasks.{name}.label_column is missing: name the column of the label")
+    header = bool(entry.get("header", True))
+    named = [column for column in (*columns, label_column) if isinstance(column, str)]
+    if named and not header:
+        raise UserError(f"tasks.{name} names the column {named[0]!r} but has `header: false`: give its number")
+    labels = entry.get("labels")
+    if labels is not None:
+        labels = _checked_labels(name, labels)
+    metrics = tuple(entry.get("metrics") or (("accuracy",) if labels else ("pearson", "spearman")))
+    for metric in metrics:
+        allowed = METRICS[3:] if labels is None else METRICS[:3]
+        if metric not in allowed:
+            raise UserError(f"tasks.{name}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
+    return Task(
+        name=name,
+        metrics=metrics,
+        labels=labels,
+        num_sentences=len(columns),
+        splits={
+            split: Split(file=path, input_columns=columns, label_column=None if split.startswith("test") else label_column, header=header)
+            for split, path in files.items()
+        },
+        score_scale=float(entry.get("score_scale") or 1.0),
+        best_metric="accuracy" if labels else "loss",
+    )
+
+
+def _checked_labels(name: str, labels: Sequence[Any]) -> tuple[str, ...]:
+    """Return the labels as strings, or say what is wrong with them."""
+    texts = tuple(str(label) for label in labels)
+    if len(texts) < 2 or len(set(texts)) < len(texts):
+        raise UserError(f"tasks.{name}.labels {list(texts)} must be two or more different labels, or null for regression")
+    for text in texts:
+        if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
+            raise UserError(f"tasks.{name}.labels has {text!r}, which cannot be a label: rename it in files and config")
+    return texts
+
+
+def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> str:
+    """Return the path of a file of `resources/downloads.tsv`: one's own under `data_dir` if it is there."""
+    if data_dir is not None and Path(data_dir, name).is_file():
+        return str(Path(data_dir, name))
+    return f"{downloads_dir}/{name}"
+
+
+def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> dict[str, RawFile]:
+    """Return where each split of a task is read from, by split; one's own files under `data_dir` go first."""
+    if is_demo(task):
+        return {name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()}
+    if task.folder is None:
+        return {name: RawFile(path=expand_path(split.file, data_dir=data_dir)) for name, split in task.splits.items()}
+    found = {}
+    for name, split in task.splits.items():
+        own = Path(data_dir, task.folder, split.file) if data_dir is not None else None
+        if own is not None and own.is_file():
+            found[name] = RawFile(path=str(own))
+            continue
+        sources = [own_or_download(source, data_dir=data_dir, downloads_dir=downloads_dir) for source in task.downloads]
+        if task.name != "MRPC":
+            found[name] = RawFile(path=sources[0], member=f"{task.archive_folder}/{split.file}")
+        elif name == "test":
+            found[name] = RawFile(path=sources[1])
+        else:  # GLUE cut its dev set out of the published train set, by ids
+            found[name] = RawFile(path=sources[0], ids_path=sources[2], keep_ids=name == "valid")
+    return found

@@ -1,0 +1,83 @@
+"""Targets and helpers that several stages share. In: the config. Out: its checked form, lists of paths."""
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+REPOSITORY = str(Path(workflow.basedir).resolve())
+sys.path.insert(0, REPOSITORY)
+# scripts and the training processes that they start import the package from here, in every environment
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [REPOSITORY, os.environ.get("PYTHONPATH")]))
+
+from cross_thought.config import effective_config
+from cross_thought.errors import UserError
+from cross_thought.text.tasks import task_from_config
+
+try:
+    config = effective_config(config)
+    TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+MODELS = config["models"]
+SEEDS = config["seeds"]
+TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
+PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
+TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
+
+
+def alternatives(names):
+    """Return a wildcard constraint that allows just these names."""
+    return "|".join(re.escape(str(name)) for name in names) or "none"
+
+
+wildcard_constraints:
+    model=alternatives(MODELS),
+    task=alternatives(TASKS),
+    seed=r"\d+",
+
+
+def num_gpus():
+    """Return the GPUs that a training or evaluation job takes."""
+    return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def all_pretrained():
+    """Return every pre-trained checkpoint."""
+    return [pretrained_checkpoint(model, seed) for model in MODELS for seed in PRETRAINING_SEEDS]
+
+
+def all_histories():
+    """Return the loss curves of every pre-training."""
+    return expand("results/pretrain/{model}/seed-{seed}/history.tsv", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+
+
+def all_evaluations(name):
+    """Return one file of every evaluation."""
+    return expand(
+        f"results/evaluate/{{model}}/{{task}}/seed-{{seed}}/{name}", model=MODELS, task=TASKS, seed=SEEDS
+    )
+
+
+def all_metrics():
+    """Return the metrics of every evaluation."""
+    return all_evaluations("metrics.json")
+
+
+def all_predictions():
+    """Return the predictions of every evaluation."""
+    return all_evaluations("predictions.tsv")
+
+
+def all_binarized():
+    """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
+    corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
+    return corpus + expand("results/binarized/tasks/{task}", task=TASKS)
+
+
+def all_cross_path():
+    """Return what the cross path carries in each model trained on the demo's corpus; other text has no known answers."""
+    if config["corpus"]["source"] != "demo":
+        return []
+    return expand("results/cross_path/{model}/seed-{seed}.json", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)

@@ -1,0 +1,48 @@
+"""Evaluation. In: fine-tuned checkpoints, pre-trained ones. Out: predictions with metrics; what the cross path carries."""
+
+
+rule evaluate_task:
+    input:
+        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        data="results/binarized/tasks/{task}",
+        prepared="results/tasks/{task}",
+    output:
+        predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
+        metrics="results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
+    log:
+        "results/logs/evaluate_task/{model}/{task}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate_task/{model}/{task}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=num_gpus(),
+    params:
+        entry=lambda wildcards: config["tasks"][wildcards.task],
+        device=config["hardware"]["device"],
+    script:
+        "../workflow_scripts/evaluate.py"
+
+
+rule measure_cross_path:
+    input:
+        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        corpus="results/corpus",
+        vocabulary="results/bpe/vocabulary",
+    output:
+        "results/cross_path/{model}/seed-{seed}.json",
+    log:
+        "results/logs/measure_cross_path/{model}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_cross_path/{model}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../workflow_scripts/measure_cross_path.py"

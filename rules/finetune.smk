@@ -1,0 +1,34 @@
+"""Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
+
+
+def kept_or_temporary(path):
+    """Return an output that is deleted once it is evaluated, unless the config keeps it."""
+    return path if config["finetuning"]["keep_checkpoints"] else temp(path)
+
+
+rule finetune_task:
+    input:
+        data="results/binarized/tasks/{task}",
+        pretrained=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+    output:
+        checkpoint=kept_or_temporary("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
+        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
+        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
+    log:
+        "results/logs/finetune_task/{model}/{task}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/finetune_task/{model}/{task}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=24 * 60,
+        gpu=num_gpus(),
+    params:
+        entry=lambda wildcards: config["tasks"][wildcards.task],
+        model=lambda wildcards: MODELS[wildcards.model],
+        finetuning=config["finetuning"],
+        hardware=config["hardware"],
+    script:
+        "../workflow_scripts/finetune.py"

@@ -1,0 +1,37 @@
+"""Pre-training. In: the binarized corpus. Out: one checkpoint for each model and seed, its loss curves, its command.
+
+Checkpoints in progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
+"""
+
+
+def pretrained_checkpoint(model, seed):
+    """Return the checkpoint that a fine-tuning with a seed starts from."""
+    if MODELS[model]["source"] == "pretrain":
+        run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
+        return f"results/pretrain/{model}/seed-{run}/model.pt"
+    return given_checkpoint(MODELS[model])
+
+
+rule pretrain_model:
+    input:
+        data="results/binarized/corpus",
+    output:
+        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        history="results/pretrain/{model}/seed-{seed}/history.tsv",
+        command="results/pretrain/{model}/seed-{seed}/command.json",
+    log:
+        "results/logs/pretrain_model/{model}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/pretrain_model/{model}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=7 * 24 * 60,
+        gpu=num_gpus(),
+    params:
+        model=lambda wildcards: MODELS[wildcards.model],
+        hardware=config["hardware"],
+    script:
+        "../workflow_scripts/pretrain.py"

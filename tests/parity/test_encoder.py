@@ -1,0 +1,469 @@
+"""The encoder gives what the plain reference gives: outputs and every gradient, in both modes."""
+
+import pytest
+import reference
+import torch
+from comparison import (
+    BOS,
+    EOS,
+    PAD,
+    RELATIVE_TOLERANCE,
+    assert_within,
+    compare,
+    random_sentences,
+    random_state,
+    random_streams,
+    relative_error,
+    small_config,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+
+NUM_POSITIONS = 512
+LONGEST = 510  # tokens of a stream or of a fine-tuning row
+LARGEST_BATCH = 40
+SCORED_KINDS = ["all", "every word", "some", "none in the first"]
+
+parity_settings = settings(max_examples=30, deadline=None, derandomize=True)
+dtypes = st.sampled_from([torch.float32, torch.float64])
+seeds = st.integers(0, 2**31 - 1)
+
+
+def lengths(shortest: int, longest: int) -> st.SearchStrategy[int]:
+    """Lengths of which many are short, so that a batch mixes all kinds."""
+    return st.one_of(st.integers(shortest, min(longest, shortest + 20)), st.integers(shortest, longest))
+
+
+def make_encoder(
+    config: EncoderConfig, *, seed: int, dtype: torch.dtype = torch.float64
+) -> tuple[CrossThoughtEncoder, dict[str, Tensor]]:
+    """An encoder in evaluation mode, and its random weights."""
+    encoder = CrossThoughtEncoder(config).to(dtype).eval()
+    state = random_state(encoder, seed=seed)
+    encoder.load_state_dict(state)
+    return encoder, state
+
+
+def run_pretraining_reference(state: dict[str, Tensor], config: EncoderConfig, tokens: Tensor, start: int) -> Tensor:
+    return reference.pretrain_forward(
+        state,
+        tokens,
+        num_slots=config.num_slots,
+        segment_length=config.segment_length,
+        num_heads=config.num_heads,
+        start_position=start,
+        cross_sequence=config.cross_sequence,
+    )
+
+
+def run_finetuning_reference(state: dict[str, Tensor], config: EncoderConfig, tokens: Tensor) -> Tensor:
+    return reference.finetune_forward(state, tokens, num_slots=config.num_slots, num_heads=config.num_heads)
+
+
+# The reference itself.
+
+
+def test_the_references_segments_and_positions_are_the_published_ones() -> None:
+    """k = 2, T = 3, r = 5 and a stream of 4 tokens, numbered by hand from method.md's pre-training steps 1 to 3."""
+    rows = reference.fold(torch.tensor([7, 8, 9, 10]), num_slots=2, segment_length=3, pad_id=PAD, bos_id=BOS)
+    assert rows.tolist() == [[BOS, BOS, 7, 8, 9], [BOS, BOS, 10, PAD, PAD]]
+    positions = reference.pretrain_positions(rows, num_slots=2, start_position=5, pad_id=PAD)
+    assert positions.tolist() == [[0, 1, 7, 8, 9], [0, 1, 7, 7, 7]]
+
+
+@pytest.mark.parametrize("layers", ["fairseq", "torch"])
+def test_the_reference_equals_stock_layers(layers: str) -> None:
+    """The written-out layer is the one that RoBERTa is made of."""
+    if layers == "fairseq":
+        pytest.importorskip("fairseq_cli", reason="fairseq is not installed")
+    from stock import StockEncoder
+
+    config = small_config(num_slots=3, segment_length=8)
+    _, state = make_encoder(config, seed=1)
+    stock = StockEncoder(
+        layers=layers,
+        vocab_size=config.vocab_size,
+        num_layers=config.num_layers,
+        embed_dim=config.embed_dim,
+        ffn_dim=config.ffn_dim,
+        num_heads=config.num_heads,
+        num_slots=config.num_slots,
+        segment_length=config.segment_length,
+    )
+    stock.double().load_published(state)
+    stream = random_streams([45], vocab_size=config.vocab_size, seed=2)
+    pairs = random_sentences([(5, 9), (0, 3), (12, 1)], vocab_size=config.vocab_size, seed=3)
+    for stock_features, expected in (
+        (stock.encode_streams(stream, start_position=9), run_pretraining_reference(state, config, stream, 9)),
+        (stock.encode_sentences(pairs), run_finetuning_reference(state, config, pairs)),
+    ):
+        assert relative_error(stock_features, expected) < 1e-6  # fairseq's softmax may be in float32
+
+
+# The encoder.
+
+
+def test_parameter_names_and_shapes_are_the_published_ones() -> None:
+    encoder = CrossThoughtEncoder(small_config(num_layers=12))
+    d, ffn_dim = 16, 32
+    layer = {
+        "self_attn_layer_norm.weight": (d,),
+        "self_attn_layer_norm.bias": (d,),
+        "fc1.weight": (ffn_dim, d),
+        "fc1.bias": (ffn_dim,),
+        "fc2.weight": (d, ffn_dim),
+        "fc2.bias": (d,),
+        "final_layer_norm.weight": (d,),
+        "final_layer_norm.bias": (d,),
+    }
+    for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        layer |= {f"self_attn.{projection}.weight": (d, d), f"self_attn.{projection}.bias": (d,)}
+    expected = {
+        "embed_tokens.weight": (37, d),
+        "embed_positions.weight": (514, d),
+        "emb_layer_norm.weight": (d,),
+        "emb_layer_norm.bias": (d,),
+    }
+    for name in [f"layers.{index}" for index in range(12)] + ["crossthought_layers.0", "crossthought_layers.1"]:
+        expected |= {f"{name}.{part}": shape for part, shape in layer.items()}
+    assert {name: tuple(value.shape) for name, value in encoder.state_dict().items()} == expected
+
+
+@st.composite
+def start_positions(draw: st.DrawFn, config: EncoderConfig) -> int:
+    """Any start position, both ends often."""
+    last = NUM_POSITIONS - config.num_slots - config.segment_length - 1
+    return draw(st.sampled_from([1, last, draw(st.integers(1, last))]))
+
+
+def draw_scored(tokens: Tensor, *, kind: str, seed: int) -> Tensor | None:
+    """Positions for the LM head to score, of one of `SCORED_KINDS`; "all" is None."""
+    if kind == "all":
+        return None
+    words = tokens != PAD
+    if kind == "every word":
+        return words
+    generator = torch.Generator().manual_seed(seed)
+    scored = words & (torch.rand(tokens.shape, generator=generator) < 0.15)
+    if kind == "none in the first":
+        scored[0] = False
+    return scored
+
+
+def pretraining_errors(
+    config: EncoderConfig,
+    stream_lengths: list[int],
+    *,
+    start_position: int,
+    scored_kind: str,
+    dtype: torch.dtype,
+    seed: int,
+) -> dict[str, float]:
+    """Compare one batch of streams with the reference."""
+    encoder, state = make_encoder(config, seed=seed, dtype=dtype)
+    tokens = random_streams(stream_lengths, vocab_size=config.vocab_size, seed=seed)
+    scored = draw_scored(tokens, kind=scored_kind, seed=seed)
+
+    def run_reference(state: dict[str, Tensor]) -> Tensor:
+        features = run_pretraining_reference(state, config, tokens, start_position)
+        return features if scored is None else features[scored]
+
+    def run_encoder() -> Tensor:
+        return encoder.encode_streams(tokens, start_position=start_position, scored=scored)
+
+    return compare(encoder, state, run_encoder, run_reference, seed=seed)
+
+
+@parity_settings
+@given(data=st.data(), dtype=dtypes, seed=seeds)
+def test_pretraining_equals_the_reference(data: st.DataObject, dtype: torch.dtype, seed: int) -> None:
+    config = small_config(
+        num_slots=data.draw(st.sampled_from([1, 5]), label="num_slots"),
+        segment_length=data.draw(st.sampled_from([8, 64]), label="segment_length"),
+        cross_sequence=data.draw(st.booleans(), label="cross_sequence"),
+    )
+    batch_size = data.draw(st.integers(1, LARGEST_BATCH), label="batch size")
+    errors = pretraining_errors(
+        config,
+        data.draw(st.lists(lengths(1, LONGEST), min_size=batch_size, max_size=batch_size), label="lengths"),
+        start_position=data.draw(start_positions(config), label="start_position"),
+        scored_kind=data.draw(st.sampled_from(SCORED_KINDS), label="scored"),
+        dtype=dtype,
+        seed=seed,
+    )
+    assert_within(errors, RELATIVE_TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", RELATIVE_TOLERANCE)
+@pytest.mark.parametrize(("num_slots", "segment_length"), [(1, 8), (5, 64), (1, 64), (5, 8)])
+@pytest.mark.parametrize("start_position", ["first", "last"])
+def test_the_largest_pretraining_batch_equals_the_reference(
+    num_slots: int, segment_length: int, start_position: str, dtype: torch.dtype
+) -> None:
+    """40 streams, from 1 to 510 tokens, at both ends of the positions."""
+    errors = pretraining_errors(
+        small_config(num_slots=num_slots, segment_length=segment_length),
+        [1 + round((LONGEST - 1) * index / (LARGEST_BATCH - 1)) for index in range(LARGEST_BATCH)],
+        start_position=1 if start_position == "first" else NUM_POSITIONS - num_slots - segment_length - 1,
+        scored_kind="some",
+        dtype=dtype,
+        seed=31,
+    )
+    assert_within(errors, RELATIVE_TOLERANCE[dtype])
+
+
+def fit_to_positions(row: Tensor, *, num_slots: int) -> Tensor:
+    """Cut one `<s> A </s>` to the positions 1..513 by the documented rule: words go, the final `</s>` stays."""
+    longest = NUM_POSITIONS + 1 - (num_slots - 1)
+    return row if len(row) <= longest else torch.cat([row[: longest - 1], row[-1:]])
+
+
+@st.composite
+def sentence_lengths(draw: st.DrawFn, num_sentences: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of words of the one or two sentences of a row of at most 510 tokens."""
+    if draw(st.sampled_from(num_sentences)) == 1:
+        return (draw(lengths(0, LONGEST - 2)),)
+    first = draw(lengths(0, LONGEST - 4))
+    return first, draw(lengths(0, LONGEST - 4 - first))
+
+
+def finetuning_errors(
+    config: EncoderConfig, rows: list[tuple[int, ...]], *, dtype: torch.dtype, seed: int
+) -> dict[str, float]:
+    """Compare one batch of rows, given by the words of their sentences, with the reference."""
+    encoder, state = make_encoder(config, seed=seed, dtype=dtype)
+    tokens = random_sentences(rows, vocab_size=config.vocab_size, seed=seed)
+    fitting = []
+    for row in tokens:
+        sentences = reference.split_sentences(row, pad_id=PAD, eos_id=EOS)
+        fitting.append(torch.cat([fit_to_positions(sentence, num_slots=config.num_slots) for sentence in sentences]))
+    cut = reference.pad_rows(fitting, pad_id=PAD)
+    return compare(
+        encoder,
+        state,
+        lambda: encoder.encode_sentences(tokens),
+        lambda state: run_finetuning_reference(state, config, cut),
+        seed=seed,
+    )
+
+
+@parity_settings
+@given(data=st.data(), dtype=dtypes, seed=seeds)
+def test_finetuning_equals_the_reference(data: st.DataObject, dtype: torch.dtype, seed: int) -> None:
+    config = small_config(
+        num_slots=data.draw(st.sampled_from([1, 5]), label="num_slots"),
+        cross_sequence=data.draw(st.booleans(), label="cross_sequence"),  # has no effect here
+    )
+    num_sentences = data.draw(st.sampled_from([(1,), (2,), (1, 2)]), label="num_sentences")
+    batch_size = data.draw(st.integers(1, LARGEST_BATCH), label="batch size")
+    rows = st.lists(sentence_lengths(num_sentences), min_size=batch_size, max_size=batch_size)
+    errors = finetuning_errors(config, data.draw(rows, label="words"), dtype=dtype, seed=seed)
+    assert_within(errors, RELATIVE_TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", RELATIVE_TOLERANCE)
+@pytest.mark.parametrize("num_slots", [1, 5])
+@pytest.mark.parametrize("num_sentences", [1, 2])
+def test_the_largest_finetuning_batch_equals_the_reference(
+    num_sentences: int, num_slots: int, dtype: torch.dtype
+) -> None:
+    """40 rows, of 2 or 4 to 510 tokens."""
+    if num_sentences == 1:
+        rows = [(round((LONGEST - 2) * index / (LARGEST_BATCH - 1)),) for index in range(LARGEST_BATCH)]
+    else:
+        rows = [(words, min(3 * index, LONGEST - 4 - words)) for index, words in enumerate(range(0, 507, 13))]
+        rows.append((0, LONGEST - 4))
+    assert len(rows) == LARGEST_BATCH
+    errors = finetuning_errors(small_config(num_slots=num_slots), rows, dtype=dtype, seed=32)
+    assert_within(errors, RELATIVE_TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "finetune"])
+def test_base_width_equals_the_reference(mode: str) -> None:
+    """The published width, two layers, float32."""
+    config = small_config(vocab_size=300, embed_dim=768, ffn_dim=3072, num_heads=12)
+    encoder, state = make_encoder(config, seed=5, dtype=torch.float32)
+    if mode == "pretrain":
+        tokens = random_streams([200], vocab_size=config.vocab_size, seed=6)
+        scored = draw_scored(tokens, kind="some", seed=7)
+        errors = compare(
+            encoder,
+            state,
+            lambda: encoder.encode_streams(tokens, start_position=77, scored=scored),
+            lambda state: run_pretraining_reference(state, config, tokens, 77)[scored],
+            seed=8,
+        )
+    else:
+        tokens = random_sentences([(40, 9), (55, 12), (3, 8), (21,)], vocab_size=config.vocab_size, seed=6)
+        errors = compare(
+            encoder,
+            state,
+            lambda: encoder.encode_sentences(tokens),
+            lambda state: run_finetuning_reference(state, config, tokens),
+            seed=8,
+        )
+    assert_within(errors, RELATIVE_TOLERANCE[torch.float32])
+
+
+def test_sentence_embeddings_are_the_slot_states_before_the_cross_layers() -> None:
+    config = small_config(num_slots=5)
+    encoder, state = make_encoder(config, seed=3)
+    tokens = random_sentences([(4,), (0,), (31,), (4,)], vocab_size=config.vocab_size, seed=4)
+    expected = reference.sentence_states(
+        state,
+        reference.plain_layers(state, num_heads=config.num_heads),
+        [row[row != PAD] for row in tokens],
+        num_slots=config.num_slots,
+    ).transpose(0, 1)
+    assert relative_error(encoder.embed_sentences(tokens), expected) < 1e-10
+
+
+# What a batch may not change.
+
+
+def test_a_stream_gives_alone_what_it_gives_in_a_batch() -> None:
+    config = small_config(num_slots=5, segment_length=8)
+    encoder, _ = make_encoder(config, seed=9)
+    stream_lengths = [3, 64, 65, 8, 130, 1]
+    tokens = random_streams(stream_lengths, vocab_size=config.vocab_size, seed=10)
+    together = encoder.encode_streams(tokens, start_position=40)
+    for features, stream, length in zip(together, tokens, stream_lengths, strict=True):
+        alone = encoder.encode_streams(stream[None, :length], start_position=40)[0]
+        assert relative_error(features[:length], alone) < 1e-12
+        assert not features[length:].any(), "a pad must give zeros"
+
+
+def test_sentences_give_alone_what_they_give_in_a_batch() -> None:
+    config = small_config(num_slots=5)
+    encoder, _ = make_encoder(config, seed=9)
+    rows = [(3, 60), (17,), (60, 3), (0, 0), (17,), (100,)]
+    tokens = random_sentences(rows, vocab_size=config.vocab_size, seed=10)
+    for features, row in zip(encoder.encode_sentences(tokens), tokens, strict=True):
+        assert relative_error(features, encoder.encode_sentences(row[None, row != PAD])[0]) < 1e-12
+
+
+def test_the_order_of_a_batch_does_not_matter() -> None:
+    config = small_config(num_slots=5, segment_length=8)
+    encoder, _ = make_encoder(config, seed=11)
+    order = torch.tensor([4, 0, 3, 1, 2])
+    streams = random_streams([9, 40, 17, 1, 33], vocab_size=config.vocab_size, seed=12)
+    sentences = random_sentences([(9,), (4, 7), (0,), (21, 2), (2, 21)], vocab_size=config.vocab_size, seed=12)
+    scored = draw_scored(streams, kind="every word", seed=0)
+    features = encoder.encode_streams(streams, start_position=3)
+    assert relative_error(encoder.encode_streams(streams[order], start_position=3), features[order]) < 1e-12
+    scored_features = encoder.encode_streams(streams[order], start_position=3, scored=scored[order])
+    assert relative_error(scored_features, features[order][scored[order]]) < 1e-12
+    pooled = encoder.encode_sentences(sentences)
+    assert relative_error(encoder.encode_sentences(sentences[order]), pooled[order]) < 1e-12
+
+
+def test_swapping_the_sentences_of_a_pair_does_not_matter() -> None:
+    """Positions and layers treat both alike, and the mean is over both."""
+    config = small_config(num_slots=5)
+    encoder, _ = make_encoder(config, seed=13)
+    (pair,) = random_sentences([(6, 15)], vocab_size=config.vocab_size, seed=14)
+    first, second = reference.split_sentences(pair, pad_id=PAD, eos_id=EOS)
+    swapped = torch.cat([second, first])
+    assert relative_error(encoder.encode_sentences(swapped[None]), encoder.encode_sentences(pair[None])) < 1e-12
+
+
+# The control, the limits, dropout.
+
+
+def test_the_control_keeps_segments_apart() -> None:
+    """Without cross layer 0 a segment gives what it gives as a stream of its own; with it, it does not."""
+    for cross_sequence, same in ((False, True), (True, False)):
+        encoder, _ = make_encoder(small_config(segment_length=8, cross_sequence=cross_sequence), seed=15)
+        tokens = random_streams([24], vocab_size=37, seed=16)
+        together = encoder.encode_streams(tokens, start_position=5)[0, :8]
+        alone = encoder.encode_streams(tokens[:, :8], start_position=5)[0]
+        assert torch.allclose(together, alone, rtol=0, atol=1e-9) is same
+
+
+def test_start_positions_out_of_range_are_refused() -> None:
+    config = small_config()
+    encoder, _ = make_encoder(config, seed=17)
+    tokens = random_streams([5], vocab_size=37, seed=18)
+    last = NUM_POSITIONS - config.num_slots - config.segment_length - 1
+    for start in (0, last + 1):
+        with pytest.raises(ValueError, match=str(start)):
+            encoder.encode_streams(tokens, start_position=start)
+
+
+@pytest.mark.parametrize("num_slots", [1, 5])
+def test_words_of_a_sentence_too_long_are_cut(num_slots: int) -> None:
+    """Positions 1..513 fit; of a longer sentence words go and the final `</s>` stays, in pairs as well."""
+    config = small_config(num_slots=num_slots)
+    encoder, _ = make_encoder(config, seed=19)
+    fits = NUM_POSITIONS + 1 - (num_slots - 1) - 2  # words
+    tokens = random_sentences([(fits + 1,), (fits,), (fits + 300, fits + 2)], vocab_size=37, seed=20)
+    cut = []
+    for row in tokens:
+        sentences = reference.split_sentences(row, pad_id=PAD, eos_id=EOS)
+        cut.append(torch.cat([fit_to_positions(sentence, num_slots=num_slots) for sentence in sentences]))
+    assert int((cut[0] == EOS).nonzero()) == len(cut[0]) - 1 == fits + 1
+    expected = encoder.encode_sentences(reference.pad_rows(cut, pad_id=PAD))
+    assert relative_error(encoder.encode_sentences(tokens), expected) < 1e-12
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "finetune"])
+@pytest.mark.parametrize(("dropout", "attention_dropout"), [(0.1, 0.1), (0.1, 0.0), (0.0, 0.1)])
+def test_dropout_has_the_references_statistics(mode: str, dropout: float, attention_dropout: float) -> None:
+    """The same expected loss, and the same spread of it, over many draws of the masks.
+
+    Each sample of a batch draws its own masks, so that copies of one sample are draws of one loss. Means must agree
+    within 4 standard errors, and dropout must move the mean by far more than that, else the test would show nothing.
+    """
+    num_draws = 400
+    config = small_config(num_slots=3, segment_length=8, dropout=dropout, attention_dropout=attention_dropout)
+    encoder, state = make_encoder(config, seed=21, dtype=torch.float32)
+    if mode == "pretrain":
+        one = random_streams([20], vocab_size=37, seed=22)
+        options = {"segment_length": config.segment_length, "start_position": 50}
+    else:
+        one = random_sentences([(5, 8)], vocab_size=37, seed=22)
+        options = {}
+    run = reference.pretrain_forward if mode == "pretrain" else reference.finetune_forward
+    options |= {"num_slots": config.num_slots, "num_heads": config.num_heads}
+    many = one.expand(num_draws, -1)
+
+    def losses(features: Tensor) -> Tensor:
+        target = features_without_dropout[0]
+        return (features - target).square().flatten(1).mean(1).double()
+
+    with torch.no_grad():
+        features_without_dropout = run(state, one, **options)
+        torch.manual_seed(23)
+        expected = losses(run(state, many, **options, dropout=dropout, attention_dropout=attention_dropout))
+        encoder.train()
+        torch.manual_seed(24)
+        if mode == "pretrain":
+            actual = losses(encoder.encode_streams(many, start_position=50))
+        else:
+            actual = losses(encoder.encode_sentences(many))
+    standard_error = float(((expected.var() + actual.var()) / num_draws).sqrt())
+    assert abs(float(actual.mean() - expected.mean())) < 4 * standard_error
+    assert float(expected.mean()) > 20 * standard_error
+    assert float(actual.std() / expected.std()) == pytest.approx(1.0, abs=0.25)
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "finetune"])
+def test_a_repeated_training_step_is_the_same_to_the_bit(mode: str) -> None:
+    encoder, state = make_encoder(small_config(dropout=0.1, attention_dropout=0.1), seed=25, dtype=torch.float32)
+    encoder.train()
+    streams = random_streams([150, 70], vocab_size=37, seed=26)
+    sentences = random_sentences([(5, 8), (30,), (2, 2)], vocab_size=37, seed=26)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(27)
+        encoder.zero_grad()
+        if mode == "pretrain":
+            features = encoder.encode_streams(streams, start_position=50)
+        else:
+            features = encoder.encode_sentences(sentences)
+        features.square().mul(torch.arange(features.shape[-1])).sum().backward()
+        runs.append([features] + [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
+    assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))

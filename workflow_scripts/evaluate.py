@@ -1,0 +1,84 @@
+"""Predict the dev and test sets of one task with one fine-tuned model, and score the predictions."""
+
+from pathlib import Path
+
+import torch
+
+from cross_thought.errors import UserError
+from cross_thought.evaluation.metrics import metrics_document, write_json
+from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
+from cross_thought.fairseq.predict import Predictor
+from cross_thought.jobs import logged_job
+from cross_thought.text.glue import read_prepared
+from cross_thought.text.tasks import Task, task_from_config
+
+
+def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:
+    """Predict one split.
+
+    Args:
+        predictor: the fine-tuned model.
+        task: what it learnt.
+        prepared: folder of the task's prepared TSV files, which hold the labels as text.
+        split: name of the split.
+
+    Raises:
+        UserError: if the binarized split has not the rows of the prepared one.
+    """
+    labels = [example.label for example in read_prepared(prepared / f"{split}.tsv")]
+    scores = predictor.scores(split)
+    if len(scores) != len(labels):
+        raise UserError(f"{prepared}/{split}.tsv has {len(labels)} rows, its binarized form {len(scores)}: delete both")
+    indices = [str(index) for index in range(len(labels))]
+    if task.is_regression:
+        return SplitPredictions(indices, labels, [repr(score * task.score_scale) for score in scores[:, 0].tolist()])
+    probabilities = torch.softmax(scores, dim=1)
+    return SplitPredictions(
+        indices,
+        labels,
+        [task.labels[choice] for choice in scores.argmax(1).tolist()],
+        dict(zip(task.labels, probabilities.T.tolist(), strict=True)),
+    )
+
+
+def evaluate(
+    checkpoint: Path,
+    data: Path,
+    prepared: Path,
+    *,
+    model: str,
+    task: Task,
+    seed: int,
+    device: str,
+    predictions_file: Path,
+    metrics_file: Path,
+) -> None:
+    """Write the predictions for every split but train, and the metrics of those whose labels are known."""
+    predictor = Predictor(checkpoint, data, device=device)
+    predictions = {}
+    for split in task.splits:
+        if split != "train":
+            predictions[split] = predict_split(predictor, task, prepared, split)
+            print(f"{split}: {len(predictions[split].indices)} examples")
+    write_predictions(predictions_file, predictions)
+    num_train_examples = sum(1 for _ in read_prepared(prepared / "train.tsv"))
+    document = metrics_document(
+        model=model, task=task, seed=seed, predictions=predictions, num_train_examples=num_train_examples
+    )
+    write_json(metrics_file, document)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        torch.set_num_threads(snakemake.threads)
+        evaluate(
+            Path(snakemake.input.checkpoint),
+            Path(snakemake.input.data),
+            Path(snakemake.input.prepared),
+            model=snakemake.wildcards.model,
+            task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
+            seed=int(snakemake.wildcards.seed),
+            device=snakemake.params.device,
+            predictions_file=Path(snakemake.output.predictions),
+            metrics_file=Path(snakemake.output.metrics),
+        )

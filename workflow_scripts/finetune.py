@@ -1,0 +1,167 @@
+"""Fine-tune one pre-trained model on one task with one seed through fairseq, keeping the best checkpoint."""
+
+import math
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cross_thought.evaluation.provenance import record_command
+from cross_thought.fairseq.checkpoints import export_model
+from cross_thought.fairseq.launch import as_flags, hardware_flags, model_flags, train, write_history
+from cross_thought.jobs import logged_job
+from cross_thought.text.tasks import Task, task_from_config
+
+WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
+
+
+def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
+    """Return how many updates the epochs make, as fairseq batches shuffled rows.
+
+    Args:
+        row_lengths: tokens of each training example, shape (examples,).
+        settings: batch_size, max_tokens (padded) and num_epochs.
+    """
+    num_batches, rows, longest = 1, 0, 0
+    for length in np.random.default_rng(1).permutation(row_lengths).tolist():
+        longest = max(longest, length)
+        if rows == settings["batch_size"] or (rows + 1) * longest > settings["max_tokens"]:
+            num_batches, rows, longest = num_batches + 1, 0, length
+        rows += 1
+    return num_batches * settings["num_epochs"]
+
+
+def row_lengths(data: Path) -> np.ndarray:
+    """Return the tokens of each training example, `<s>` included, shape (examples,)."""
+    from cross_thought.fairseq import bridge
+
+    bridge.install()
+    from fairseq.data import data_utils
+
+    inputs = [folder for folder in (data / "input0", data / "input1") if folder.exists()]
+    return sum(data_utils.load_indexed_dataset(str(folder / "train")).sizes + 1 for folder in inputs)
+
+
+def finetuning_settings(task: Task, config: dict, entry: dict) -> dict:
+    """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's."""
+    names = ("learning_rate", "batch_size", "num_updates", "warmup_updates")
+    return {name: getattr(task, name) for name in names} | config | entry
+
+
+def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardware: dict) -> list[str]:
+    """Return fairseq's flags for a fine-tuning run."""
+    by_loss = task.best_metric == "loss"
+    flags = {
+        "task": "sentence_prediction",
+        "criterion": "sentence_prediction",
+        **model_flags(model),
+        "forward_mode": "finetune",
+        "num_classes": 1 if task.is_regression else len(task.labels),
+        "regression_target": task.is_regression,
+        "init_token": 0,
+        "separator_token": 0,
+        # two rows of the longest that the encoder reads: what is longer, it cuts
+        "max_positions": 2 * (model["num_positions"] + 1),
+        "batch_size": settings["batch_size"],
+        "max_tokens": settings["max_tokens"],
+        "required_batch_size_multiple": 1,
+        "optimizer": "adam",
+        "adam_betas": "(0.9, 0.98)",
+        "adam_eps": 1e-6,
+        "weight_decay": settings["weight_decay"],
+        "clip_norm": 0.0,
+        "lr_scheduler": "polynomial_decay",
+        "lr": settings["learning_rate"],
+        "warmup_updates": settings["warmup_updates"],
+        "total_num_update": settings["num_updates"],
+        "max_epoch": settings["num_epochs"],
+        "dropout": settings["dropout"],
+        "attention_dropout": settings["attention_dropout"],
+        "best_checkpoint_metric": task.best_metric,
+        "maximize_best_checkpoint_metric": not by_loss,
+        "seed": seed,
+        **hardware_flags(hardware["device"], hardware["precision"]),
+    }
+    return [*as_flags(flags), *settings.get("extra_args", [])]
+
+
+def finetune(
+    data: Path,
+    pretrained: Path,
+    *,
+    task: Task,
+    model: dict,
+    settings: dict,
+    seed: int,
+    hardware: dict,
+    checkpoint: Path,
+    history: Path,
+    command_record: Path,
+) -> None:
+    """Train, and keep the checkpoint that is best on the dev set.
+
+    Args:
+        data: binarized task.
+        pretrained: checkpoint to start from.
+        task: what is learnt.
+        model: the model's entry of the effective config.
+        settings: fine-tuning settings of the task.
+        seed: of fairseq, and so of Python, numpy and torch.
+        hardware: that entry of the config.
+        checkpoint: the best model, without the optimizer's state.
+        history: loss curves (TSV).
+        command_record: the command line, when it ran and for how long (JSON).
+    """
+    started = time.time()
+    lengths = row_lengths(data)
+    changed = settings.get("max_train_examples") or settings["num_epochs"] != 10 or settings["batch_size"] != task.batch_size
+    if settings["num_updates"] is None or changed:
+        settings = settings | {"num_updates": planned_updates(lengths, settings=settings), "warmup_updates": None}
+    if settings["warmup_updates"] is None:
+        settings = settings | {"warmup_updates": math.ceil(WARMUP_SHARE * settings["num_updates"])}
+    print(f"{len(lengths)} training examples, learning rate over {settings['num_updates']} updates", flush=True)
+
+    run = checkpoint.parent / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    places = {
+        "restore_file": pretrained,
+        "reset_optimizer": True,
+        "reset_lr_scheduler": True,
+        "reset_dataloader": True,
+        "reset_meters": True,
+        "save_dir": run,
+        "no_epoch_checkpoints": True,
+        "no_last_checkpoints": True,
+        "no_save_optimizer_state": True,
+        "log_interval": max(1, min(100, settings["num_updates"] // 40)),
+        "num_workers": 0 if hardware["threads"] == 1 else 1,
+    }
+    flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)
+    command = train(
+        [str(data), *flags, *as_flags(places)],
+        log=run / "train.log",
+        threads=hardware["threads"],
+        total_updates=settings["num_updates"],
+    )
+    export_model(run / "checkpoint_best.pt", checkpoint)
+    write_history(run / "train.log", history)
+    shutil.rmtree(run)
+    record_command(command_record, command, started, time.time() - started)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        task = task_from_config(snakemake.wildcards.task, snakemake.params.entry)
+        finetune(
+            Path(snakemake.input.data),
+            Path(snakemake.input.pretrained),
+            task=task,
+            model=snakemake.params.model,
+            settings=finetuning_settings(task, snakemake.params.finetuning, snakemake.params.entry),
+            seed=int(snakemake.wildcards.seed),
+            hardware=snakemake.params.hardware,
+            checkpoint=Path(snakemake.output.checkpoint),
+            history=Path(snakemake.output.history),
+            command_record=Path(snakemake.output.command),
+        )

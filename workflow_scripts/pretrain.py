@@ -1,0 +1,103 @@
+"""Pre-train one model with one seed through fairseq, going on where an earlier attempt at the same run stopped."""
+
+import time
+from pathlib import Path
+
+from cross_thought.evaluation.provenance import record_command
+from cross_thought.fairseq.checkpoints import export_model, num_updates_of
+from cross_thought.fairseq.launch import as_flags, hardware_flags, model_flags, run_key, train, write_history
+from cross_thought.jobs import logged_job
+
+
+def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
+    """Return fairseq's flags that define a pre-training run."""
+    training = model["pretraining"]
+    settings = {
+        "task": "masked_lm",
+        "criterion": "masked_lm",
+        **model_flags(model),
+        "forward_mode": "pretrain",
+        "init_std": training["init_std"],
+        "sample_break_mode": training["sample_break_mode"],
+        "tokens_per_sample": training["tokens_per_sample"],
+        "batch_size": training["batch_size"],
+        "update_freq": training["update_freq"],
+        "mask_prob": training["mask_prob"],
+        "leave_unmasked_prob": training["leave_unmasked_prob"],
+        "random_token_prob": training["random_token_prob"],
+        "optimizer": "adam",
+        "adam_betas": "(0.9, 0.98)",
+        "adam_eps": 1e-6,
+        "weight_decay": training["weight_decay"],
+        "clip_norm": training["clip_norm"],
+        "lr_scheduler": "polynomial_decay",
+        "lr": training["learning_rate"],
+        "warmup_updates": training["warmup_updates"],
+        "total_num_update": training["max_updates"],
+        "max_update": training["max_updates"],
+        "dropout": training["dropout"],
+        "attention_dropout": training["attention_dropout"],
+        "save_interval_updates": training["save_interval_updates"],
+        "seed": seed,
+        **hardware_flags(hardware["device"], hardware["precision"]),
+    }
+    return [*as_flags(settings), *training["extra_args"]]
+
+
+def pretrain(
+    data: Path,
+    *,
+    model: dict,
+    seed: int,
+    hardware: dict,
+    checkpoint: Path,
+    history: Path,
+    command_record: Path,
+) -> None:
+    """Train and export.
+
+    Args:
+        data: binarized corpus.
+        model: the model's entry of the effective config.
+        seed: of fairseq, and so of Python, numpy and torch.
+        hardware: that entry of the config.
+        checkpoint: the final model, without the optimizer's state.
+        history: loss curves (TSV).
+        command_record: the command line, when it ran and for how long (JSON).
+
+    Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run: a
+    changed setting is another run.
+    """
+    flags = training_flags(model, seed=seed, hardware=hardware)
+    run = checkpoint.parent / "runs" / run_key(flags, data)
+    max_updates = model["pretraining"]["max_updates"]
+    last, log = run / "checkpoint_last.pt", run / "train.log"
+    started = time.time()
+    places = {
+        "save_dir": run,
+        "no_epoch_checkpoints": True,
+        "keep_interval_updates": 2,
+        "log_interval": max(1, min(100, max_updates // 40)),
+        "num_workers": 0 if hardware["threads"] == 1 else 1,
+    }
+    command = [str(data), *flags, *as_flags(places)]
+    if num_updates_of(last) < max_updates:
+        command = train(command, log=log, threads=hardware["threads"], total_updates=max_updates)
+    else:
+        print(f"{last} has all {max_updates} updates: nothing to train")
+    export_model(last, checkpoint)
+    write_history(log, history)
+    record_command(command_record, command, started, time.time() - started)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        pretrain(
+            Path(snakemake.input.data),
+            model=snakemake.params.model,
+            seed=int(snakemake.wildcards.seed),
+            hardware=snakemake.params.hardware,
+            checkpoint=Path(snakemake.output.checkpoint),
+            history=Path(snakemake.output.history),
+            command_record=Path(snakemake.output.command),
+        )
