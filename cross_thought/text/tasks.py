@@ -411,17 +411,29 @@ def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results
         return {name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()}
     if task.folder is None:
         return {name: RawFile(path=expand_path(split.file, data_dir=data_dir)) for name, split in task.splits.items()}
-    found = {}
-    for name, split in task.splits.items():
-        own = Path(data_dir, task.folder, split.file) if data_dir is not None else None
-        if own is not None and own.is_file():
-            found[name] = RawFile(path=str(own))
-            continue
-        sources = [own_or_download(source, data_dir=data_dir, downloads_dir=downloads_dir) for source in task.downloads]
-        if task.name != "MRPC":
-            found[name] = RawFile(path=sources[0], member=f"{task.archive_folder}/{split.file}")
-        elif name == "test":
-            found[name] = RawFile(path=sources[1])
-        else:  # GLUE cut its dev set out of the published train set, by ids
-            found[name] = RawFile(path=sources[0], ids_path=sources[2], keep_ids=name == "valid")
-    return found
+    sources = [own_or_download(source, data_dir=data_dir, downloads_dir=downloads_dir) for source in task.downloads]
+    if task.name == "MRPC":
+        train_and_dev, test, dev_ids = sources
+        published = {
+            # GLUE cut its dev set out of the published train set, by ids
+            "train": RawFile(path=train_and_dev, ids_path=dev_ids, keep_ids=False),
+            "valid": RawFile(path=train_and_dev, ids_path=dev_ids, keep_ids=True),
+            "test": RawFile(path=test),
+        }
+    else:
+        published = {
+            name: RawFile(path=sources[0], member=f"{task.archive_folder}/{split.file}")
+            for name, split in task.splits.items()
+        }
+    return {name: _own_file(task, split, data_dir) or published[name] for name, split in task.splits.items()}
+
+
+def _own_file(task: Task, split: Split, data_dir: str | None) -> RawFile | None:
+    """Return the split's own file under `data_dir` if it is there."""
+    if data_dir is None:
+        return None
+    folder = Path(data_dir, task.folder or "")
+    # MRPC's cut files are made by everybody's own script, and copies that lack a row are about: the sources go first
+    if task.name == "MRPC" and all(Path(data_dir, name).is_file() for name in task.downloads):
+        return None
+    return RawFile(path=str(folder / split.file)) if (folder / split.file).is_file() else None

@@ -6,9 +6,8 @@ The steps are those of `reference`; only the layers differ. This is what the ben
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-
 from reference import finetune_rows, pretrain_stream
+from torch import Tensor, nn
 
 
 def fairseq_layer(

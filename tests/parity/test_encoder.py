@@ -32,9 +32,9 @@ dtypes = st.sampled_from([torch.float32, torch.float64])
 seeds = st.integers(0, 2**31 - 1)
 
 
-def lengths(shortest: int, longest: int) -> st.SearchStrategy[int]:
-    """Lengths of which many are short, so that a batch mixes all kinds."""
-    return st.one_of(st.integers(shortest, min(longest, shortest + 20)), st.integers(shortest, longest))
+def longest(limit: int) -> st.SearchStrategy[int]:
+    """The longest of a batch: often short, so that a run stays quick, and up to `limit`."""
+    return st.one_of(st.integers(1, 60), st.integers(1, 60), st.integers(1, limit))
 
 
 def make_encoder(
@@ -186,9 +186,10 @@ def test_pretraining_equals_the_reference(data: st.DataObject, dtype: torch.dtyp
         cross_sequence=data.draw(st.booleans(), label="cross_sequence"),
     )
     batch_size = data.draw(st.integers(1, LARGEST_BATCH), label="batch size")
+    stream_lengths = st.integers(1, data.draw(longest(LONGEST), label="longest"))
     errors = pretraining_errors(
         config,
-        data.draw(st.lists(lengths(1, LONGEST), min_size=batch_size, max_size=batch_size), label="lengths"),
+        data.draw(st.lists(stream_lengths, min_size=batch_size, max_size=batch_size), label="lengths"),
         start_position=data.draw(start_positions(config), label="start_position"),
         scored_kind=data.draw(st.sampled_from(SCORED_KINDS), label="scored"),
         dtype=dtype,
@@ -198,7 +199,7 @@ def test_pretraining_equals_the_reference(data: st.DataObject, dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("dtype", RELATIVE_TOLERANCE)
-@pytest.mark.parametrize(("num_slots", "segment_length"), [(1, 8), (5, 64), (1, 64), (5, 8)])
+@pytest.mark.parametrize(("num_slots", "segment_length"), [(1, 8), (5, 64)])
 @pytest.mark.parametrize("start_position", ["first", "last"])
 def test_the_largest_pretraining_batch_equals_the_reference(
     num_slots: int, segment_length: int, start_position: str, dtype: torch.dtype
@@ -222,12 +223,12 @@ def fit_to_positions(row: Tensor, *, num_slots: int) -> Tensor:
 
 
 @st.composite
-def sentence_lengths(draw: st.DrawFn, num_sentences: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers of words of the one or two sentences of a row of at most 510 tokens."""
+def sentence_lengths(draw: st.DrawFn, num_sentences: tuple[int, ...], num_words: int) -> tuple[int, ...]:
+    """Numbers of words of the one or two sentences of a row, `num_words` at most together."""
+    first = draw(st.integers(0, num_words))
     if draw(st.sampled_from(num_sentences)) == 1:
-        return (draw(lengths(0, LONGEST - 2)),)
-    first = draw(lengths(0, LONGEST - 4))
-    return first, draw(lengths(0, LONGEST - 4 - first))
+        return (first,)
+    return first, draw(st.integers(0, num_words - first))
 
 
 def finetuning_errors(
@@ -259,13 +260,13 @@ def test_finetuning_equals_the_reference(data: st.DataObject, dtype: torch.dtype
     )
     num_sentences = data.draw(st.sampled_from([(1,), (2,), (1, 2)]), label="num_sentences")
     batch_size = data.draw(st.integers(1, LARGEST_BATCH), label="batch size")
-    rows = st.lists(sentence_lengths(num_sentences), min_size=batch_size, max_size=batch_size)
+    num_words = data.draw(longest(LONGEST - 4), label="most words")
+    rows = st.lists(sentence_lengths(num_sentences, num_words), min_size=batch_size, max_size=batch_size)
     errors = finetuning_errors(config, data.draw(rows, label="words"), dtype=dtype, seed=seed)
     assert_within(errors, RELATIVE_TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", RELATIVE_TOLERANCE)
-@pytest.mark.parametrize("num_slots", [1, 5])
+@pytest.mark.parametrize(("num_slots", "dtype"), [(1, torch.float32), (5, torch.float32), (5, torch.float64)])
 @pytest.mark.parametrize("num_sentences", [1, 2])
 def test_the_largest_finetuning_batch_equals_the_reference(
     num_sentences: int, num_slots: int, dtype: torch.dtype

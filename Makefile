@@ -1,0 +1,42 @@
+# Set-up and the everyday commands. Each creates .venv if need be; `make install` does only that.
+
+PYTHON ?= python3
+CORES ?= all
+RUN := .venv/bin/python -m
+SOURCES := cross_thought workflow_scripts tests benchmarks
+RULES := Snakefile $(wildcard rules/*.smk)
+
+.PHONY: install demo test lint format clean
+
+install: .venv/installed
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --requirement requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(RUN) pip install --requirement requirements-dev.txt
+	touch $@
+
+demo: .venv/installed
+	if [ -t 1 ]; then logger='--logger rich'; fi; $(RUN) snakemake --cores $(CORES) $$logger
+	@cat results/tables/cross_path.md results/tables/tasks.md
+
+test: .venv/installed-dev
+	$(RUN) pytest
+
+lint: .venv/installed-dev
+	$(RUN) ruff check $(SOURCES)
+	$(RUN) ruff format --check $(SOURCES)
+	$(RUN) snakefmt --check --no-format-shell $(RULES)
+	$(RUN) snakemake --lint
+
+format: .venv/installed-dev
+	$(RUN) ruff check --fix $(SOURCES)
+	$(RUN) ruff format $(SOURCES)
+	$(RUN) snakefmt --no-format-shell $(RULES)
+
+clean:
+	rm -rf .venv .snakemake

@@ -1,0 +1,141 @@
+"""Figures at the width of a paper's column, legible in grey, the same to the byte for the same numbers."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from cross_thought.evaluation.aggregate import AVERAGE, is_development
+from cross_thought.evaluation.history import History
+from cross_thought.evaluation.tables import MAJORITY, TaskRow, column_name
+from cross_thought.text.files import atomic_file
+
+COLUMN_WIDTH_IN = 3.3
+
+# Dark to light, so that they also differ in grey; line styles and markers tell them apart where greys do not.
+_COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+_LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "cross-thought",
+    "svg.fonttype": "path",
+}
+
+
+def plot_losses(histories: Sequence[History], paths: Iterable[Path | str]) -> None:
+    """Draw training and held-out loss over updates: a thin line a seed, a thick one for their mean.
+
+    Args:
+        histories: of any number of models and seeds; losses in bits a token.
+        paths: files to write; the ending says the format.
+    """
+    models = list(dict.fromkeys(history.model for history in histories))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH_IN, 3.4), layout="constrained")
+        panels = figure.subplots(2, 1, sharex=True)
+        for axes, split, title in zip(panels, ("train", "valid"), ("Training", "Held out"), strict=True):
+            for place, model in enumerate(models):
+                style = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": _LINES[place % len(_LINES)]}
+                curves = [_curve(history, split) for history in histories if history.model == model]
+                if len(curves) > 1:
+                    for curve in curves:
+                        axes.plot(*_points(curve), linewidth=0.5, alpha=0.45, **style)
+                axes.plot(*_points(_mean_curve(curves)), linewidth=1.5, label=model, **style)
+            axes.set_title(title, loc="left")
+            axes.set_ylabel("loss (bits a token)")
+            axes.grid(axis="y", linewidth=0.3, color="0.8")
+        panels[1].set_xlabel("updates")
+        # Outside the axes, so that it never hides a curve.
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        _save(figure, paths)
+
+
+def plot_tasks(rows: Sequence[TaskRow], paths: Iterable[Path | str]) -> None:
+    """Draw the development results: a marker a model with its standard deviation, a bar for the majority rate.
+
+    Args:
+        rows: the task table's; published references are left out.
+        paths: files to write; the ending says the format.
+    """
+    rows = [row for row in rows if is_development(row.split) and row.kind in ("model", MAJORITY)]
+    columns = list(dict.fromkeys(row.column for row in rows))
+    # The average goes last, at the bottom, apart from the tasks it is made of.
+    columns.sort(key=lambda column: column[0] == AVERAGE)
+    models = list(dict.fromkeys(row.model for row in rows if row.kind == "model"))
+    with matplotlib.rc_context(_STYLE):
+        height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
+        figure = Figure(figsize=(COLUMN_WIDTH_IN, height), layout="constrained")
+        axes = figure.subplots()
+        for place, model in enumerate(models):
+            shift = 0.6 * ((place + 0.5) / len(models) - 0.5)
+            points = [(row.mean, columns.index(row.column) + shift, row.sd) for row in rows if row.model == model]
+            points = [point for point in points if point[0] is not None]
+            axes.errorbar(
+                [mean for mean, _, _ in points],
+                [height for _, height, _ in points],
+                xerr=[sd or 0 for _, _, sd in points],
+                fmt=_MARKERS[place % len(_MARKERS)],
+                color=_COLOURS[place % len(_COLOURS)],
+                markerfacecolor=_COLOURS[place % len(_COLOURS)] if place % 2 == 0 else "white",
+                markersize=4,
+                markeredgewidth=0.8,
+                elinewidth=0.8,
+                capsize=1.8,
+                linestyle="none",
+                label=model,
+            )
+        majority = [(row.mean, columns.index(row.column)) for row in rows if row.kind == MAJORITY]
+        majority = [point for point in majority if point[0] is not None]
+        if majority:
+            axes.vlines(
+                [mean for mean, _ in majority],
+                [height - 0.4 for _, height in majority],
+                [height + 0.4 for _, height in majority],
+                colors="0.55",
+                linewidth=2,
+                label="majority label",
+                zorder=0,
+            )
+        axes.set_yticks(range(len(columns)), [column_name(*column).strip() for column in columns])
+        axes.set_ylim(len(columns) - 0.5, -0.5)
+        axes.set_xlabel("score (%), mean and standard deviation over seeds")
+        axes.grid(axis="x", linewidth=0.3, color="0.8")
+        axes.set_axisbelow(True)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        _save(figure, paths)
+
+
+def _curve(history: History, split: str) -> dict[int, float]:
+    return {line.num_updates: line.loss for line in history.of_split(split)}
+
+
+def _mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:
+    """Average curves at the updates that all of them have."""
+    shared = set.intersection(*map(set, curves)) if curves else set()
+    return {update: fmean(curve[update] for curve in curves) for update in sorted(shared)}
+
+
+def _points(curve: dict[int, float]) -> tuple[list[int], list[float]]:
+    return list(curve), list(curve.values())
+
+
+def _save(figure: Figure, paths: Iterable[Path | str]) -> None:
+    for path in map(Path, paths):
+        kind = path.suffix.removeprefix(".")
+        # Neither the date nor the library's version: the same numbers give the same bytes.
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        with atomic_file(path) as partial:
+            figure.savefig(partial, format=kind, dpi=300, metadata=metadata)
