@@ -1,13 +1,8 @@
 """Cross-Thought, from raw text to result tables. Named targets; the stages are in rules/."""
 
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.0")
-
-
-configfile: Path(workflow.basedir) / "config.yaml"
 
 
 include: "rules/common.smk"

@@ -12,16 +12,39 @@ import yaml
 
 from cross_thought.errors import UserError
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+REPOSITORY = Path(__file__).parents[1]
+SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
+BASE = REPOSITORY / "config.yaml"
+
+# mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
+REPLACED = ("models", "tasks")
 
 Config = dict
+
+
+def load_config(overlay: Config) -> Config:
+    """Lay what the user gives over config.yaml, and check the whole.
+
+    Args:
+        overlay: the merged `--configfile` files and `--config` values; `models` and `tasks` in it replace those of
+            config.yaml, all else is laid over it key by key.
+
+    Raises:
+        UserError: naming the key, its value and the remedy.
+    """
+    try:
+        base = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{BASE} cannot be read: {' '.join(str(error).split())}") from None
+    base |= {key: {} for key in REPLACED if key in overlay}
+    return effective_config(_merge(base, overlay))
 
 
 def effective_config(raw: Config) -> Config:
     """Check a config and resolve its models.
 
     Args:
-        raw: the merged config files and `--config` values.
+        raw: a complete config.
 
     Returns:
         A copy in which each model holds all it inherits from `model_defaults`, and `{data_dir}` in paths is filled in.
@@ -31,6 +54,8 @@ def effective_config(raw: Config) -> Config:
     """
     check_schema(raw)
     config = copy.deepcopy(raw)
+    for key in REPLACED:
+        config[key] = {name: entry or {} for name, entry in config[key].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
     _fill_in_data_dir(config)

@@ -10,12 +10,12 @@ sys.path.insert(0, REPOSITORY)
 # scripts and the training processes that they start import the package from here, in every environment
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [REPOSITORY, os.environ.get("PYTHONPATH")]))
 
-from cross_thought.config import effective_config
+from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.text.tasks import task_from_config
 
 try:
-    config = effective_config(config)
+    config = load_config(config)
     TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from cross_thought.evaluation.provenance import record_command
-from cross_thought.fairseq.checkpoints import export_model, num_updates_of
+from cross_thought.fairseq.checkpoints import export_model, newest_checkpoint
 from cross_thought.fairseq.launch import as_flags, hardware_flags, model_flags, run_key, train, write_history
 from cross_thought.jobs import logged_job
 
@@ -71,9 +71,13 @@ def pretrain(
     flags = training_flags(model, seed=seed, hardware=hardware)
     run = checkpoint.parent / "runs" / run_key(flags, data)
     max_updates = model["pretraining"]["max_updates"]
-    last, log = run / "checkpoint_last.pt", run / "train.log"
+    log = run / "train.log"
     started = time.time()
+    newest, num_updates = newest_checkpoint(run)
+    if newest:
+        print(f"going on from {newest}, {num_updates} of {max_updates} updates")
     places = {
+        "restore_file": newest,
         "save_dir": run,
         "no_epoch_checkpoints": True,
         "keep_interval_updates": 2,
@@ -81,11 +85,10 @@ def pretrain(
         "num_workers": 0 if hardware["threads"] == 1 else 1,
     }
     command = [str(data), *flags, *as_flags(places)]
-    if num_updates_of(last) < max_updates:
+    if num_updates < max_updates:
         command = train(command, log=log, threads=hardware["threads"], total_updates=max_updates)
-    else:
-        print(f"{last} has all {max_updates} updates: nothing to train")
-    export_model(last, checkpoint)
+        newest, _ = newest_checkpoint(run)
+    export_model(newest, checkpoint)
     write_history(log, history)
     record_command(command_record, command, started, time.time() - started)
 

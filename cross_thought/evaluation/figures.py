@@ -111,7 +111,7 @@ def plot_tasks(rows: Sequence[TaskRow], paths: Iterable[Path | str]) -> None:
             )
         axes.set_yticks(range(len(columns)), [column_name(*column).strip() for column in columns])
         axes.set_ylim(len(columns) - 0.5, -0.5)
-        axes.set_xlabel("score (%), mean and standard deviation over seeds")
+        axes.set_xlabel("score (%): mean and sd over seeds")
         axes.grid(axis="x", linewidth=0.3, color="0.8")
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)

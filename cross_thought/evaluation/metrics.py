@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
+from cross_thought.evaluation.provenance import write_json as write_json
 from cross_thought.text.tasks import Task
 
 Metrics = dict[str, float | None]
@@ -111,7 +112,9 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
 def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:
     if metric not in ("pearson", "spearman"):
         raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
-    if not all(len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)):
+    if not all(
+        len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)
+    ):
         return None
     correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
     return float(correlation(labels, predictions).statistic)

@@ -132,28 +132,36 @@ def assemble(
     }
 
 
-def _task_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files that a seed's figure is computed from, and the folders of the runs behind them."""
-    tasks = [row["task"]] if row["task"] != "average" else sorted(path.name for path in results.glob("evaluate/*/*"))
-    models = [row["model"], *([row["control"]] if row.get("control") else [])]
+# The files that a figure is computed from, and the folders of the runs behind them.
+Behind = tuple[list[Path], list[Path]]
+
+
+def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    """Return a seed's part of what is behind a figure of the task table."""
+    models = [row["model"], row["control"]] if figure == "difference" else [row["model"]]
     sources, runs = [], []
     for model in models:
-        for task in dict.fromkeys(tasks):
+        # An average is over several tasks; its row does not say which, so all of the model's are named.
+        tasks = [row["task"]] if row["task"] != "average" else _names(results / "evaluate" / model)
+        for task in tasks:
             sources.append(results / "evaluate" / model / task / f"seed-{seed}" / "predictions.tsv")
-            runs += [
-                results / "evaluate" / model / task / f"seed-{seed}",
-                results / "finetune" / model / task / f"seed-{seed}",
-            ]
+            runs += [results / stage / model / task / f"seed-{seed}" for stage in ("evaluate", "finetune")]
         runs += _pretraining_runs(model, seed, results)
     return sources, runs
 
 
-def _pretraining_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*"))
+
+
+def _pretraining_sources(
+    row: Mapping[str, str], figure: str, seed: str, results: Path
+) -> Behind:
     run = results / "pretrain" / row["model"] / f"seed-{seed}"
     return [run / "history.tsv"], [run]
 
 
-def _cross_path_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
     return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
 
 
@@ -163,7 +171,7 @@ def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
     return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
 
 
-def _no_sources(row: Mapping[str, str], seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
     return [], []
 
 
@@ -181,10 +189,10 @@ def _numbers_of(table: str, path: Path, results: Path, sources_of) -> list[dict[
         rows = list(csv.DictReader(file))
     numbers = []
     for row in rows:
-        seeds = row["seeds"].split() if "seeds" in row else [row["seed"]]
-        found = [sources_of(row, seed, results) for seed in seeds]
+        seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
         for figure in _FIGURES.get(table, ()):
             if row.get(figure):
+                found = [sources_of(row, figure, seed, results) for seed in seeds]
                 numbers.append(
                     {
                         "table": table,
@@ -205,11 +213,13 @@ def _existing(paths: Iterable[Path]) -> list[str]:
 
 
 def _run_record(run: Path, results: Path) -> dict[str, object]:
-    rule, *wildcards = run.relative_to(results).parts
-    command, benchmark = run / "command.json", results.joinpath("benchmarks", rule, *wildcards).with_suffix(".jsonl")
+    stage, *wildcards = run.relative_to(results).parts
+    command = run / "command.json"
+    # The rule is named after the stage: `finetune_task` writes below `finetune`.
+    benchmarks = sorted(results.glob("/".join(["benchmarks", f"{stage}*", *wildcards]) + ".jsonl"))
     return {
         "command": json.loads(command.read_text(encoding="utf-8")) if command.is_file() else None,
-        "benchmark": _json_lines(benchmark) if benchmark.is_file() else None,
+        "benchmark": _json_lines(benchmarks[0]) if benchmarks else None,
     }
 
 

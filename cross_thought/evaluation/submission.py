@@ -60,7 +60,9 @@ def choose_seeds(metrics_paths: Iterable[Path | str], *, model: str) -> dict[str
     return {task: path for task, (_, path) in best.items()}
 
 
-def write_submission(path: Path | str, predictions_paths: Mapping[str, Path | str], *, tasks: Mapping[str, Task]) -> None:
+def write_submission(
+    path: Path | str, predictions_paths: Mapping[str, Path | str], *, tasks: Mapping[str, Task]
+) -> None:
     """Write one model's test predictions as a zip.
 
     Args:

@@ -27,6 +27,7 @@ from cross_thought.evaluation.history import History, read_history
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.evaluation.significance import UNDEFINED, Comparison, compare
+from cross_thought.text.files import atomic_file
 from cross_thought.text.tasks import Task
 
 MAJORITY = "majority"
@@ -57,6 +58,7 @@ class TaskRow:
         values: the seeds' values, in the order of `seeds`.
         best: whether it is the highest mean among our models, where there are several.
         control: the model that `difference` and what follows compare with; "" where there is no comparison.
+        source, note: of a published figure.
     """
 
     kind: str
@@ -81,6 +83,7 @@ class TaskRow:
     p_mcnemar: str = ""
     verdict: str = ""
     source: str = ""
+    note: str = ""
 
     @property
     def column(self) -> tuple[str, str, str]:
@@ -214,7 +217,7 @@ def _majority_rows(summaries: Sequence[Summary], predictions: Predictions, tasks
 def reference_rows(path: Path | str, rows: Iterable[TaskRow]) -> list[TaskRow]:
     """Read the published figures that belong in the columns of `rows`.
 
-    The file is a TSV with the columns model, cross_encoder (yes/no), task, split, metric, percent, source, note.
+    The file is a TSV with the columns model, cross_encoder (yes or no), task, split, metric, percent, source, note.
     A cross-encoder reads both sentences together; its name says so here, since it is not like for like.
 
     Raises:
@@ -241,6 +244,7 @@ def reference_rows(path: Path | str, rows: Iterable[TaskRow]) -> list[TaskRow]:
                         entry["metric"],
                         mean=percent,
                         source=entry["source"],
+                        note=entry["note"],
                     )
                 )
     return references
@@ -315,7 +319,11 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
     references = [row for row in rows if row.kind == "reference"]
     for source in dict.fromkeys(row.source for row in references):
         models = dict.fromkeys(row.model for row in references if row.source == source)
-        notes.append(f"Published: {', '.join(models)}: {source}.")
+        notes.append(f"Published figures of {', '.join(models)}: {source}.")
+    for note in dict.fromkeys(row.note for row in references if row.note):
+        noted = [row for row in references if row.note == note]
+        models, names = (", ".join(dict.fromkeys(getattr(row, key) for row in noted)) for key in ("model", "task"))
+        notes.append(f"{models} on {names}: {note}.")
     if any("(cross-encoder)" in row.model for row in references):
         notes.append(
             "A cross-encoder reads both sentences of a pair together; our models embed each alone. "
@@ -362,7 +370,9 @@ def _wide_task_table(rows: Sequence[TaskRow], value, *, bold: str) -> tuple[list
 def _markdown_value(row: TaskRow) -> str:
     if row.mean is None:
         return NOT_AVAILABLE
-    if row.kind != "model":
+    if row.kind == "reference":
+        return f"{row.mean:g}"  # as published, not rounded again
+    if row.kind == MAJORITY:
         return f"{row.mean:.1f}"
     return _mean_sd_n(row.mean, row.sd, row.n)
 
@@ -370,6 +380,8 @@ def _markdown_value(row: TaskRow) -> str:
 def _latex_value(row: TaskRow) -> str:
     if row.mean is None:
         return NOT_AVAILABLE
+    if row.kind == "reference":
+        return f"{row.mean:g}"
     spread = f"\\,{{\\scriptsize$\\pm$\\,{row.sd:.1f}}}" if row.sd is not None else ""
     count = f"\\,{{\\scriptsize({row.n})}}" if row.kind == "model" else ""
     dagger = "$^\\dagger$" if row.verdict.startswith(("ahead", "behind")) else ""
@@ -549,8 +561,8 @@ def cross_path_markdown(rows: Sequence[CrossPathRow]) -> str:
     return (
         "# The cross path\n\n"
         + markdown_table(["model", "condition", "accuracy", "guessing"], _cross_path_body(rows))
-        + "\n\n- Held-out accuracy, in percent, on masked words that only the other segments of a document can tell: mean "
-        "± sample standard deviation over seeds (number of seeds).\n"
+        + "\n\n- Held-out accuracy, in percent, on masked words that only the other segments of a document can tell: "
+        "mean ± sample standard deviation over seeds (number of seeds).\n"
         "- If cross layer 0 carries information, `on` is well above guessing and the others are near it.\n"
     )
 
@@ -631,6 +643,12 @@ def latex_escape(text: str) -> str:
     special = {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$"}
     return "".join(special.get(character, character) for character in text)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_file(Path(path)) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _blocks(header: Sequence[str], body: Sequence[Sequence[str]], _rules: set[int]) -> str:

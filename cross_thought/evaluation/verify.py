@@ -1,65 +1,198 @@
 """Recompute every number of the tables from the predictions and hold it against what the files say.
 
-`python -m cross_thought.evaluation.verify [RESULTS]` names the first numbers that differ and exits 1, or says how many
+`python -m cross_thought.evaluation.verify [RESULTS]` names each number that differs and exits 1, or says how many
 agree. The bootstrap's numbers are among them: its generator is seeded.
 """
 
 import argparse
 import csv
-import io
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.evaluation.aggregate import read_metrics
+from cross_thought.evaluation.aggregate import summarise
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.evaluation.provenance import REPOSITORY
 from cross_thought.evaluation.tables import (
-    csv_text,
+    cross_path_latex,
     cross_path_markdown,
+    csv_cell,
+    pretraining_latex,
     pretraining_markdown,
     read_cross_path_rows,
     read_pretraining_rows,
-    summarise,
+    reference_rows,
     task_latex,
     task_markdown,
     task_rows,
-    reference_rows,
 )
 from cross_thought.text.tasks import Task, task_from_config
 
-_SHOWN = 10
+REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
 
-def verify(results: Path, *, models: Sequence[str], tasks: Mapping[str, Task], seeds: Sequence[int], **options) -> int:
-    """Recompute the tables under `results`.
+@dataclass(frozen=True)
+class Number:
+    """One number of a results file: where it stands, what is written there, what comes out now."""
 
-    Args:
-        results: the workflow's `results/` folder.
-        models, tasks, seeds: what the tables are of, as in the config.
-        options: `control` and `references_path`, as for the tables.
+    place: str
+    written: str
+    computed: str
 
-    Returns:
-        The number of figures that agree.
+    @property
+    def agrees(self) -> bool:
+        """Whether the file says what comes out now."""
+        return self.written == self.computed
 
-    Raises:
-        UserError: naming the figures that differ.
-    """
-    differences = []
-    count = 0
-    for found in _figures(results, models=models, tasks=tasks, seeds=seeds, **options):
-        name, written, computed = found
-        count += 1
-        if written != computed:
-            differences.append(f"{name} is {written or 'empty'}, but the predictions give {computed or 'nothing'}")
-    if differences:
-        more = len(differences) - _SHOWN
-        raise UserError(
-            f"{len(differences)} of {count} figures differ:\n  "
-            + "\n  ".join(differences[:_SHOWN])
-            + (f"\n  and {more} more" if more > 0 else "")
-            + "\nRun `snakemake tables` if the predictions are right."
+    def __str__(self) -> str:
+        """Say what differs, for a person."""
+        return f"{self.place}: the file says {self.written or 'nothing'}, recomputed {self.computed or 'nothing'}"
+
+
+def task_numbers(
+    results: Path, *, models: Sequence[str], tasks: Mapping[str, Task], seeds: Sequence[int], control: str | None
+) -> Iterator[Number]:
+    """Recompute `metrics.json` and the task tables from each `predictions.tsv`."""
+    documents, predictions = [], {}
+    for model in models:
+        for task in tasks.values():
+            for seed in seeds:
+                folder = results / "evaluate" / model / task.name / f"seed-{seed}"
+                splits = read_predictions(folder / "predictions.tsv")
+                written = _read_json(folder / "metrics.json")
+                computed = metrics_document(
+                    model=model,
+                    task=task,
+                    seed=seed,
+                    predictions=splits,
+                    # Not in the predictions: a fact about the training data.
+                    num_train_examples=written.get("num_train_examples"),
+                )
+                yield from _json_numbers(str(folder / "metrics.json"), written, computed)
+                predictions[model, task.name, seed] = splits
+                documents.append(computed)
+    rows = task_rows(summarise(documents, models=models, tasks=tasks), predictions, tasks=tasks, control=control)
+    rows += reference_rows(REFERENCES, rows)
+    tables = results / "tables"
+    yield from _csv_numbers(tables / "tasks.csv", rows, ("kind", "model", "task", "split", "metric"))
+    yield from _text_lines(tables / "tasks.md", task_markdown(rows, tasks=tasks))
+    yield from _text_lines(tables / "tasks.tex", task_latex(rows, tasks=tasks))
+
+
+def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
+    """Recompute the pre-training tables from each `history.tsv`."""
+    rows = read_pretraining_rows(
+        results / "pretrain" / model / f"seed-{seed}" / "history.tsv" for model in models for seed in seeds
+    )
+    tables = results / "tables"
+    yield from _csv_numbers(tables / "pretraining.csv", rows, ("model", "seed"))
+    yield from _text_lines(tables / "pretraining.md", pretraining_markdown(rows))
+    yield from _text_lines(tables / "pretraining.tex", pretraining_latex(rows))
+
+
+def cross_path_numbers(results: Path) -> Iterator[Number]:
+    """Recompute the cross-path tables from the reports that are there; nothing if there is no such table."""
+    tables = results / "tables"
+    if not (tables / "cross_path.csv").exists():
+        return
+    with (tables / "cross_path.csv").open(encoding="utf-8", newline="") as file:
+        written = {row["model"]: row["seeds"].split() for row in csv.DictReader(file)}
+    rows = read_cross_path_rows(
+        results / "cross_path" / model / f"seed-{seed}.json" for model, seeds in written.items() for seed in seeds
+    )
+    yield from _csv_numbers(tables / "cross_path.csv", rows, ("model", "condition"))
+    yield from _text_lines(tables / "cross_path.md", cross_path_markdown(rows))
+    yield from _text_lines(tables / "cross_path.tex", cross_path_latex(rows))
+
+
+def numbers(results: Path) -> Iterator[Number]:
+    """Recompute all tables under a `results` folder, as its `config.yaml` says."""
+    config = _read_config(results / "config.yaml")
+    tasks = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
+    seeds, shared = config["seeds"], config["pretraining_seed"]
+    trained = [name for name, model in config["models"].items() if model["source"] == "pretrain"]
+    yield from task_numbers(
+        results, models=list(config["models"]), tasks=tasks, seeds=seeds, control=config.get("control")
+    )
+    if trained:
+        yield from pretraining_numbers(results, models=trained, seeds=seeds if shared == "each" else [shared])
+    yield from cross_path_numbers(results)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify one results folder; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m cross_thought.evaluation.verify", description=__doc__)
+    parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    found = list(numbers(parser.parse_args(arguments).results))
+    wrong = [number for number in found if not number.agrees]
+    for number in wrong:
+        print(number, file=sys.stderr)
+    if wrong:
+        print(
+            f"error: {len(wrong)} of {len(found)} numbers differ; `snakemake -R tabulate_tasks` writes the tables anew",
+            file=sys.stderr,
         )
-    return count
+        return 1
+    print(f"{len(found)} numbers recomputed from the predictions; all agree")
+    return 0
+
+
+def _json_numbers(place: str, written: object, computed: object) -> Iterator[Number]:
+    """Compare two JSON values leaf by leaf; numbers to nine digits, which no change of platform reaches."""
+    if isinstance(written, dict) and isinstance(computed, dict):
+        for key in dict.fromkeys([*computed, *written]):
+            yield from _json_numbers(f"{place}: {key}", written.get(key), computed.get(key))
+    else:
+        texts = [f"{value:.9g}" if isinstance(value, float) else json.dumps(value) for value in (written, computed)]
+        yield Number(place, *texts)
+
+
+def _csv_numbers(path: Path, rows: Sequence[object], keys: Sequence[str]) -> Iterator[Number]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            written = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
+    except (FileNotFoundError, KeyError):
+        raise UserError(f"{path} is missing or has other columns: run `snakemake tables`") from None
+    computed = {tuple(csv_cell(getattr(row, key)) for key in keys): row for row in rows}
+    for key in dict.fromkeys([*computed, *written]):
+        row, cells = computed.get(key), written.get(key, {})
+        for name in cells or keys:
+            value = csv_cell(getattr(row, name, None)) if row is not None else ""
+            yield Number(f"{path}: {', '.join(key)}: {name}", cells.get(name, ""), value)
+
+
+def _text_lines(path: Path, computed: str) -> Iterator[Number]:
+    """Compare a laid-out table line by line, so that it says what the CSV file says."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `snakemake tables`")
+    written, expected = path.read_text(encoding="utf-8").splitlines(), computed.splitlines()
+    for number in range(max(len(written), len(expected))):
+        pair = [lines[number] if number < len(lines) else "" for lines in (written, expected)]
+        yield Number(f"{path}: line {number + 1}", *pair)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake evaluate`") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}): delete it and run `snakemake evaluate`") from None
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        sys.exit(main())

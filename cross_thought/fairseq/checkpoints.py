@@ -1,13 +1,13 @@
 """Reading fairseq checkpoints without fairseq, and writing the trained model for those who go on from it."""
 
 import argparse
-import os
 from pathlib import Path
 
 import torch
 
 from cross_thought.errors import UserError
 from cross_thought.fairseq.bridge import allow_checkpoint_types
+from cross_thought.text.files import atomic_file
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -29,17 +29,31 @@ def load_checkpoint(path: Path) -> dict:
     return state
 
 
-def num_updates_of(path: Path) -> int:
-    """Return how many updates a training checkpoint has behind it; 0 if there is none."""
-    if not path.exists():
-        return 0
-    return load_checkpoint(path)["optimizer_history"][-1]["num_updates"]
+def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
+    """Find the checkpoint to go on from in the folder of a training run.
+
+    Returns:
+        The newest checkpoint that can be read and its updates; (None, 0) if there is none. A broken one is reported
+        and passed over.
+    """
+    candidates = sorted(run.glob("checkpoint_*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    best: tuple[Path | None, int] = (None, 0)
+    for path in candidates:
+        if path.name == "checkpoint_best.pt":  # the best need not be the newest
+            continue
+        try:
+            num_updates = load_checkpoint(path)["optimizer_history"][-1]["num_updates"]
+        except UserError as error:
+            print(f"warning: {error}; going on from an older checkpoint", flush=True)
+            continue
+        if num_updates > best[1]:
+            best = (path, num_updates)
+    return best
 
 
 def export_model(checkpoint: Path, destination: Path) -> None:
     """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same."""
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
-    partial = destination.with_name(destination.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, destination)
+    with atomic_file(destination) as partial:
+        torch.save(state, partial)

@@ -6,6 +6,7 @@ Needs the standard library only.
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,6 +73,8 @@ def train(arguments: Sequence[str], *, log: Path, threads: int, total_updates: i
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process,
     ):
+        # a scheduler's SIGTERM may reach this process alone: training saves and ends on it
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         for line in process.stdout:
             log_file.write(line)
             log_file.flush()
@@ -107,6 +110,8 @@ def _explain(status: int, lines: list[str], log: Path) -> str:
     for sign, remedy in _KNOWN_FAILURES.items():
         if sign in text:
             return f"fairseq stopped with status {status}: {remedy} (its output: {log})"
+    if status == 128 + signal.SIGTERM:
+        return f"training was asked to stop and has saved its state: the same command goes on from there ({log})"
     if status < 0:
         return f"fairseq was ended by signal {-status}; the same command goes on from the last checkpoint ({log})"
     reason = next((line.strip() for line in reversed(lines) if line.strip()), "no output")

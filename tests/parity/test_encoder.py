@@ -453,7 +453,7 @@ def test_dropout_has_the_references_statistics(mode: str, dropout: float, attent
 
 @pytest.mark.parametrize("mode", ["pretrain", "finetune"])
 def test_a_repeated_training_step_is_the_same_to_the_bit(mode: str) -> None:
-    encoder, state = make_encoder(small_config(dropout=0.1, attention_dropout=0.1), seed=25, dtype=torch.float32)
+    encoder, _ = make_encoder(small_config(dropout=0.1, attention_dropout=0.1), seed=25, dtype=torch.float32)
     encoder.train()
     streams = random_streams([150, 70], vocab_size=37, seed=26)
     sentences = random_sentences([(5, 8), (30,), (2, 2)], vocab_size=37, seed=26)

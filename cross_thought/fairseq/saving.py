@@ -1,0 +1,93 @@
+"""Checkpoints that survive whatever ends a training: written whole or not at all, and once more on SIGTERM.
+
+`install()` changes how fairseq's own training saves; call it on import, after the bridge, as spawned workers need it too.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+from fairseq_cli import train as fairseq_train
+
+from cross_thought.text.files import atomic_file
+
+logger = logging.getLogger(__name__)
+
+STOPPED_STATUS = 128 + signal.SIGTERM  # exit status of a training that SIGTERM ended, after it has saved
+
+
+class AtomicPathManager(PathManager):
+    """fairseq's file access, writing through a temporary sibling, and linking instead of copying."""
+
+    @staticmethod
+    def open(path: str, mode: str = "r", **options: object) -> IO:
+        """Open a file; one opened for writing comes into place when it is closed without an error."""
+        if "w" not in mode:
+            return PathManager.open(path, mode, **options)
+        return _written_whole(Path(path), mode, options)
+
+    @staticmethod
+    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        """Give a checkpoint a second name. They can share their bytes: nothing is ever written in place."""
+        with atomic_file(Path(dst_path)) as partial:
+            partial.unlink(missing_ok=True)
+            os.link(src_path, partial)
+        return True
+
+
+@contextmanager
+def _written_whole(path: Path, mode: str, options: dict) -> Iterator[IO]:
+    with atomic_file(path) as partial, open(partial, mode, **options) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def install() -> None:
+    """Let fairseq's training save through here."""
+    checkpoint_utils.PathManager = AtomicPathManager
+    # fairseq's own swallows errors after a third try: a full disk would go unnoticed until a resume
+    checkpoint_utils.torch_persistent_save = torch.save
+    fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
+
+
+def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
+    """Wrap what fairseq does after each update: once SIGTERM has come, save and leave.
+
+    Schedulers send SIGTERM some time before they kill a job, at its time limit or when it is preempted.
+    """
+    received = False
+
+    def note_signal(*_: object) -> None:
+        nonlocal received
+        received = True
+        logger.info("SIGTERM: saving after this update, then stopping")
+
+    signal.signal(signal.SIGTERM, note_signal)
+
+    def wrapped(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch):  # noqa: ANN001, ANN202  (fairseq's types)
+        result = validate_and_save(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch)
+        if _any_process(received):
+            checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)
+            sys.exit(STOPPED_STATUS)
+        return result
+
+    return wrapped
+
+
+def _any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process of the training: all must leave together."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return flag
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    flags = torch.tensor([int(flag)], device=device)
+    torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+    return bool(flags.item())

@@ -1,0 +1,201 @@
+"""Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
+
+
+def table_names():
+    """Return the names of the tables that this config has something for."""
+    return ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
+
+
+def all_tables():
+    """Return every table, every figure and the provenance of the numbers."""
+    figures = ["tasks", *(["losses"] if all_histories() else [])]
+    return [
+        *expand("results/tables/{name}.{ending}", name=table_names(), ending=["csv", "md", "tex"]),
+        *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
+        "results/provenance.json",
+    ]
+
+
+def all_submissions():
+    """Return a GLUE submission for each model; none if no task is GLUE's."""
+    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
+    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
+
+
+def table_outputs(name):
+    """Return a table's three files, the readable ones flagged for the report."""
+    flags = {"caption": f"../report/{name}.rst", "category": "Tables"}
+    return {
+        "csv": report(f"results/tables/{name}.csv", labels={"table": name, "format": "CSV"}, **flags),
+        "markdown": report(f"results/tables/{name}.md", labels={"table": name, "format": "Markdown"}, **flags),
+        "latex": f"results/tables/{name}.tex",
+    }
+
+
+rule tabulate_tasks:
+    input:
+        metrics=all_metrics(),
+        predictions=all_predictions(),
+        references=os.path.join(REPOSITORY, "resources", "reference_results.tsv"),
+    output:
+        **table_outputs("tasks"),
+    log:
+        "results/logs/tabulate_tasks.log",
+    benchmark:
+        "results/benchmarks/tabulate_tasks.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        models=list(MODELS),
+        tasks=config["tasks"],
+        control=config["control"],
+    script:
+        "../workflow_scripts/tabulate_tasks.py"
+
+
+rule tabulate_pretraining:
+    input:
+        histories=all_histories(),
+    output:
+        **table_outputs("pretraining"),
+    log:
+        "results/logs/tabulate_pretraining.log",
+    benchmark:
+        "results/benchmarks/tabulate_pretraining.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/tabulate_pretraining.py"
+
+
+rule tabulate_cross_path:
+    input:
+        reports=all_cross_path(),
+    output:
+        **table_outputs("cross_path"),
+    log:
+        "results/logs/tabulate_cross_path.log",
+    benchmark:
+        "results/benchmarks/tabulate_cross_path.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/tabulate_cross_path.py"
+
+
+rule plot_losses:
+    input:
+        histories=all_histories(),
+    output:
+        report(
+            "results/figures/losses.svg",
+            caption="../report/loss_curves.rst",
+            category="Figures",
+            labels={"figure": "loss curves"},
+        ),
+        "results/figures/losses.png",
+    log:
+        "results/logs/plot_losses.log",
+    benchmark:
+        "results/benchmarks/plot_losses.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/plot_losses.py"
+
+
+rule plot_tasks:
+    input:
+        metrics=all_metrics(),
+        predictions=all_predictions(),
+    output:
+        report(
+            "results/figures/tasks.svg",
+            caption="../report/task_figure.rst",
+            category="Figures",
+            labels={"figure": "task results"},
+        ),
+        "results/figures/tasks.png",
+    log:
+        "results/logs/plot_tasks.log",
+    benchmark:
+        "results/benchmarks/plot_tasks.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        models=list(MODELS),
+        tasks=config["tasks"],
+    script:
+        "../workflow_scripts/plot_tasks.py"
+
+
+rule record_provenance:
+    input:
+        config="results/config.yaml",
+        tables=expand("results/tables/{name}.csv", name=table_names()),
+        data=[
+            *(["results/corpus"] if TRAINED_MODELS else []),
+            "results/bpe/vocabulary",
+            *expand("results/tasks/{task}", task=TASKS),
+        ],
+    output:
+        report(
+            "results/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"file": "provenance.json"},
+        ),
+    log:
+        "results/logs/record_provenance.log",
+    benchmark:
+        "results/benchmarks/record_provenance.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    script:
+        "../workflow_scripts/record_provenance.py"
+
+
+rule zip_submission:
+    input:
+        metrics=expand("results/evaluate/{{model}}/{task}/seed-{seed}/metrics.json", task=TASKS, seed=SEEDS),
+        predictions=expand("results/evaluate/{{model}}/{task}/seed-{seed}/predictions.tsv", task=TASKS, seed=SEEDS),
+    output:
+        "results/submissions/{model}.zip",
+    log:
+        "results/logs/zip_submission/{model}.log",
+    benchmark:
+        "results/benchmarks/zip_submission/{model}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        tasks=config["tasks"],
+    script:
+        "../workflow_scripts/zip_submission.py"

@@ -1,0 +1,52 @@
+"""Starting fairseq, and reading its log."""
+
+from pathlib import Path
+
+import pytest
+
+from cross_thought.errors import UserError
+from cross_thought.fairseq.launch import as_flags, run_key, train, write_history
+
+LOG = """2026-01-01 00:00:00 | INFO | fairseq_cli.train | Namespace(...)
+2026-01-01 00:00:01 | INFO | train_inner | {"epoch": 1, "loss": "6.5", "ppl": "90.5", "num_updates": "20", "lr": "0.001", "wall": "3"}
+2026-01-01 00:00:02 | INFO | valid | {"epoch": 1, "valid_loss": "6.1", "valid_ppl": "70.1", "valid_num_updates": "20"}
+2026-01-01 00:00:02 | INFO | train | {"epoch": 1, "train_loss": "6.4", "train_num_updates": "20"}
+2026-01-01 00:00:03 | INFO | train_inner | {"epoch": 2, "loss": "5.0", "ppl": "32", "num_updates": "40", "lr"
+2026-01-01 00:09:03 | INFO | train_inner | {"epoch": 2, "loss": "5.1", "ppl": "34", "num_updates": "40", "lr": "0.002", "wall": "2"}
+2026-01-01 00:09:04 | INFO | valid1 | {"epoch": 1, "valid1_loss": "6.0", "valid1_accuracy": "71.5", "valid1_num_updates": "40"}
+"""
+
+
+def test_history_has_each_update_once(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(LOG)
+    write_history(tmp_path / "train.log", tmp_path / "history.tsv")
+    assert (tmp_path / "history.tsv").read_text().split("\n") == [
+        "split\tnum_updates\tloss\tppl\taccuracy\tlearning_rate\telapsed_s",
+        "train\t20\t6.5\t90.5\t\t0.001\t3",
+        "train\t40\t5.1\t34\t\t0.002\t2",
+        "valid\t20\t6.1\t70.1\t\t\t",
+        "valid1\t40\t6.0\t\t71.5\t\t",
+        "",
+    ]
+
+
+def test_as_flags() -> None:
+    settings = {"lr": 0.1, "cpu": True, "fp16": False, "arch": None, "num_slots": 0}
+    assert list(as_flags(settings)) == ["--lr", "0.1", "--cpu", "--num-slots", "0"]
+
+
+def test_run_key_depends_on_arguments_and_content(tmp_path: Path) -> None:
+    (tmp_path / "train.bin").write_bytes(b"abc")
+    key = run_key(["--lr", "1"], tmp_path)
+    assert key == run_key(["--lr", "1"], tmp_path)
+    assert key != run_key(["--lr", "2"], tmp_path)
+    (tmp_path / "train.bin").write_bytes(b"abd")
+    assert key != run_key(["--lr", "1"], tmp_path)
+
+
+def test_a_failure_is_told_in_one_sentence(tmp_path: Path) -> None:
+    log = tmp_path / "run" / "train.log"
+    with pytest.raises(UserError, match="fairseq stopped with status 2: .*--no-such-flag") as error:
+        train([str(tmp_path), "--arch", "cross_thought_tiny", "--no-such-flag"], log=log, threads=1, total_updates=1)
+    assert "\n" not in str(error.value)
+    assert "no-such-flag" in log.read_text()

@@ -1,0 +1,105 @@
+"""The effective config: inheritance, and each refusal in one sentence."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cross_thought.config import effective_config, load_config
+from cross_thought.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config() -> dict:
+    """Return the demo's config."""
+    return yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+
+
+def change(config: dict, path: str, value: object) -> dict:
+    """Return the config with the key at a dotted path set."""
+    changed = copy.deepcopy(config)
+    *parents, last = path.split("/")
+    place = changed
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return changed
+
+
+def test_models_inherit_from_the_defaults(config: dict) -> None:
+    config["models"]["mlm"]["pretraining"] = {"max_updates": 77, "warmup_updates": 7}
+    models = effective_config(config)["models"]
+    assert models["cross_thought"] == config["model_defaults"]
+    assert models["mlm"]["cross_sequence"] is False
+    assert models["mlm"]["pretraining"] == config["model_defaults"]["pretraining"] | {
+        "max_updates": 77,
+        "warmup_updates": 7,
+    }
+
+
+def test_the_users_config_is_left_as_it_was(config: dict) -> None:
+    before = copy.deepcopy(config)
+    effective_config(config)
+    assert config == before
+
+
+def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a text\n")
+    config = change(config, "data_dir", f"{tmp_path}/")
+    config["corpus"] |= {"source": "files", "files": {"train": ["{data_dir}/text.txt"]}}
+    assert effective_config(config)["corpus"]["files"]["train"] == [f"{tmp_path}/text.txt"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("copus", {}, "unknown key 'copus' at the top level; did you mean corpus?"),
+        ("corpus/sauce", "demo", "unknown key 'sauce' at corpus; did you mean source?"),
+        ("model_defaults/pretraining/lr", 0.1, "unknown key 'lr' at model_defaults.pretraining; known keys: "),
+        ("models/mlm/cross_sequnce", True, "unknown key 'cross_sequnce' at models.mlm; did you mean cross_sequence?"),
+        ("corpus/source", "the web", "corpus.source is 'the web'; it must be one of demo, "),
+        ("corpus/valid_fraction", 0, "corpus.valid_fraction is 0; it must be more than 0"),
+        ("seeds", [], "seeds is []; it must not be empty"),
+        ("seeds", [1, 1], "seeds is [1, 1]; its entries must differ"),
+        ("seeds", "1", "seeds is '1'; it must be of type array"),
+        ("pretraining_seed", "all", "pretraining_seed is 'all'; each: a pre-training for every seed"),
+        ("models", {}, "models is {}; it must not be empty"),
+        ("models/a b", {}, "models is 'a b'; use letters, digits"),
+        ("model_defaults/num_slots", 0, "model_defaults.num_slots is 0; it must be at least 1"),
+        ("model_defaults/segment_length", 64, "models.cross_thought.segment_length 64 with num_slots 2 does not fit"),
+        ("models/mlm/num_positions", 15, "does not fit num_positions 15; set num_positions to 16 or more"),
+        ("models/mlm/source", "path", "models.mlm.location is null, but source is 'path'"),
+        ("models/mlm", {"source": "path", "location": "no/such.pt"}, "models.mlm.location is 'no/such.pt', which is no file"),
+        ("models/mlm", {"embed_dim": 65, "num_heads": 4}, "embed_dim 65 is not a multiple of num_heads 4"),
+        ("model_defaults/pretraining/warmup_updates", 900, "warmup_updates 900 must be less than max_updates 900"),
+        ("data_dir", "no/such/folder", "data_dir is 'no/such/folder', which is no folder"),
+        ("corpus/source", "files", "corpus.source is 'files', but corpus.files is empty"),
+        ("corpus/files", {"train": ["{data_dir}/a"]}, "corpus.files.train is '{data_dir}/a', but data_dir is not set"),
+        ("corpus/files", {"train": ["no/such.txt"]}, "corpus.files.train is 'no/such.txt', which is no file"),
+        ("control", "bert", "control is 'bert', which is no model; choose one of cross_thought, mlm, or null"),
+        ("hardware/precision", "float16", "hardware.precision float16 needs hardware.device cuda"),
+        ("tasks/demo-match", {"num_epoch": 3}, "unknown key 'num_epoch' at tasks.demo-match; did you mean num_epochs?"),
+    ],
+)
+def test_refusals(config: dict, path: str, value: object, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        effective_config(change(config, path, value))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_overlay_replaces_tasks_and_models_and_is_laid_over_the_rest(config: dict) -> None:
+    effective = load_config({"tasks": {"RTE": None}, "models": {"one": {}}, "bpe": {"vocab_size": 300}, "control": None})
+    assert effective["tasks"] == {"RTE": {}}
+    assert list(effective["models"]) == ["one"]
+    assert effective["bpe"] == {"source": "train", "vocab_size": 300}
+    assert effective["corpus"] == config["corpus"]
+
+
+def test_a_missing_key_is_named(config: dict) -> None:
+    del config["corpus"]["source"]
+    with pytest.raises(UserError, match=r"key 'source' is missing at corpus; the default is in config\.yaml"):
+        effective_config(config)

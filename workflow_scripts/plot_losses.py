@@ -1,0 +1,13 @@
+"""Draw the loss curves of all pre-trainings."""
+
+from pathlib import Path
+
+from cross_thought.evaluation.figures import plot_losses
+from cross_thought.evaluation.history import read_history
+from cross_thought.jobs import logged_job
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        plot_losses(
+            [read_history(path) for path in snakemake.input.histories], [Path(path) for path in snakemake.output]
+        )

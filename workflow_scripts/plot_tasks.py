@@ -1,0 +1,25 @@
+"""Draw the task results with their spread over seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cross_thought.evaluation.figures import plot_tasks
+from cross_thought.evaluation.tables import read_task_rows
+from cross_thought.jobs import logged_job
+from cross_thought.text.tasks import task_from_config
+
+
+def plot(metrics: Sequence[Path], *, models: Sequence[str], task_entries: dict, figures: Sequence[Path]) -> None:
+    """Read every `metrics.json` and write the figure in each format; `task_entries` is the config's `tasks`."""
+    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    plot_tasks(read_task_rows(metrics, models=models, tasks=tasks), figures)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        plot(
+            [Path(path) for path in snakemake.input.metrics],
+            models=snakemake.params.models,
+            task_entries=snakemake.params.tasks,
+            figures=[Path(path) for path in snakemake.output],
+        )

@@ -1,0 +1,16 @@
+"""Tie every number of the tables to the code, data, machine and command lines behind it."""
+
+from pathlib import Path
+
+from cross_thought.evaluation.provenance import assemble, write_json
+from cross_thought.jobs import logged_job
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        document = assemble(
+            config_path=Path(snakemake.input.config),
+            data_paths=[Path(path) for path in snakemake.input.data],
+            table_paths={Path(path).stem: Path(path) for path in snakemake.input.tables},
+        )
+        write_json(snakemake.output[0], document)
+        print(f"{len(document['numbers'])} numbers, {len(document['runs'])} runs, {len(document['data'])} data files")

@@ -1,0 +1,51 @@
+"""Write the task results as CSV, Markdown and LaTeX."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cross_thought.evaluation.tables import csv_text, read_task_rows, task_latex, task_markdown, write_text
+from cross_thought.jobs import logged_job
+from cross_thought.text.tasks import task_from_config
+
+
+def tabulate_tasks(
+    metrics: Sequence[Path],
+    *,
+    models: Sequence[str],
+    task_entries: dict,
+    control: str | None,
+    references: Path,
+    csv: Path,
+    markdown: Path,
+    latex: Path,
+) -> None:
+    """Compute the rows once and lay them out three times.
+
+    Args:
+        metrics: every `metrics.json`, with its `predictions.tsv` beside it.
+        models: names, in the order of the rows.
+        task_entries: the config's `tasks`.
+        control: the model that the others are compared with; None for no comparison.
+        references: TSV of published figures.
+        csv, markdown, latex: files to write.
+    """
+    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    rows = read_task_rows(metrics, models=models, tasks=tasks, control=control, references_path=references)
+    write_text(csv, csv_text(rows))
+    write_text(markdown, task_markdown(rows, tasks=tasks))
+    write_text(latex, task_latex(rows, tasks=tasks))
+    print(task_markdown(rows, tasks=tasks))
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        tabulate_tasks(
+            [Path(path) for path in snakemake.input.metrics],
+            models=snakemake.params.models,
+            task_entries=snakemake.params.tasks,
+            control=snakemake.params.control,
+            references=Path(snakemake.input.references),
+            csv=Path(snakemake.output.csv),
+            markdown=Path(snakemake.output.markdown),
+            latex=Path(snakemake.output.latex),
+        )

@@ -1,0 +1,27 @@
+"""Zip one model's test predictions for GLUE's leaderboard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cross_thought.evaluation.submission import choose_seeds, write_submission
+from cross_thought.jobs import logged_job
+from cross_thought.text.tasks import task_from_config
+
+
+def zip_submission(metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict) -> None:
+    """Choose each task's seed by its development results and write the zip; `task_entries` is the config's `tasks`."""
+    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    chosen = choose_seeds(metrics, model=model)
+    for name, path in chosen.items():
+        print(f"{name}: {path}")
+    write_submission(archive, chosen, tasks=tasks)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        zip_submission(
+            [Path(path) for path in snakemake.input.metrics],
+            Path(snakemake.output[0]),
+            model=snakemake.wildcards.model,
+            task_entries=snakemake.params.tasks,
+        )
