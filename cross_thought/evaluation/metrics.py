@@ -117,7 +117,8 @@ def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions:
     ):
         return None
     correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
-    return float(correlation(labels, predictions).statistic)
+    value = float(correlation(labels, predictions).statistic)
+    return value if np.isfinite(value) else None
 
 
 def _as_numbers(task: Task, values: Sequence[str]) -> np.ndarray:

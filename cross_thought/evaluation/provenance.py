@@ -154,9 +154,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*"))
 
 
-def _pretraining_sources(
-    row: Mapping[str, str], figure: str, seed: str, results: Path
-) -> Behind:
+def _pretraining_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
     run = results / "pretrain" / row["model"] / f"seed-{seed}"
     return [run / "history.tsv"], [run]
 

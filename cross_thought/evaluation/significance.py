@@ -117,7 +117,8 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
         return None
     if np.ptp(values) == 0 and np.ptp(control_values) == 0:
         return 1.0 if values[0] == control_values[0] else 0.0
-    return float(stats.ttest_ind(values, control_values, equal_var=False).pvalue)
+    moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (values, control_values)]
+    return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
 
 def mcnemar_p_value(labels: Sequence[str], answers: Sequence[str], control_answers: Sequence[str]) -> float:

@@ -54,9 +54,8 @@ def test_weights_count_examples(task_name: str, metric: str) -> None:
 def test_mcnemar_by_hand() -> None:
     # 8 examples only the model gets right, 2 only the control, 5 both: 2 * P(X <= 2 | 10, 1/2) = 2 * 56 / 1024.
     labels = ["1"] * 15
-    assert mcnemar_p_value(labels, ["1"] * 8 + ["0"] * 2 + ["1"] * 5, ["0"] * 8 + ["1"] * 7) == pytest.approx(
-        112 / 1024
-    )
+    ours, control = ["1"] * 8 + ["0"] * 2 + ["1"] * 5, ["0"] * 8 + ["1"] * 7
+    assert mcnemar_p_value(labels, ours, control) == pytest.approx(112 / 1024)
     assert mcnemar_p_value(labels, labels, labels) == 1.0
 
 

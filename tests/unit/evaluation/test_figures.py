@@ -1,0 +1,49 @@
+"""Figures: the same bytes for the same numbers, at column width, with every model named."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import MODELS, Results
+
+from cross_thought.evaluation.figures import COLUMN_WIDTH_IN, plot_losses, plot_tasks
+from cross_thought.evaluation.history import read_history
+from cross_thought.evaluation.tables import read_task_rows
+
+
+def draw(results: Results, name: str, folder: Path) -> list[Path]:
+    """Draw one figure as SVG and PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    if name == "losses":
+        plot_losses([read_history(path) for path in results.files("pretrain/*/*/history.tsv")], paths)
+    else:
+        plot_tasks(read_task_rows(results.metrics, models=MODELS, tasks=results.tasks), paths)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["losses", "tasks"])
+def test_the_same_numbers_give_the_same_bytes(name: str, shared_results: Results, tmp_path: Path) -> None:
+    first, second = (draw(shared_results, name, tmp_path / place) for place in "ab")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["losses", "tasks"])
+def test_svg_is_as_wide_as_a_column(name: str, shared_results: Results, tmp_path: Path) -> None:
+    svg, png = draw(shared_results, name, tmp_path)
+    root = ElementTree.parse(svg).getroot()
+    assert float(root.attrib["width"].removesuffix("pt")) == pytest.approx(72 * COLUMN_WIDTH_IN)
+    assert b"date" not in svg.read_bytes().lower()
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_and_one_model_can_be_drawn(shared_results: Results, tmp_path: Path) -> None:
+    history = read_history(shared_results.files("pretrain/mlm/seed-1/history.tsv")[0])
+    plot_losses([history], [tmp_path / "one.svg"])
+    rows = read_task_rows(
+        shared_results.files("evaluate/mlm/RTE/seed-1/metrics.json"), models=["mlm"], tasks=shared_results.tasks
+    )
+    plot_tasks(rows, [tmp_path / "task.svg"])
+    assert (tmp_path / "one.svg").exists()
+    assert (tmp_path / "task.svg").exists()

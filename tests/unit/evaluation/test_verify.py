@@ -1,0 +1,123 @@
+"""Tables recomputed from predictions: agreement on fresh results, and the name of each number that was changed."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import MODELS, Results
+
+from cross_thought.errors import UserError
+from cross_thought.evaluation.provenance import REPOSITORY, assemble, file_hash
+from cross_thought.evaluation.verify import REFERENCES, main
+
+
+def script(name: str) -> Callable[..., None]:
+    """Import the function that a workflow script is named after."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "workflow_scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+@pytest.fixture
+def tabulated(results: Results) -> Results:
+    """Results with all their tables, written by the workflow's scripts."""
+    tables = results.folder / "tables"
+    tables.mkdir()
+
+    def outputs(name: str) -> dict[str, Path]:
+        endings = {"csv": "csv", "markdown": "md", "latex": "tex"}
+        return {key: tables / f"{name}.{ending}" for key, ending in endings.items()}
+
+    script("tabulate_tasks")(
+        results.metrics,
+        models=MODELS,
+        task_entries={name: {} for name in results.tasks},
+        control="mlm",
+        references=REFERENCES,
+        **outputs("tasks"),
+    )
+    script("tabulate_pretraining")(results.files("pretrain/*/*/history.tsv"), **outputs("pretraining"))
+    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), **outputs("cross_path"))
+    return results
+
+
+def test_fresh_tables_agree_and_one_changed_prediction_is_named(
+    tabulated: Results, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([str(tabulated.folder)]) == 0
+    assert "all agree" in capsys.readouterr().out
+
+    path = tabulated.folder / "evaluate/mlm/RTE/seed-2/predictions.tsv"
+    lines = path.read_text().split("\n")
+    split, index, label, prediction, *scores = lines[1].split("\t")
+    assert split == "valid"
+    other = {"entailment": "not_entailment", "not_entailment": "entailment"}[prediction]
+    lines[1] = "\t".join([split, index, label, other, *scores])
+    path.write_text("\n".join(lines))
+
+    assert main([str(tabulated.folder)]) == 1
+    said = capsys.readouterr().err
+    assert "evaluate/mlm/RTE/seed-2/metrics.json: splits: valid: metrics: accuracy: the file says" in said
+    assert "tables/tasks.csv: model, mlm, RTE, valid, accuracy: mean: the file says" in said
+    assert "MRPC" not in said.split("tasks.md")[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("tasks.md", "± ", "± 9", "tasks.md: line"),
+        ("pretraining.csv", "900", "901", "pretraining.csv: cross_thought, 1: updates: the file says 901"),
+        ("cross_path.csv", "mlm,bypassed,18", "mlm,bypassed,19", "cross_path.csv: mlm, bypassed: mean"),
+    ],
+)
+def test_a_changed_table_is_named(
+    tabulated: Results, capsys: pytest.CaptureFixture, file: str, old: str, new: str, named: str
+) -> None:
+    path = tabulated.folder / "tables" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert main([str(tabulated.folder)]) == 1
+    assert named in capsys.readouterr().err
+
+
+def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.yaml is missing: run"):
+        main([str(tmp_path)])
+
+
+def test_provenance_ties_each_number_to_its_runs(tabulated: Results) -> None:
+    folder = tabulated.folder
+    tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path")}
+    document = assemble(
+        config_path=folder / "config.yaml",
+        data_paths=[folder / "cross_path"],
+        table_paths=tables,
+        results=folder,
+    )
+    json.dumps(document, allow_nan=False)
+    assert document["made"]["config"]["sha256"] == file_hash(folder / "config.yaml")
+    assert {"commit", "dirty", "packages", "cpu", "cores", "memory_gb", "gpus", "at"} <= set(document["made"])
+    assert [Path(entry["path"]).name for entry in document["data"]] == [f"seed-{n}.json" for n in (1, 2, 3)] * 2
+
+    def find(**wanted: str) -> dict:
+        (number,) = [n for n in document["numbers"] if wanted.items() <= n.items()]
+        return number
+
+    mean = find(table="tasks", model="mlm", task="RTE", metric="accuracy", figure="mean", kind="model")
+    assert mean["sources"] == [str(folder / f"evaluate/mlm/RTE/seed-{seed}/predictions.tsv") for seed in (1, 2, 3)]
+    assert str(folder / "pretrain/mlm/seed-2") in mean["runs"]
+    difference = find(table="tasks", model="cross_thought", task="RTE", figure="difference")
+    assert any("/mlm/" in source for source in difference["sources"])
+    reference = find(table="tasks", model="roberta.base (cross-encoder)", task="RTE")
+    assert (reference["sources"], "README" in reference["published"]) == ([], True)
+    assert find(table="cross_path", condition="on", figure="mean")["value"] == pytest.approx(95)
+
+    run = document["runs"][str(folder / "finetune/mlm/RTE/seed-1")]
+    assert run["command"]["argv"] == ["train", "--task", "sentence_prediction"]
+    assert run["command"]["started"] == "2023-11-14T22:13:20+00:00"
+    assert run["command"]["host"]["packages"]["numpy"]
+    assert run["benchmark"] == [{"s": 9.0}]
