@@ -3,6 +3,7 @@
 One process a worker, 100 lines a parcel, ids written as text: `python stock_bpe.py VOCABULARY TEXT OUTPUT WORKERS`.
 """
 
+import itertools
 import json
 import multiprocessing
 import sys
@@ -42,7 +43,7 @@ class StockEncoder:
             return self.cache[word]
         parts = list(word)
         while len(parts) > 1:
-            pairs = set(zip(parts[:-1], parts[1:], strict=True))
+            pairs = set(itertools.pairwise(parts))
             best = min(pairs, key=lambda pair: self.ranks.get(pair, float("inf")))
             if best not in self.ranks:
                 break

@@ -1,16 +1,14 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
-
-def table_names():
-    """Return the names of the tables that this config has something for."""
-    return ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
+# A table is made where the config has something for it: no pre-training of our own, no row.
+TABLES = ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
 
 
 def all_tables():
     """Return every table, every figure and the provenance of the numbers."""
     figures = ["tasks", *(["losses"] if all_histories() else [])]
     return [
-        *expand("results/tables/{name}.{ending}", name=table_names(), ending=["csv", "md", "tex"]),
+        *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
         *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
         "results/provenance.json",
     ]
@@ -22,23 +20,25 @@ def all_submissions():
     return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
 
 
-def table_outputs(name):
-    """Return a table's three files, the readable ones flagged for the report."""
-    flags = {"caption": f"../report/{name}.rst", "category": "Tables"}
-    return {
-        "csv": report(f"results/tables/{name}.csv", labels={"table": name, "format": "CSV"}, **flags),
-        "markdown": report(f"results/tables/{name}.md", labels={"table": name, "format": "Markdown"}, **flags),
-        "latex": f"results/tables/{name}.tex",
-    }
-
-
 rule tabulate_tasks:
     input:
         metrics=all_metrics(),
         predictions=all_predictions(),
         references=os.path.join(REPOSITORY, "resources", "reference_results.tsv"),
     output:
-        **table_outputs("tasks"),
+        csv=report(
+            "results/tables/tasks.csv",
+            caption="../report/tasks.rst",
+            category="Tables",
+            labels={"table": "task results", "format": "CSV"},
+        ),
+        markdown=report(
+            "results/tables/tasks.md",
+            caption="../report/tasks.rst",
+            category="Tables",
+            labels={"table": "task results", "format": "Markdown"},
+        ),
+        latex="results/tables/tasks.tex",
     log:
         "results/logs/tabulate_tasks.log",
     benchmark:
@@ -61,7 +61,19 @@ rule tabulate_pretraining:
     input:
         histories=all_histories(),
     output:
-        **table_outputs("pretraining"),
+        csv=report(
+            "results/tables/pretraining.csv",
+            caption="../report/pretraining.rst",
+            category="Tables",
+            labels={"table": "pre-training", "format": "CSV"},
+        ),
+        markdown=report(
+            "results/tables/pretraining.md",
+            caption="../report/pretraining.rst",
+            category="Tables",
+            labels={"table": "pre-training", "format": "Markdown"},
+        ),
+        latex="results/tables/pretraining.tex",
     log:
         "results/logs/tabulate_pretraining.log",
     benchmark:
@@ -80,7 +92,19 @@ rule tabulate_cross_path:
     input:
         reports=all_cross_path(),
     output:
-        **table_outputs("cross_path"),
+        csv=report(
+            "results/tables/cross_path.csv",
+            caption="../report/cross_path.rst",
+            category="Tables",
+            labels={"table": "cross path", "format": "CSV"},
+        ),
+        markdown=report(
+            "results/tables/cross_path.md",
+            caption="../report/cross_path.rst",
+            category="Tables",
+            labels={"table": "cross path", "format": "Markdown"},
+        ),
+        latex="results/tables/cross_path.tex",
     log:
         "results/logs/tabulate_cross_path.log",
     benchmark:
@@ -152,7 +176,7 @@ rule plot_tasks:
 rule record_provenance:
     input:
         config="results/config.yaml",
-        tables=expand("results/tables/{name}.csv", name=table_names()),
+        tables=expand("results/tables/{name}.csv", name=TABLES),
         data=[
             *(["results/corpus"] if TRAINED_MODELS else []),
             "results/bpe/vocabulary",

@@ -1,0 +1,1 @@
+"""From predictions and training histories to metrics, tables, figures and their provenance."""

@@ -154,7 +154,7 @@ def resample_differences(
     for start in range(0, num_resamples, size := max(1, _WEIGHTS_AT_ONCE // len(kinds))):
         count = min(size, num_resamples - start)
         weights = generator.multinomial(len(labels), counts / len(labels), size=count).astype(float)
-        values = np.stack([metric_of(kinds[:, 0], column, weights) for column in kinds[:, 1:].T])
+        values = metric_of(kinds[:, 0], kinds[:, 1:].T, weights)
         portions.append(values[: len(answers)].mean(axis=0) - values[len(answers) :].mean(axis=0))
     return np.concatenate(portions)
 
@@ -163,12 +163,13 @@ Weighted = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def weighted_metric(task: Task, metric: str) -> Weighted:
-    """Return the metric as a function of labels (P,), predictions (P,) and weights (R, P) with R results.
+    """Return the metric as a function of labels (P,), answers (M, P) and weights (R, P), with results (M, R).
 
-    A weight is the number of times an example counts. Labels are coded by their place in `task.labels`.
+    P are kinds of example, M sets of answers, R resamples; a weight is the number of times an example counts. Labels
+    are coded by their place in `task.labels`.
     """
     if metric == "accuracy":
-        return lambda labels, answers, weights: weights @ (labels == answers) / weights.sum(axis=1)
+        return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "f1":
         positive = task.labels.index(positive_label(task))
         return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
@@ -177,7 +178,7 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
     if metric == "pearson":
         return _pearson
     if metric == "spearman":
-        return lambda labels, answers, weights: _pearson(_ranks(labels, weights), _ranks(answers, weights), weights)
+        return _spearman
     raise ValueError(f"no weighted form of metric {metric!r}")
 
 
@@ -189,27 +190,52 @@ def _encode(task: Task, values: Sequence[str]) -> np.ndarray:
 
 
 def _f1(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    both, either = weights @ (labels & answers), weights @ labels + weights @ answers
-    return np.divide(2 * both, either, out=np.full(len(weights), np.nan), where=either > 0)
+    both = (labels & answers) @ weights.T
+    either = labels @ weights.T + answers @ weights.T
+    return np.divide(2 * both, either, out=np.full(either.shape, np.nan), where=either > 0)
 
 
 def _matthews(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:
-    total, agree = weights.sum(axis=1), weights @ (labels == answers)
-    label_counts = weights @ np.eye(num_labels)[labels.astype(int)]
-    answer_counts = weights @ np.eye(num_labels)[answers.astype(int)]
-    covariance = agree * total - (label_counts * answer_counts).sum(axis=1)
-    variances = (total**2 - (label_counts**2).sum(axis=1)) * (total**2 - (answer_counts**2).sum(axis=1))
+    total, agree = weights.sum(axis=1), (answers == labels) @ weights.T
+    classes = np.arange(num_labels)[:, None, None]
+    label_counts = (labels == classes) @ weights.T
+    answer_counts = (answers == classes) @ weights.T
+    covariance = agree * total - (label_counts * answer_counts).sum(axis=0)
+    variances = (total**2 - (label_counts**2).sum(axis=0)) * (total**2 - (answer_counts**2).sum(axis=0))
     # As in scikit-learn, a constant side scores 0.
-    return np.divide(covariance, np.sqrt(variances), out=np.zeros(len(weights)), where=variances > 0)
+    return np.divide(covariance, np.sqrt(variances), out=np.zeros(covariance.shape), where=variances > 0)
 
 
 def _pearson(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = weights.sum(axis=1, keepdims=True)
-    labels = labels - (weights * labels).sum(axis=1, keepdims=True) / total
-    answers = answers - (weights * answers).sum(axis=1, keepdims=True) / total
-    covariance = (weights * labels * answers).sum(axis=1)
-    variances = (weights * labels**2).sum(axis=1) * (weights * answers**2).sum(axis=1)
-    return np.divide(covariance, np.sqrt(variances), out=np.full(len(weights), np.nan), where=variances > 0)
+    # Centred beforehand, the sums below lose no digits.
+    labels, answers = labels - labels.mean(), answers - answers.mean(axis=1, keepdims=True)
+    total = weights.sum(axis=1)
+    label_mean, answer_mean = labels @ weights.T / total, answers @ weights.T / total
+    covariance = (labels * answers) @ weights.T / total - label_mean * answer_mean
+    label_variance = labels**2 @ weights.T / total - label_mean**2
+    answer_variance = answers**2 @ weights.T / total - answer_mean**2
+    return _correlation(covariance, label_variance, answer_variance)
+
+
+def _spearman(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=1)
+    # The mean rank is the same whatever the ties.
+    middle = (total[:, None] + 1) / 2
+    label_ranks = _ranks(labels, weights) - middle
+    label_variance = np.einsum("rp,rp,rp->r", weights, label_ranks, label_ranks) / total
+    weighted_label_ranks = weights * label_ranks
+    values = []
+    for column in answers:
+        ranks = _ranks(column, weights) - middle
+        covariance = np.einsum("rp,rp->r", weighted_label_ranks, ranks) / total
+        values.append(_correlation(covariance, label_variance, np.einsum("rp,rp,rp->r", weights, ranks, ranks) / total))
+    return np.stack(values)
+
+
+def _correlation(covariance: np.ndarray, one_variance: np.ndarray, other_variance: np.ndarray) -> np.ndarray:
+    """Divide, with NaN where a side is constant but for rounding."""
+    product = one_variance * other_variance
+    return np.divide(covariance, np.sqrt(product), out=np.full(product.shape, np.nan), where=product > 1e-18)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

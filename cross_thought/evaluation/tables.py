@@ -26,7 +26,7 @@ from cross_thought.evaluation.aggregate import (
 from cross_thought.evaluation.history import History, read_history
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
-from cross_thought.evaluation.significance import UNDEFINED, Comparison, compare
+from cross_thought.evaluation.significance import NUM_RESAMPLES, UNDEFINED, Comparison, compare
 from cross_thought.text.files import atomic_file
 from cross_thought.text.tasks import Task
 
@@ -34,7 +34,7 @@ MAJORITY = "majority"
 NOT_AVAILABLE = "n/a"
 
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
-_TERMINAL_WIDTH = 110
+_TERMINAL_WIDTH = 132
 
 _METRIC_NAMES = {
     "accuracy": "acc.",
@@ -303,9 +303,9 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
     if any(row.control for row in rows):
         notes.append(
             "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: "
-            "a paired bootstrap over the examples (10,000 resamples; interval and p) and, with two seeds or more, "
-            "Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test of each seed's "
-            "two models. No p value is corrected for the number of tests."
+            f"a paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two "
+            "seeds or more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test "
+            "of each seed's two models. No p value is corrected for the number of tests."
         )
     for name, task in tasks.items():
         expected, used = _expected_train_rows(task), {row.num_train_examples for row in ours if row.task == name}
@@ -440,18 +440,18 @@ def read_pretraining_rows(history_paths: Iterable[Path | str]) -> list[Pretraini
 def pretraining_row(history: History, *, hardware: str = "") -> PretrainingRow:
     """Take the last line of each split of a history."""
     train, valid = history.last("train"), history.last("valid")
-    last = max((line for line in (train, valid) if line), key=lambda line: line.num_updates)
+    elapsed_s = max((line.elapsed_s for line in history.lines if line.elapsed_s is not None), default=None)
     bits = valid.loss if valid else None
     return PretrainingRow(
         model=history.model,
         seed=history.seed,
-        updates=last.num_updates,
+        updates=max(line.num_updates for line in history.lines),
         tokens=train.tokens if train else None,
         train_loss_bits=train.loss if train else None,
         valid_loss_bits=bits,
         valid_loss_nats=None if bits is None else bits * math.log(2),
         valid_perplexity=None if bits is None else 2**bits,
-        hours=None if last.elapsed_s is None else last.elapsed_s / 3600,
+        hours=None if elapsed_s is None else elapsed_s / 3600,
         hardware=hardware,
     )
 

@@ -134,10 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in wrong:
         print(number, file=sys.stderr)
     if wrong:
-        print(
-            f"error: {len(wrong)} of {len(found)} numbers differ; `snakemake -R tabulate_tasks` writes the tables anew",
-            file=sys.stderr,
-        )
+        remedy = "a file was changed after it was made: restore it, or delete it and run `snakemake` again"
+        print(f"error: {len(wrong)} of {len(found)} numbers differ: {remedy}", file=sys.stderr)
         return 1
     print(f"{len(found)} numbers recomputed from the predictions; all agree")
     return 0

@@ -3,19 +3,22 @@
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_file, read_lines
+from cross_thought.text.files import atomic_directory, read_lines
+from cross_thought.text.tasks import own_or_download
 
 logger = logging.getLogger(__name__)
 
 # ` = Title = ` starts an article; ` = = Section = = ` does not
 _WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")
-_LOG_EVERY = 1_000_000
+_SECONDS_BETWEEN_LOGS = 10
+_WIKIPEDIA = "wikipedia/20231101.en.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,42 @@ class TextFile:
     path: str
     member: str | None = None
     format: str = "plain"
+
+
+def corpus_files(
+    corpus: Mapping[str, Any], *, data_dir: str | None, downloads_dir: str = "results/downloads"
+) -> dict[str, list[TextFile]]:
+    """Return the text files of the configured corpus: those of "train", and of "valid" where the source has any.
+
+    Args:
+        corpus: that part of the config: `source`, `files`, `format`.
+        data_dir: folder of one's own files, which go before downloads.
+        downloads_dir: folder of the downloads.
+    """
+    source = corpus["source"]
+    if source == "files":
+        files = corpus["files"]
+        return {
+            split: [TextFile(path=path, format=corpus["format"]) for path in files.get(split) or ()]
+            for split in ("train", "valid")
+        }
+    if source == "demo":
+        return {"train": [TextFile(path=f"{downloads_dir}/demo/corpus.txt")], "valid": []}
+    if source == "wikipedia":
+        return {
+            "train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir, downloads_dir=downloads_dir))],
+            "valid": [],
+        }
+    # WikiText: own files of both splits in one of the forms in which they are found, else the archive
+    for pattern in (f"{source}-raw/wiki.{{}}.raw", "wikitext/wiki.{}.raw", "wikitext/wiki.{}.tokens"):
+        own = {split: Path(data_dir or "", pattern.format(split)) for split in ("train", "valid")}
+        if data_dir is not None and all(path.is_file() for path in own.values()):
+            return {split: [TextFile(path=str(path), format="wikitext")] for split, path in own.items()}
+    archive = own_or_download(f"wikitext/{source}-raw-v1.zip", data_dir=data_dir, downloads_dir=downloads_dir)
+    return {
+        split: [TextFile(path=archive, member=f"{source}-raw/wiki.{split}.raw", format="wikitext")]
+        for split in ("train", "valid")
+    }
 
 
 def read_documents(source: TextFile) -> Iterator[list[str]]:
@@ -60,24 +99,17 @@ def read_documents(source: TextFile) -> Iterator[list[str]]:
 
 
 def prepare_corpus(
-    *,
-    train_sources: Iterable[TextFile],
-    valid_sources: Iterable[TextFile],
-    train_path: Path,
-    valid_path: Path,
-    valid_fraction: float,
+    sources: Mapping[str, Iterable[TextFile]], output_dir: Path, *, valid_fraction: float
 ) -> dict[str, int]:
-    """Write train and valid text; without text of its own, valid gets whole documents out of train's.
+    """Write `train.txt` and `valid.txt`; without text of its own, valid gets whole documents out of train's.
 
     Documents held out are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size
     passes through once.
 
     Args:
-        train_sources: text to train on.
-        valid_sources: text to validate on; empty: hold out documents.
-        train_path: file to write.
-        valid_path: file to write.
-        valid_fraction: share of the documents held out, in 0..1; not used with `valid_sources`.
+        sources: text files of "train" and "valid"; none of "valid": hold out documents.
+        output_dir: folder to write; appears when both files are written.
+        valid_fraction: share of the documents held out, in 0..1; not used where valid has files.
 
     Returns:
         The number of documents in "train" and "valid".
@@ -85,48 +117,48 @@ def prepare_corpus(
     Raises:
         UserError: if train or valid gets no document, or as `read_documents`.
     """
-    valid_sources = list(valid_sources)
-    with ExitStack() as stack:
-        writers = {}
-        for split, path in (("train", train_path), ("valid", valid_path)):
-            partial = stack.enter_context(atomic_file(path))
-            writers[split] = _DocumentWriter(split, stack.enter_context(open(partial, "w", encoding="utf-8", newline="\n")))
-        seen = 0
-        for source in train_sources:
+    valid_sources = list(sources["valid"])
+    with (
+        atomic_directory(output_dir) as folder,
+        open(folder / "train.txt", "w", encoding="utf-8", newline="\n") as train_file,
+        open(folder / "valid.txt", "w", encoding="utf-8", newline="\n") as valid_file,
+    ):
+        train, valid = _DocumentWriter(train_file), _DocumentWriter(valid_file)
+        seen, logged = 0, time.monotonic()
+        for source in sources["train"]:
             for document in read_documents(source):
-                held_out = not valid_sources and math.floor((seen + 1) * valid_fraction) > math.floor(seen * valid_fraction)
-                writers["valid" if held_out else "train"].write(document)
+                held_out = math.floor((seen + 1) * valid_fraction) > math.floor(seen * valid_fraction)
+                (valid if held_out and not valid_sources else train).write(document)
                 seen += 1
+                if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
+                    logged = time.monotonic()
+                    logger.info("%s: %d documents so far", source.path, seen)
         for source in valid_sources:
             for document in read_documents(source):
-                writers["valid"].write(document)
-        counts = {split: writer.num_documents for split, writer in writers.items()}
-        for split, writer in writers.items():
-            logger.info("%s: %d documents, %d lines", split, writer.num_documents, writer.num_lines)
-        if not counts["train"]:
+                valid.write(document)
+        if not train.num_documents:
             raise UserError("the corpus has no document to train on: give a filled text file in corpus.files.train")
-        if not counts["valid"]:
+        if not valid.num_documents:
             raise UserError(
-                f"the corpus has no document to validate on: {seen} documents with corpus.valid_fraction {valid_fraction}; "
+                f"the corpus has no document to validate on: {seen} in all, corpus.valid_fraction {valid_fraction}; "
                 "separate documents by empty lines, raise valid_fraction, or give corpus.files.valid"
             )
-    return counts
+    for split, writer in (("train", train), ("valid", valid)):
+        logger.info("%s: %d documents, %d lines", split, writer.num_documents, writer.num_lines)
+    return {"train": train.num_documents, "valid": valid.num_documents}
 
 
 class _DocumentWriter:
     """Writes documents with one empty line between them."""
 
-    def __init__(self, name: str, handle: object) -> None:
-        self.name = name
-        self.handle = handle
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
         self.num_documents = 0
         self.num_lines = 0
 
     def write(self, document: list[str]) -> None:
         if self.num_documents:
-            self.handle.write("\n")
-        self.handle.write("\n".join(document) + "\n")
+            self._handle.write("\n")
+        self._handle.write("\n".join(document) + "\n")
         self.num_documents += 1
         self.num_lines += len(document)
-        if self.num_documents % _LOG_EVERY == 0:
-            logger.info("%s: %d documents so far", self.name, self.num_documents)

@@ -58,7 +58,9 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there: put the file in its place or mend the path in the config") from error
     except KeyError as error:
-        raise UserError(f"{path} has no member {member}: the archive is not the expected one, fetch it again") from error
+        raise UserError(
+            f"{path} has no member {member}: the archive is not the expected one, fetch it again"
+        ) from error
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is no sound zip archive ({error}): delete it and fetch it again") from error
 
@@ -78,25 +80,37 @@ def decode(data: bytes, *, path: Path | str, offset: int) -> str:
         ) from error
 
 
-def read_chunks(path: Path, *, member: str | None = None, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
+def read_chunks(
+    path: Path, *, member: str | None = None, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[tuple[int, bytes]]:
     """Yield a file in pieces of whole lines, each with its byte offset; a byte order mark at the start is left out.
 
     A line longer than `chunk_bytes` comes whole. Only `\\n` ends a line.
+
+    Args:
+        path: a file, or a zip archive.
+        member: the file inside the archive.
+        start: byte to start at, the beginning of a line.
+        end: byte to stop before; None: read all.
+        chunk_bytes: bytes to read at once.
     """
     with open_bytes(path, member=member) as handle:
-        offset = 0
+        if start:
+            handle.seek(start)
+        offset = position = start
         pending: list[bytes] = []  # the beginning of a line whose end has not been read yet
-        while block := handle.read(chunk_bytes):
-            if offset == 0 and not pending and block.startswith(BYTE_ORDER_MARK):
-                block, offset = block[3:], 3
-            end = block.rfind(b"\n") + 1
-            if end == 0:
+        while block := handle.read(chunk_bytes if end is None else min(chunk_bytes, end - position)):
+            if position == 0 and block.startswith(BYTE_ORDER_MARK):
+                block, offset, position = block[3:], 3, 3
+            position += len(block)
+            cut = block.rfind(b"\n") + 1
+            if cut == 0:
                 pending.append(block)
                 continue
-            chunk = b"".join((*pending, block[:end]))
+            chunk = b"".join((*pending, block[:cut]))
             yield offset, chunk
             offset += len(chunk)
-            pending = [block[end:]] if end < len(block) else []
+            pending = [block[cut:]] if cut < len(block) else []
         if rest := b"".join(pending):
             yield offset, rest
 

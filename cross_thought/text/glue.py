@@ -1,6 +1,6 @@
 """Readers for the tab-separated files of GLUE, SNLI and tasks of one's own.
 
-No quoting: a `"` is text. Only `\\n` ends a line, so that a stray `\\r` or U+2028 inside a sentence does not split a row.
+No quoting: a `"` is text. Only `\\n` ends a line, so that a stray `\\r` or U+2028 inside a sentence splits no row.
 """
 
 import logging
@@ -102,7 +102,9 @@ def _column_index(column: Column, names: Sequence[str], *, where: str) -> int:
     if isinstance(column, int):
         return column - 1
     if column not in names:
-        raise UserError(f"{where}, line 1: no column {column!r} among {', '.join(names)}; mend the header or the task's columns")
+        raise UserError(
+            f"{where}, line 1: no column {column!r} among {', '.join(names)}; mend the header or the task's columns"
+        )
     return names.index(column)
 
 
@@ -126,7 +128,9 @@ def _check_label(label: str, task: Task, *, where: str, line_number: int) -> Non
     except ValueError:
         finite = False
     if not finite:
-        raise UserError(f"{where}, line {line_number}: score {label!r} is not a number, which {task.name} needs; mend the row")
+        raise UserError(
+            f"{where}, line {line_number}: score {label!r} is not a number, which {task.name} needs; mend the row"
+        )
 
 
 def _read_ids(path: str) -> set[tuple[str, ...]]:

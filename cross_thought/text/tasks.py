@@ -104,7 +104,12 @@ class RawFile:
 
 
 def _glue_splits(
-    rows: tuple[int, int, int], inputs: tuple[int, ...], label: int, *, test_inputs: tuple[int, ...] | None = None, **kwargs: Any
+    rows: tuple[int, int, int],
+    inputs: tuple[int, ...],
+    label: int,
+    *,
+    test_inputs: tuple[int, ...] | None = None,
+    **kwargs: Any,
 ) -> dict[str, Split]:
     """Return train, valid and test of a GLUE task; `kwargs` hold for train and valid."""
     labelled = {
@@ -306,19 +311,6 @@ def is_demo(task: Task) -> bool:
     return task.name in TASKS and task.name.startswith("demo-")
 
 
-def expand_path(path: str, *, data_dir: str | None) -> str:
-    """Replace `{data_dir}` in a path of the config.
-
-    Raises:
-        UserError: if the path names `{data_dir}` and the config gives none.
-    """
-    if "{data_dir}" not in path:
-        return path
-    if data_dir is None:
-        raise UserError(f"the path {path} needs data_dir, which the config leaves empty: set data_dir")
-    return path.replace("{data_dir}", data_dir)
-
-
 def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
     """Return a task of the registry, or one that the config describes wholly (an entry with `files`).
 
@@ -379,7 +371,12 @@ def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
         labels=labels,
         num_sentences=len(columns),
         splits={
-            split: Split(file=path, input_columns=columns, label_column=None if split.startswith("test") else label_column, header=header)
+            split: Split(
+                file=path,
+                input_columns=columns,
+                label_column=None if split.startswith("test") else label_column,
+                header=header,
+            )
             for split, path in files.items()
         },
         score_scale=float(entry.get("score_scale") or 1.0),
@@ -391,7 +388,9 @@ def _checked_labels(name: str, labels: Sequence[Any]) -> tuple[str, ...]:
     """Return the labels as strings, or say what is wrong with them."""
     texts = tuple(str(label) for label in labels)
     if len(texts) < 2 or len(set(texts)) < len(texts):
-        raise UserError(f"tasks.{name}.labels {list(texts)} must be two or more different labels, or null for regression")
+        raise UserError(
+            f"tasks.{name}.labels {list(texts)} must be two or more different labels, or null for regression"
+        )
     for text in texts:
         if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
             raise UserError(f"tasks.{name}.labels has {text!r}, which cannot be a label: rename it in files and config")
@@ -408,9 +407,11 @@ def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "re
 def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> dict[str, RawFile]:
     """Return where each split of a task is read from, by split; one's own files under `data_dir` go first."""
     if is_demo(task):
-        return {name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()}
+        return {
+            name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()
+        }
     if task.folder is None:
-        return {name: RawFile(path=expand_path(split.file, data_dir=data_dir)) for name, split in task.splits.items()}
+        return {name: RawFile(path=split.file) for name, split in task.splits.items()}
     sources = [own_or_download(source, data_dir=data_dir, downloads_dir=downloads_dir) for source in task.downloads]
     if task.name == "MRPC":
         train_and_dev, test, dev_ids = sources

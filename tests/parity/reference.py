@@ -126,12 +126,10 @@ def encode(
 
 def fold(stream: Tensor, *, num_slots: int, segment_length: int, pad_id: int, bos_id: int) -> Tensor:
     """Steps 1 and 2: cut one stream (L,) into rows of T, the last right-padded; k `<s>` before each: (B, k + T)."""
-    rows = []
-    for start in range(0, len(stream), segment_length):
-        words = stream[start : start + segment_length]
-        tail = stream.new_full((segment_length - len(words),), pad_id)
-        rows.append(torch.cat([stream.new_full((num_slots,), bos_id), words, tail]))
-    return torch.stack(rows)
+    num_rows = -(-len(stream) // segment_length)
+    padded = F.pad(stream, (0, num_rows * segment_length - len(stream)), value=pad_id)
+    slots = stream.new_full((num_rows, num_slots), bos_id)
+    return torch.cat([slots, padded.reshape(num_rows, segment_length)], dim=1)
 
 
 def pretrain_positions(rows: Tensor, *, num_slots: int, start_position: int, pad_id: int) -> Tensor:

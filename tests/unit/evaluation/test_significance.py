@@ -45,7 +45,7 @@ def test_weights_count_examples(task_name: str, metric: str) -> None:
     labels, predictions = draw(task_name, 40, seed=1)
     weights = np.random.default_rng(2).multinomial(40, np.full(40, 1 / 40), size=5).astype(float)
     codes = [significance._encode(task, values) for values in (labels, predictions)]
-    values = weighted_metric(task, metric)(*codes, weights)
+    values = weighted_metric(task, metric)(codes[0], codes[1][None], weights)[0]
     for row, value in zip(weights.astype(int), values, strict=True):
         repeated = [np.repeat(side, row).tolist() for side in (labels, predictions)]
         assert value == pytest.approx(compute_metrics(task, *repeated)[metric], abs=1e-12)

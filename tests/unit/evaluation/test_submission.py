@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Results
+from synthetic import Results
 
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions, write_predictions

@@ -2,15 +2,17 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import MODELS, Results
+from synthetic import MODELS, Results, make_results
 
 from cross_thought.errors import UserError
 from cross_thought.evaluation.provenance import REPOSITORY, assemble, file_hash
-from cross_thought.evaluation.verify import REFERENCES, main
+from cross_thought.evaluation.verify import REFERENCES, cross_path_numbers, main, pretraining_numbers
 
 
 def script(name: str) -> Callable[..., None]:
@@ -21,9 +23,10 @@ def script(name: str) -> Callable[..., None]:
     return getattr(module, name)
 
 
-@pytest.fixture
-def tabulated(results: Results) -> Results:
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Results with all their tables, written by the workflow's scripts."""
+    results = make_results(tmp_path_factory.mktemp("verify") / "results")
     tables = results.folder / "tables"
     tables.mkdir()
 
@@ -44,12 +47,18 @@ def tabulated(results: Results) -> Results:
     return results
 
 
-def test_fresh_tables_agree_and_one_changed_prediction_is_named(
-    tabulated: Results, capsys: pytest.CaptureFixture
-) -> None:
-    assert main([str(tabulated.folder)]) == 0
+@pytest.fixture
+def tabulated(made_once: Results, tmp_path: Path) -> Results:
+    """A copy of them for a test to change."""
+    return replace(made_once, folder=shutil.copytree(made_once.folder, tmp_path / "results"))
+
+
+def test_fresh_tables_agree(made_once: Results, capsys: pytest.CaptureFixture) -> None:
+    assert main([str(made_once.folder)]) == 0
     assert "all agree" in capsys.readouterr().out
 
+
+def test_one_changed_prediction_is_named(tabulated: Results, capsys: pytest.CaptureFixture) -> None:
     path = tabulated.folder / "evaluate/mlm/RTE/seed-2/predictions.tsv"
     lines = path.read_text().split("\n")
     split, index, label, prediction, *scores = lines[1].split("\t")
@@ -62,26 +71,32 @@ def test_fresh_tables_agree_and_one_changed_prediction_is_named(
     said = capsys.readouterr().err
     assert "evaluate/mlm/RTE/seed-2/metrics.json: splits: valid: metrics: accuracy: the file says" in said
     assert "tables/tasks.csv: model, mlm, RTE, valid, accuracy: mean: the file says" in said
+    assert "tasks.md: line" in said
     assert "MRPC" not in said.split("tasks.md")[0]
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "named"),
-    [
-        ("tasks.md", "± ", "± 9", "tasks.md: line"),
-        ("pretraining.csv", "900", "901", "pretraining.csv: cross_thought, 1: updates: the file says 901"),
-        ("cross_path.csv", "mlm,bypassed,18", "mlm,bypassed,19", "cross_path.csv: mlm, bypassed: mean"),
-    ],
-)
-def test_a_changed_table_is_named(
-    tabulated: Results, capsys: pytest.CaptureFixture, file: str, old: str, new: str, named: str
-) -> None:
-    path = tabulated.folder / "tables" / file
+def change(path: Path, old: str, new: str) -> None:
+    """Replace text in a file, once."""
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    assert main([str(tabulated.folder)]) == 1
-    assert named in capsys.readouterr().err
+
+
+def test_a_changed_table_is_named(tabulated: Results) -> None:
+    tables = tabulated.folder / "tables"
+    change(tables / "pretraining.csv", "900", "901")
+    change(tables / "pretraining.md", " 900 ", " 901 ")
+    wrong = [n for n in pretraining_numbers(tabulated.folder, models=MODELS, seeds=(1, 2, 3)) if not n.agrees]
+    assert [n.place.split("tables/")[1] for n in wrong] == [
+        "pretraining.csv: cross_thought, 1: updates",
+        "pretraining.md: line 5",
+    ]
+    assert str(wrong[0]).endswith("the file says 901, recomputed 900")
+    change(tables / "cross_path.csv", "mlm,bypassed,18", "mlm,bypassed,19")
+    wrong = [n for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+    assert [str(n).split("tables/")[1] for n in wrong] == [
+        "cross_path.csv: mlm, bypassed: mean: the file says 19, recomputed 18"
+    ]
 
 
 def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -89,8 +104,8 @@ def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
         main([str(tmp_path)])
 
 
-def test_provenance_ties_each_number_to_its_runs(tabulated: Results) -> None:
-    folder = tabulated.folder
+def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
+    folder = made_once.folder
     tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path")}
     document = assemble(
         config_path=folder / "config.yaml",
