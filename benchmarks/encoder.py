@@ -297,14 +297,16 @@ def wait_for(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def time_step(side: Side, batch: Batch, *, step: str, device: str) -> float:
-    """Return the seconds that one step takes."""
+def time_step(side: Side, batch: Batch, *, step: str, device: str) -> tuple[float, float]:
+    """Return the seconds that one step takes, by the clock and of all threads' processor time."""
     prepare(side, step)
     wait_for(device)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     run_step(side, batch, step)
     wait_for(device)
-    return time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    prepare(side, step)  # gives the gradients' memory back before the other side runs
+    return seconds, cpu_seconds
 
 
 # Work: floating-point operations, the machine's rate, memory.
@@ -446,7 +448,7 @@ def measure_memory(side: Side, batch: Batch, *, step: str, device: str) -> dict[
 
 @dataclass(kw_only=True)
 class Result:
-    """What was measured for one case and step. Times in seconds, one a pair."""
+    """What was measured for one case and step. Times in seconds, one a pair; `cpu_s` is processor time."""
 
     case: str
     step: str
@@ -455,6 +457,8 @@ class Result:
     num_padded_tokens: list[int]
     reference_s: list[float]
     ours_s: list[float]
+    reference_cpu_s: list[float]
+    ours_cpu_s: list[float]
     reference_flops: list[int]
     ours_flops: list[int]
     needed_flops: list[int]
@@ -473,6 +477,7 @@ class Result:
             "ratio_lowest": min(self.ratios),
             "ratio_highest": max(self.ratios),
             "ratio_of_sums": sum(self.reference_s) / sum(self.ours_s),
+            "ratio_of_cpu_sums": sum(self.reference_cpu_s) / sum(self.ours_cpu_s),
         }
         for side, seconds, flops in (
             ("reference", self.reference_s, self.reference_flops),
@@ -562,6 +567,8 @@ def run_case(case: str, bpe: Bpe, options: argparse.Namespace, report: Callable[
             num_padded_tokens=[batch.tokens.numel() for batch in batches],
             reference_s=[],
             ours_s=[],
+            reference_cpu_s=[],
+            ours_cpu_s=[],
             reference_flops=[],
             ours_flops=[],
             needed_flops=[needed_flops(batch, sizes, step=step) for batch in batches],
@@ -577,15 +584,20 @@ def run_case(case: str, bpe: Bpe, options: argparse.Namespace, report: Callable[
             for _ in range(options.warmup):
                 time_step(side, batches[0], step=step, device=options.device)
         for number, batch in enumerate(batches):
-            sides = [(reference, result.reference_s), (ours, result.ours_s)]
-            for side, seconds in sides if number % 2 == 0 else reversed(sides):
-                seconds.append(time_step(side, batch, step=step, device=options.device))
-                prepare(side, step)  # give the gradients' memory back before the other side runs
+            sides = [
+                (reference, result.reference_s, result.reference_cpu_s),
+                (ours, result.ours_s, result.ours_cpu_s),
+            ]
+            for side, clock_times, cpu_times in sides if number % 2 == 0 else reversed(sides):
+                seconds, cpu_seconds = time_step(side, batch, step=step, device=options.device)
+                clock_times.append(seconds)
+                cpu_times.append(cpu_seconds)
             result.reference_flops.append(executed_flops("reference", batch, sizes, **counting))
             result.ours_flops.append(executed_flops("ours", batch, sizes, **counting))
             report(
                 f"{case} {step} {number + 1}/{len(batches)}: reference {result.reference_s[-1]:.3f} s, "
-                f"ours {result.ours_s[-1]:.3f} s, ratio {result.ratios[-1]:.2f}"
+                f"ours {result.ours_s[-1]:.3f} s, ratio {result.ratios[-1]:.2f} "
+                f"(of processor time {result.reference_cpu_s[-1] / result.ours_cpu_s[-1]:.2f})"
             )
         results.append(result)
     del reference, ours

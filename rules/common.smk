@@ -38,9 +38,22 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def kept_or_temporary(path):
+    """Return an output that is deleted once it is evaluated, unless the config keeps it."""
+    return path if config["finetuning"]["keep_checkpoints"] else temp(path)
+
+
 def num_gpus():
     """Return the GPUs that a training or evaluation job takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def pretrained_checkpoint(model, seed):
+    """Return the checkpoint that a fine-tuning with a seed starts from."""
+    if MODELS[model]["source"] == "pretrain":
+        run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
+        return f"results/pretrain/{model}/seed-{run}/model.pt"
+    return given_checkpoint(MODELS[model])
 
 
 def all_pretrained():
@@ -81,3 +94,23 @@ def all_cross_path():
     if config["corpus"]["source"] != "demo":
         return []
     return expand("results/cross_path/{model}/seed-{seed}.json", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+
+
+# A table is made where the config has something for it: no pre-training of our own, no row.
+TABLES = ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
+
+
+def all_tables():
+    """Return every table, every figure and the provenance of the numbers."""
+    figures = ["tasks", *(["losses"] if all_histories() else [])]
+    return [
+        *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
+        *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
+        "results/provenance.json",
+    ]
+
+
+def all_submissions():
+    """Return a GLUE submission for each model; none if no task is GLUE's."""
+    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
+    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []

@@ -1,11 +1,6 @@
 """Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
 
 
-def kept_or_temporary(path):
-    """Return an output that is deleted once it is evaluated, unless the config keeps it."""
-    return path if config["finetuning"]["keep_checkpoints"] else temp(path)
-
-
 rule finetune_task:
     input:
         data="results/binarized/tasks/{task}",

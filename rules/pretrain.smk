@@ -4,14 +4,6 @@ Checkpoints in progress are no outputs (Snakemake would delete them with a faile
 """
 
 
-def pretrained_checkpoint(model, seed):
-    """Return the checkpoint that a fine-tuning with a seed starts from."""
-    if MODELS[model]["source"] == "pretrain":
-        run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
-        return f"results/pretrain/{model}/seed-{run}/model.pt"
-    return given_checkpoint(MODELS[model])
-
-
 rule pretrain_model:
     input:
         data="results/binarized/corpus",

@@ -1,25 +1,5 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
-# A table is made where the config has something for it: no pre-training of our own, no row.
-TABLES = ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
-
-
-def all_tables():
-    """Return every table, every figure and the provenance of the numbers."""
-    figures = ["tasks", *(["losses"] if all_histories() else [])]
-    return [
-        *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
-        *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
-        "results/provenance.json",
-    ]
-
-
-def all_submissions():
-    """Return a GLUE submission for each model; none if no task is GLUE's."""
-    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
-    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
-
-
 rule tabulate_tasks:
     input:
         metrics=all_metrics(),
@@ -171,6 +151,25 @@ rule plot_tasks:
         tasks=config["tasks"],
     script:
         "../workflow_scripts/plot_tasks.py"
+
+
+rule write_config:
+    output:
+        "results/config.yaml",
+    log:
+        "results/logs/write_config.log",
+    benchmark:
+        "results/benchmarks/write_config.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        config=config,
+    script:
+        "../workflow_scripts/write_config.py"
 
 
 rule record_provenance:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from cross_thought.errors import UserError
-from cross_thought.evaluation.metrics import metrics_document, write_json
+from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
+from cross_thought.evaluation.provenance import write_json
 from cross_thought.fairseq.predict import Predictor
 from cross_thought.jobs import logged_job
 from cross_thought.text.glue import read_prepared

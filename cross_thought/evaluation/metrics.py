@@ -13,7 +13,6 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
-from cross_thought.evaluation.provenance import write_json as write_json
 from cross_thought.text.tasks import Task
 
 Metrics = dict[str, float | None]

@@ -38,7 +38,7 @@ class SymbolMap:
     """How BPE ids become fairseq's ids.
 
     Attributes:
-        table: fairseq's id of each BPE id, `</s>` for that of `\\n`, shape (num_symbols,), in the type that the files have.
+        table: fairseq's id of each BPE id, `</s>` for that of `\\n`, shape (num_symbols,), of the files' type.
         newline_id: the BPE id that ends a line.
         dictionary_size: symbols of fairseq's dictionary as read from its file, without `<mask>`.
     """
@@ -62,7 +62,7 @@ class DatasetWriter:
         self._sizes: list[np.ndarray] = []
 
     def __enter__(self) -> "DatasetWriter":
-        self._bin: IO[bytes] = open(self.prefix.with_name(self.prefix.name + ".bin"), "wb")  # noqa: SIM115
+        self._bin: IO[bytes] = open(self.prefix.with_name(self.prefix.name + ".bin"), "wb")
         return self
 
     def __exit__(self, exception_type: type | None, *_: object) -> None:
@@ -166,12 +166,12 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
                 writer.write(ids, sizes)
             if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
                 logged = time.monotonic()
-                logger.info("%s: %d items so far", prefix, writer.num_items)
+                logger.info("%s: %d items so far", encoded, writer.num_items)
         num_items, num_ids = writer.num_items, writer.num_ids
     share = 100 * num_unknown / max(num_ids, 1)
-    logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", prefix, num_items, num_ids, share)
+    logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", encoded, num_items, num_ids, share)
     if max_tokens is not None:
-        logger.info("%s: %d items longer than %d tokens cut", prefix, num_cut, max_tokens)
+        logger.info("%s: %d items longer than %d tokens cut", encoded, num_cut, max_tokens)
     return num_items
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cross_thought.errors import UserError
 
-HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "elapsed_s")
+HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "tokens", "elapsed_s")
 
 # in fairseq's log: the tag of what training reports in between, and what starts the tag of a validation
 _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
@@ -40,7 +40,7 @@ def run_key(arguments: Sequence[str], data: Path) -> str:
         data: folder of the binarized data.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
-    for path in sorted(path for path in data.rglob("*") if path.is_file()):
+    for path in sorted(path for path in data.rglob("[!.]*") if path.is_file()):
         digest.update(path.relative_to(data).as_posix().encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -139,21 +139,26 @@ def write_history(log: Path, history: Path) -> None:
     Args:
         log: fairseq's output with `--log-format json`, of all attempts at the run.
         history: TSV with `HISTORY_COLUMNS`: loss in bits a token or example as fairseq reports it, accuracy in
-            percent, seconds since the attempt's start; empty where fairseq does not report it.
+            percent, tokens trained on so far, seconds since the attempt's start; empty where fairseq does not
+            report it.
     """
-    rows: dict[tuple[str, int], list[str]] = {}
+    rows: dict[tuple[str, int], dict[str, object]] = {}
     with log.open(encoding="utf-8", errors="replace") as lines:
         for tag, stats in map(_parse_line, lines):
             if not tag:
                 continue
             split = "train" if tag == _TRAIN_TAG else tag
             update = int(stats["num_updates"])
-            values = [stats.get(key, "") for key in ("loss", "ppl", "accuracy", "lr", "wall")]
-            rows[split, update] = [split, str(update), *map(str, values)]
+            reported = [stats.get(key, "") for key in ("loss", "ppl", "accuracy", "lr", "wpb", "wall")]
+            rows[split, update] = dict(zip(HISTORY_COLUMNS, [split, update, *reported], strict=True))
+    tokens, last_update = 0.0, 0
     with history.open("w", encoding="utf-8") as file:
         print(*HISTORY_COLUMNS, sep="\t", file=file)
-        for key in sorted(rows):
-            print(*rows[key], sep="\t", file=file)
+        for (split, update), row in sorted(rows.items()):
+            if split == "train":  # fairseq reports the mean over the updates since its last report
+                tokens, last_update = tokens + float(row["tokens"]) * (update - last_update), update
+            row["tokens"] = round(tokens) if split == "train" else ""
+            print(*row.values(), sep="\t", file=file)
 
 
 def as_flags(settings: dict[str, object]) -> Iterator[str]:

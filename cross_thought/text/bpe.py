@@ -26,6 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from cross_thought.errors import UserError
 from cross_thought.text.files import atomic_directory, decode, read_chunks, read_lines, split_lines
+from cross_thought.text.glue import read_prepared
 
 logger = logging.getLogger(__name__)
 
@@ -259,6 +260,23 @@ def encode_lines(encoder: Encoder, lines: Iterable[str], output_dir: Path) -> in
     with atomic_directory(output_dir) as folder:
         np.save(folder / "00000.npy", np.concatenate(arrays))
     return num_lines
+
+
+def encode_task(prepared: Path, output_dir: Path, *, vocabulary: Path) -> None:
+    """Encode the sentences of a prepared task.
+
+    Args:
+        prepared: folder of its TSV files.
+        output_dir: folder to write: `SPLIT/sentence1`, (`SPLIT/sentence2`), each an encoded text.
+        vocabulary: folder of the BPE files.
+    """
+    encoder = Encoder(vocabulary)
+    with atomic_directory(output_dir) as folder:
+        for path in sorted(prepared.glob("*.tsv")):
+            columns = zip(*(example.sentences for example in read_prepared(path)), strict=True)
+            for number, sentences in enumerate(columns, start=1):
+                num_lines = encode_lines(encoder, sentences, folder / path.stem / f"sentence{number}")
+                logger.info("%s, sentence%d: %d lines", path, number, num_lines)
 
 
 def read_encoded(folder: Path) -> Iterator[np.ndarray]:

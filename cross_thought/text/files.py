@@ -1,5 +1,6 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
+import logging
 import os
 import shutil
 import zipfile
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from cross_thought.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK_BYTES = 1 << 24
@@ -134,3 +137,11 @@ def split_lines(text: str) -> list[str]:
     if not lines[-1]:
         lines.pop()
     return lines
+
+
+def report_source(path: str, *, data_dir: str | None) -> None:
+    """Say in the log which file is read, and that it is a download where `data_dir` has no file of one's own."""
+    if data_dir is not None and not Path(path).is_relative_to(data_dir):
+        logger.info("reading %s: data_dir %s has no such file", path, data_dir)
+    else:
+        logger.info("reading %s", path)

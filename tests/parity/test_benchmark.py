@@ -104,6 +104,8 @@ def test_results_are_summed_up_and_laid_out(benchmark: ModuleType, tmp_path: Pat
         num_padded_tokens=[20, 30, 40],
         reference_s=[2.0, 4.0, 9.0],
         ours_s=[1.0, 1.0, 3.0],
+        reference_cpu_s=[4.0, 8.0, 18.0],
+        ours_cpu_s=[2.0, 2.0, 1.0],
         reference_flops=[100] * 3,
         ours_flops=[50] * 3,
         needed_flops=[60] * 3,
@@ -112,6 +114,7 @@ def test_results_are_summed_up_and_laid_out(benchmark: ModuleType, tmp_path: Pat
     summary = result.summary(matmul_rate=100.0)
     assert summary["ratio_median"] == 3.0
     assert summary["ratio_of_sums"] == 3.0
+    assert summary["ratio_of_cpu_sums"] == 6.0
     assert summary["ours_tokens_per_s"] == 12.0
     assert summary["ours_share_of_matmul_rate"] == pytest.approx(0.3)
     assert summary["ours_mfu_of_matmul_rate"] == pytest.approx(0.36)

@@ -8,11 +8,11 @@ from cross_thought.errors import UserError
 from cross_thought.fairseq.launch import as_flags, run_key, train, write_history
 
 LOG = """2026-01-01 00:00:00 | INFO | fairseq_cli.train | Namespace(...)
-2026-01-01 00:00:01 | INFO | train_inner | {"epoch": 1, "loss": "6.5", "ppl": "90.5", "num_updates": "20", "lr": "0.001", "wall": "3"}
+2026-01-01 00:00:01 | INFO | train_inner | {"epoch": 1, "loss": "6.5", "ppl": "90.5", "num_updates": "20", "lr": "0.001", "wpb": "100", "wall": "3"}
 2026-01-01 00:00:02 | INFO | valid | {"epoch": 1, "valid_loss": "6.1", "valid_ppl": "70.1", "valid_num_updates": "20"}
 2026-01-01 00:00:02 | INFO | train | {"epoch": 1, "train_loss": "6.4", "train_num_updates": "20"}
 2026-01-01 00:00:03 | INFO | train_inner | {"epoch": 2, "loss": "5.0", "ppl": "32", "num_updates": "40", "lr"
-2026-01-01 00:09:03 | INFO | train_inner | {"epoch": 2, "loss": "5.1", "ppl": "34", "num_updates": "40", "lr": "0.002", "wall": "2"}
+2026-01-01 00:09:03 | INFO | train_inner | {"epoch": 2, "loss": "5.1", "ppl": "34", "num_updates": "40", "lr": "0.002", "wpb": "50", "wall": "2"}
 2026-01-01 00:09:04 | INFO | valid1 | {"epoch": 1, "valid1_loss": "6.0", "valid1_accuracy": "71.5", "valid1_num_updates": "40"}
 """
 
@@ -21,11 +21,11 @@ def test_history_has_each_update_once(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text(LOG)
     write_history(tmp_path / "train.log", tmp_path / "history.tsv")
     assert (tmp_path / "history.tsv").read_text().split("\n") == [
-        "split\tnum_updates\tloss\tppl\taccuracy\tlearning_rate\telapsed_s",
-        "train\t20\t6.5\t90.5\t\t0.001\t3",
-        "train\t40\t5.1\t34\t\t0.002\t2",
-        "valid\t20\t6.1\t70.1\t\t\t",
-        "valid1\t40\t6.0\t\t71.5\t\t",
+        "split\tnum_updates\tloss\tppl\taccuracy\tlearning_rate\ttokens\telapsed_s",
+        "train\t20\t6.5\t90.5\t\t0.001\t2000\t3",
+        "train\t40\t5.1\t34\t\t0.002\t3000\t2",
+        "valid\t20\t6.1\t70.1\t\t\t\t",
+        "valid1\t40\t6.0\t\t71.5\t\t\t",
         "",
     ]
 

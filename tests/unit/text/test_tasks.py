@@ -1,0 +1,125 @@
+"""The registry of tasks, tasks of one's own, and where raw files are looked for."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cross_thought.errors import UserError
+from cross_thought.text.download import read_table
+from cross_thought.text.tasks import METRICS, TASKS, RawFile, raw_files, task_from_config
+
+OWN = {
+    "files": {"train": "a.tsv", "valid": "b.tsv", "test": "c.tsv"},
+    "input_columns": [1, 2],
+    "label_column": 3,
+    "labels": ["no", "yes"],
+    "metrics": ["f1", "accuracy"],
+}
+DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv")
+
+
+def test_the_registry_has_glue_snli_and_the_demo() -> None:
+    assert list(TASKS) == [
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "WNLI", "SNLI"),
+        *("demo-match", "demo-overlap", "demo-job"),
+    ]
+    for task in TASKS.values():
+        assert set(task.metrics) <= set(METRICS)
+        assert task.is_regression == (task.metrics == ("pearson", "spearman"))
+        assert {"train", "valid", "test"} <= set(task.splits)
+        assert all(len(split.input_columns) == task.num_sentences for split in task.splits.values())
+        assert set(task.downloads) <= set(DOWNLOADS)
+
+
+def test_the_metrics_are_glues() -> None:
+    assert {name: TASKS[name].metrics for name in ("CoLA", "MRPC", "QQP", "STS-B", "RTE")} == {
+        "CoLA": ("matthews",),
+        "MRPC": ("accuracy", "f1"),
+        "QQP": ("accuracy", "f1"),
+        "STS-B": ("pearson", "spearman"),
+        "RTE": ("accuracy",),
+    }
+    assert [name for name, task in TASKS.items() if not task.in_average] == ["WNLI", "SNLI"]
+
+
+def test_tasks_need_nothing_but_the_standard_library() -> None:
+    code = "import sys; from cross_thought.text import tasks, corpus, download; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "fairseq", "numpy", "pandas", "requests", "pooch", "gdown"} & set(loaded)
+
+
+def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
+    task = task_from_config("RTE", {"learning_rate": 3e-5, "num_epochs": 3, "check_rows": False})
+    assert (task.learning_rate, task.batch_size) == (3e-5, 16)
+    assert all(split.expected_rows is None for split in task.splits.values())
+    assert task_from_config("RTE", None) == TASKS["RTE"]
+
+
+def test_a_task_of_ones_own() -> None:
+    task = task_from_config("mine", OWN | {"learning_rate": 1e-3})
+    assert (task.labels, task.metrics, task.num_sentences) == (("no", "yes"), ("f1", "accuracy"), 2)
+    assert task.splits["train"].label_column == 3
+    assert task.splits["test"].label_column is None
+    assert task.learning_rate == 1e-3
+    regression = task_from_config("mine", OWN | {"labels": None, "metrics": None, "score_scale": 5})
+    assert regression.is_regression
+    assert (regression.metrics, regression.best_metric, regression.score_scale) == (
+        ("pearson", "spearman"),
+        "loss",
+        5.0,
+    )
+    assert raw_files(task, data_dir=None)["valid"] == RawFile(path="b.tsv")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("RTEE", {}, "tasks.RTEE is unknown: choose from CoLA"),
+        ("RTE", {"labels": ["a", "b"]}, "tasks.RTE.labels belongs to a task of your own, which also needs `files`"),
+        ("mine", OWN | {"files": {"train": "a"}}, "tasks.mine.files lacks `valid`"),
+        ("mine", OWN | {"input_columns": [1, 2, 3]}, "tasks.mine.input_columns names 3 columns"),
+        ("mine", OWN | {"label_column": None}, "tasks.mine.label_column is missing"),
+        ("mine", OWN | {"label_column": "label", "header": False}, "'label' but has `header: false`"),
+        ("mine", OWN | {"labels": ["a", "a"]}, "tasks.mine.labels ['a', 'a'] must be two or more different labels"),
+        ("mine", OWN | {"labels": ["a", "<s>"]}, "tasks.mine.labels has '<s>', which cannot be a label"),
+        (
+            "mine",
+            OWN | {"metrics": ["pearson"]},
+            "tasks.mine.metrics has 'pearson': choose from accuracy, f1, matthews",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        task_from_config(name, entry)
+
+
+def test_own_files_go_before_downloads(tmp_path: Path) -> None:
+    own = tmp_path / "glue" / "RTE" / "train.tsv"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    found = raw_files(TASKS["RTE"], data_dir=str(tmp_path))
+    assert found["train"] == RawFile(path=str(own))
+    assert found["valid"] == RawFile(path="results/downloads/glue/RTE.zip", member="RTE/dev.tsv")
+    archive = tmp_path / "glue" / "RTE.zip"
+    archive.touch()
+    assert raw_files(TASKS["RTE"], data_dir=str(tmp_path))["test"] == RawFile(path=str(archive), member="RTE/test.tsv")
+    assert raw_files(TASKS["SNLI"], data_dir=None)["train"] == RawFile(
+        path="results/downloads/snli_1.0.zip", member="snli_1.0/snli_1.0_train.txt"
+    )
+
+
+def test_mrpc_is_cut_from_its_sources_where_all_of_them_are_at_hand(tmp_path: Path) -> None:
+    folder = tmp_path / "glue" / "MRPC"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv", "test.tsv"):
+        (folder / name).touch()
+    assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["train"] == RawFile(path=str(folder / "train.tsv"))
+    for name in TASKS["MRPC"].downloads:
+        (tmp_path / name).touch()
+    assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["valid"] == RawFile(
+        path=str(folder / "msr_paraphrase_train.txt"), ids_path=str(folder / "dev_ids.tsv"), keep_ids=True
+    )

@@ -1,0 +1,24 @@
+"""Encode the pre-training text to BPE ids."""
+
+from pathlib import Path
+
+from cross_thought.jobs import logged_job
+from cross_thought.text.bpe import encode_file
+from cross_thought.text.files import atomic_directory
+
+
+def encode_corpus(corpus: Path, vocabulary: Path, output_dir: Path, *, workers: int) -> None:
+    """Encode train.txt and valid.txt, each to a folder of arrays."""
+    with atomic_directory(output_dir) as folder:
+        for split in ("train", "valid"):
+            encode_file(corpus / f"{split}.txt", folder / split, vocabulary=vocabulary, workers=workers)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        encode_corpus(
+            Path(snakemake.input.corpus),
+            Path(snakemake.input.vocabulary),
+            Path(snakemake.output[0]),
+            workers=snakemake.threads,
+        )

@@ -1,0 +1,25 @@
+"""Fetch one file of the table of downloads, or one model's checkpoint."""
+
+from pathlib import Path
+
+from cross_thought.jobs import logged_job
+from cross_thought.text.download import Download, fetch, read_table
+
+TABLE = Path(__file__).parents[1] / "resources" / "downloads.tsv"
+
+
+def fetch_file(name: str, *, url: str, folder: Path) -> Path:
+    """Fetch a file; one that the table does not know has a URL alone.
+
+    Args:
+        name: its path below the downloads folder.
+        url: where it is.
+        folder: the downloads folder.
+    """
+    return fetch(read_table(TABLE).get(name) or Download(name=name, url=url), folder)
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        name = snakemake.wildcards.file
+        fetch_file(name, url=snakemake.params.url, folder=Path(snakemake.output[0].removesuffix(name)))

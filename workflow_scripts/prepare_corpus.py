@@ -1,0 +1,15 @@
+"""Prepare the pre-training text: documents separated by empty lines, in train.txt and valid.txt."""
+
+from pathlib import Path
+
+from cross_thought.jobs import logged_job
+from cross_thought.text.corpus import corpus_files, prepare_corpus
+from cross_thought.text.files import report_source
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        params = snakemake.params
+        sources = corpus_files(params.corpus, data_dir=params.data_dir, downloads_dir=params.downloads_dir)
+        for source in sources["train"] + sources["valid"]:
+            report_source(source.path, data_dir=params.data_dir)
+        prepare_corpus(sources, Path(snakemake.output[0]), valid_fraction=params.valid_fraction)

@@ -1,0 +1,17 @@
+"""Prepare a task: its splits in one plain format, checked."""
+
+from pathlib import Path
+
+from cross_thought.jobs import logged_job
+from cross_thought.text.files import report_source
+from cross_thought.text.glue import prepare_task
+from cross_thought.text.tasks import raw_files, task_from_config
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        params = snakemake.params
+        task = task_from_config(snakemake.wildcards.task, params.entry)
+        raw = raw_files(task, data_dir=params.data_dir, downloads_dir=params.downloads_dir)
+        for file in raw.values():
+            report_source(file.path, data_dir=params.data_dir)
+        prepare_task(task, raw, Path(snakemake.output[0]), max_train_examples=params.entry.get("max_train_examples"))

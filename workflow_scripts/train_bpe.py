@@ -1,0 +1,15 @@
+"""Learn a BPE vocabulary from the training text, with fairseq's dictionary of it."""
+
+from pathlib import Path
+
+from cross_thought.jobs import logged_job
+from cross_thought.text.bpe import train_vocabulary
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        train_vocabulary(
+            Path(snakemake.input[0], "train.txt"),
+            Path(snakemake.output[0]),
+            vocab_size=snakemake.params.vocab_size,
+            workers=snakemake.threads,
+        )

@@ -1,0 +1,32 @@
+"""Take the checkpoint out of a tar archive as fairseq publishes them."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+from cross_thought.errors import UserError
+from cross_thought.jobs import logged_job
+from cross_thought.text.files import atomic_file
+
+
+def unpack_checkpoint(archive: Path, output: Path) -> None:
+    """Write the archive's `model.pt`, whatever folder it is in.
+
+    Raises:
+        UserError: if the archive is damaged or has no `model.pt`.
+    """
+    try:
+        with tarfile.open(archive) as tar, atomic_file(output) as partial:
+            for member in tar:
+                if Path(member.name).name == "model.pt" and member.isfile():
+                    with open(partial, "wb") as file:
+                        shutil.copyfileobj(tar.extractfile(member), file)
+                    return
+            raise UserError(f"{archive} has no model.pt: it is no archive of a fairseq checkpoint")
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{archive} is no sound tar archive ({error}): delete it and fetch it again") from error
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        unpack_checkpoint(Path(snakemake.input[0]), Path(snakemake.output[0]))
