@@ -2,8 +2,8 @@
 
     python -m benchmarks.data --text wiki.train.raw --vocabulary gpt2_bpe --megabytes 100
 
-Stock: fairseq's BPE example script (its plain equivalent in stock_bpe.py, as PyPI's package lacks it) and then fairseq's
-own `preprocess`. Each step is a process of its own, timed from start to end with its imports; the memory is the sum over
+Stock: fairseq's BPE example script (its plain equivalent in stock_bpe.py, as PyPI's package lacks it), then fairseq's
+own `preprocess`. Each step is a process of its own, timed from start to end with its imports; the memory is the sum of
 it and its children (PSS: shared pages count once). The files must come out the same, byte for byte.
 """
 

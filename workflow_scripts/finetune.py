@@ -39,8 +39,13 @@ def row_lengths(data: Path) -> np.ndarray:
     bridge.install()
     from fairseq.data import data_utils
 
-    inputs = [folder for folder in (data / "input0", data / "input1") if folder.exists()]
-    return sum(data_utils.load_indexed_dataset(str(folder / "train")).sizes + 1 for folder in inputs)
+    datasets = [
+        data_utils.load_indexed_dataset(str(folder / "train"))
+        for folder in (data / "input0", data / "input1")
+        if folder.exists()
+    ]
+    # copies: the sizes are views of a mapped file, which goes with its dataset
+    return sum(np.array(dataset.sizes) + 1 for dataset in datasets)
 
 
 def finetuning_settings(task: Task, config: dict, entry: dict) -> dict:

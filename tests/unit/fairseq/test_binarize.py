@@ -3,6 +3,7 @@
 import os
 import re
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cross_thought.text import bpe
 from cross_thought.text.glue import Example, prepare_task, read_prepared, write_prepared
 from cross_thought.text.tasks import TASKS, Split, Task, raw_files
 from tests.unit.text.hostile import HOSTILE_LINES, training_text
+from tests.unit.text.references import tiktoken_encoding
 
 bridge.install()
 
@@ -47,9 +49,9 @@ def preprocess(*arguments: object, workers: int = 1) -> None:
     fairseq_preprocess.main(parser.parse_args(["--only-source", "--workers", str(workers), *map(str, arguments)]))
 
 
-def write_bpe_text(lines: list[str], path: Path, encoder: StockEncoder) -> None:
+def write_bpe_text(lines: list[str], path: Path, encode: Callable[[str], list[int]]) -> None:
     """Write what the stock BPE step would, one line of ids for each line of text."""
-    path.write_text("".join(" ".join(map(str, encoder.encode(line.strip()))) + "\n" for line in lines))
+    path.write_text("".join(" ".join(map(str, encode(line.strip()))) + "\n" for line in lines))
 
 
 def assert_same_files(ours: Path, theirs: Path, *names: str) -> None:
@@ -59,7 +61,7 @@ def assert_same_files(ours: Path, theirs: Path, *names: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_learnt_vocabulary_gives_the_files_of_preprocess(workers: int, vocabulary: Path, tmp_path: Path) -> None:
-    stock = StockEncoder(vocabulary)
+    stock = StockEncoder(vocabulary).encode
     texts = {"train": training_text().split("\n")[:-1], "valid": SHORT_HOSTILE_LINES}
     encoded = {}
     for split, lines in texts.items():
@@ -80,27 +82,18 @@ def test_a_learnt_vocabulary_gives_the_files_of_preprocess(workers: int, vocabul
 
 def test_gpt2s_vocabulary_gives_the_files_of_preprocess(tmp_path: Path) -> None:
     vocabulary = gpt2()
-    stock = StockEncoder(vocabulary)
-    encoder = bpe.Encoder(vocabulary)
-    texts = {"hostile": SHORT_HOSTILE_LINES}
+    encode, encoder = tiktoken_encoding(vocabulary).encode_ordinary, bpe.Encoder(vocabulary)
+    texts = {"hostile": HOSTILE_LINES}
     for name in ("wiki.valid.tokens", "wiki.test.tokens"):
         if (REAL_DATA / "wikitext" / name).is_file():
             texts[name] = (REAL_DATA / "wikitext" / name).read_text(encoding="utf-8").split("\n")
     for name, lines in texts.items():
-        write_bpe_text(lines, tmp_path / name, stock)
-        bpe.encode_lines(encoder, lines, tmp_path / "encoded" / name)
-        preprocess(
-            *(
-                "--trainpref",
-                tmp_path / name,
-                "--srcdict",
-                vocabulary / "dict.txt",
-                "--destdir",
-                tmp_path / f"{name}.bin",
-            )
-        )
-        binarize.binarize_corpus({"train": tmp_path / "encoded" / name}, vocabulary, tmp_path / f"{name}.ours")
-        assert_same_files(tmp_path / f"{name}.ours", tmp_path / f"{name}.bin", "dict.txt", "train.bin", "train.idx")
+        text, ours, theirs = tmp_path / f"{name}.bpe", tmp_path / f"{name}.ours", tmp_path / f"{name}.theirs"
+        write_bpe_text(lines, text, encode)
+        preprocess("--srcdict", vocabulary / "dict.txt", "--trainpref", text, "--destdir", theirs)
+        bpe.encode_lines(encoder, lines, tmp_path / name)
+        binarize.binarize_corpus({"train": tmp_path / name}, vocabulary, ours)
+        assert_same_files(ours, theirs, "dict.txt", "train.bin", "train.idx")
 
 
 @pytest.mark.parametrize("name", ["RTE", "MRPC", "SST-2"])
@@ -120,7 +113,7 @@ def test_real_tasks_give_the_files_of_preprocess(name: str, tmp_path: Path) -> N
         output_dir=ours,
         max_sentence_tokens=None,
     )
-    stock = StockEncoder(vocabulary)
+    stock = StockEncoder(vocabulary).encode
     columns = {"label": [], **{f"input{number}": [] for number in range(task.num_sentences)}}
     for split, pref in (("train", "--trainpref"), ("valid", "--validpref"), ("test", "--testpref")):
         examples = list(read_prepared(tmp_path / "prepared" / f"{split}.tsv"))

@@ -12,15 +12,14 @@ import pytest
 import tiktoken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from benchmarks.stock_bpe import StockEncoder
 from cross_thought.errors import UserError
 from cross_thought.text import bpe
 from tests.unit.text.hostile import HOSTILE_LINES, training_text
+from tests.unit.text.references import tiktoken_encoding
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
-GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +48,7 @@ def encoder(gpt2: Path) -> bpe.Encoder:
 @pytest.fixture(scope="session")
 def openai(gpt2: Path) -> tiktoken.Encoding:
     """Return the second source of truth."""
-    files = {"vocab_bpe_file": str(gpt2 / "vocab.bpe"), "encoder_json_file": str(gpt2 / "encoder.json")}
-    ranks = data_gym_to_mergeable_bpe_ranks(**files)
-    return tiktoken.Encoding("gpt2", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken_encoding(gpt2)
 
 
 def expected_ids(lines: list[str], encode: Callable[[str], list[int]], newline_id: int) -> list[int]:
