@@ -1,6 +1,7 @@
 """What every workflow script does around its work: a log file, and errors in one sentence."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,3 +27,9 @@ def logged_job(log: str) -> Iterator[None]:
         except Exception:
             traceback.print_exc(file=file)
             raise
+
+
+def import_from(repository: str) -> None:
+    """Let every process that this one starts import the package from a folder, in whatever environment it runs."""
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([repository, inherited] if inherited else [repository])

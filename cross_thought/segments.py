@@ -207,9 +207,7 @@ def mean_of_sequences(states: Tensor, sequences: SlotSequences, num_slots: int) 
         Means, sample by sample in the batch's order, shape (samples, num_slots, d).
     """
     blocks = states.split([count * size for count, size in sequences.groups])
-    means = [
-        block.view(count, size, -1).mean(1) for block, (count, size) in zip(blocks, sequences.groups, strict=True)
-    ]
+    means = [block.view(count, size, -1).mean(1) for block, (count, size) in zip(blocks, sequences.groups, strict=True)]
     return torch.cat(means).view(-1, num_slots, states.size(1))[sequences.order]
 
 

@@ -1,11 +1,5 @@
 """Byte-level BPE. In: prepared text. Out: the vocabulary with fairseq's dictionary, and all text as arrays of BPE ids."""
 
-GPT2_FILES = {
-    "encoder": "gpt2_bpe/encoder.json",
-    "merges": "gpt2_bpe/vocab.bpe",
-    "dictionary": "gpt2_bpe/dict.txt",
-}
-
 if config["bpe"]["source"] == "train":
 
     rule train_bpe:

@@ -7,12 +7,15 @@ from snakemake.exceptions import WorkflowError
 
 REPOSITORY = str(Path(workflow.basedir).resolve())
 sys.path.insert(0, REPOSITORY)
-# scripts and the training processes that they start import the package from here, in every environment
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [REPOSITORY, os.environ.get("PYTHONPATH")]))
 
 from cross_thought.config import load_config
 from cross_thought.errors import UserError
-from cross_thought.text.tasks import task_from_config
+from cross_thought.jobs import import_from
+from cross_thought.text.corpus import corpus_files
+from cross_thought.text.download import checkpoint_download, read_table
+from cross_thought.text.tasks import DATA_KEYS, is_demo, own_or_download, raw_files, task_from_config
+
+import_from(REPOSITORY)
 
 try:
     config = load_config(config)
@@ -27,6 +30,25 @@ PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["
 TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
 
 
+# raw files
+DATA_DIR = config["data_dir"]
+DOWNLOADS_DIR = "results/downloads"
+DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
+DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job"]
+KNOWN_DOWNLOADS = read_table(Path(REPOSITORY, "resources", "downloads.tsv"))
+MODEL_DOWNLOADS = [
+    checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
+    for model in MODELS.values()
+    if model["source"] in ("gdrive", "url")
+]
+DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in MODEL_DOWNLOADS}
+GPT2_FILES = {
+    "encoder": "gpt2_bpe/encoder.json",
+    "merges": "gpt2_bpe/vocab.bpe",
+    "dictionary": "gpt2_bpe/dict.txt",
+}
+
+
 def alternatives(names):
     """Return a wildcard constraint that allows just these names."""
     return "|".join(re.escape(str(name)) for name in names) or "none"
@@ -36,6 +58,49 @@ wildcard_constraints:
     model=alternatives(MODELS),
     task=alternatives(TASKS),
     seed=r"\d+",
+
+
+def own_or_download_path(name):
+    """Return the path of a file in the table of downloads: one's own, or where the download goes."""
+    return own_or_download(name, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+
+
+def given_checkpoint(model):
+    """Return the checkpoint of a model that is not trained here."""
+    if model["source"] == "path":
+        return model["location"]
+    item = checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
+    path = own_or_download_path(item.name)
+    return f"{DOWNLOADS_DIR}/{item.name.removesuffix('.tar.gz')}/model.pt" if path.endswith(".tar.gz") else path
+
+
+def corpus_inputs():
+    """Return the files that the corpus is made of."""
+    files = corpus_files(config["corpus"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+    return sorted({file.path for split in files.values() for file in split})
+
+
+def task_inputs(task):
+    """Return the files that a task is made of."""
+    files = raw_files(TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
+    return sorted({path for file in files for path in (file.path, file.ids_path) if path})
+
+
+def all_downloads():
+    """Return every file that this config makes us fetch."""
+    needed = [own_or_download_path(item.name) for item in MODEL_DOWNLOADS]
+    if TRAINED_MODELS or config["bpe"]["source"] == "train":
+        needed += corpus_inputs()
+    if config["bpe"]["source"] == "gpt2":
+        needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
+    for task in TASKS:
+        needed += task_inputs(task)
+    return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
+
+
+def data_entry(task):
+    """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
+    return {key: value for key, value in (config["tasks"][task] or {}).items() if key in DATA_KEYS}
 
 
 def kept_or_temporary(path):
@@ -68,9 +133,7 @@ def all_histories():
 
 def all_evaluations(name):
     """Return one file of every evaluation."""
-    return expand(
-        f"results/evaluate/{{model}}/{{task}}/seed-{{seed}}/{name}", model=MODELS, task=TASKS, seed=SEEDS
-    )
+    return expand(f"results/evaluate/{{model}}/{{task}}/seed-{{seed}}/{name}", model=MODELS, task=TASKS, seed=SEEDS)
 
 
 def all_metrics():

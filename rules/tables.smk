@@ -1,5 +1,6 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
+
 rule tabulate_tasks:
     input:
         metrics=all_metrics(),

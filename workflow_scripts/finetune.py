@@ -120,7 +120,9 @@ def finetune(
     """
     started = time.time()
     lengths = row_lengths(data)
-    changed = settings.get("max_train_examples") or settings["num_epochs"] != 10 or settings["batch_size"] != task.batch_size
+    changed = (
+        settings.get("max_train_examples") or settings["num_epochs"] != 10 or settings["batch_size"] != task.batch_size
+    )
     if settings["num_updates"] is None or changed:
         settings = settings | {"num_updates": planned_updates(lengths, settings=settings), "warmup_updates": None}
     if settings["warmup_updates"] is None:

@@ -9,7 +9,7 @@ from cross_thought.text.files import report_source
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         params = snakemake.params
-        sources = corpus_files(params.corpus, data_dir=params.data_dir, downloads_dir=params.downloads_dir)
+        sources = corpus_files(params.corpus, data_dir=params.data_dir)
         for source in sources["train"] + sources["valid"]:
             report_source(source.path, data_dir=params.data_dir)
         prepare_corpus(sources, Path(snakemake.output[0]), valid_fraction=params.valid_fraction)

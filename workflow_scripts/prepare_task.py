@@ -11,7 +11,7 @@ if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         params = snakemake.params
         task = task_from_config(snakemake.wildcards.task, params.entry)
-        raw = raw_files(task, data_dir=params.data_dir, downloads_dir=params.downloads_dir)
+        raw = raw_files(task, data_dir=params.data_dir)
         for file in raw.values():
             report_source(file.path, data_dir=params.data_dir)
         prepare_task(task, raw, Path(snakemake.output[0]), max_train_examples=params.entry.get("max_train_examples"))

@@ -28,7 +28,7 @@ def install() -> None:
         from fairseq.dataclass.utils import FairseqDataclass
 
         FairseqDataclass._get_type = _unwrapped_type
-        import fairseq  # noqa: F401
+        import fairseq
         import fairseq.options  # noqa: F401  (the dataclasses behind the command line)
 
 

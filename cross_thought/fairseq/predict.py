@@ -52,9 +52,7 @@ class Predictor:
             raise UserError(f"split {split!r} of the task has no example: check its data file")
         scores = [None] * len(dataset)
         for sample in self._batches(dataset):
-            output, _ = self._model(
-                **sample["net_input"], features_only=True, classification_head_name=self._head
-            )
+            output, _ = self._model(**sample["net_input"], features_only=True, classification_head_name=self._head)
             for index, row in zip(sample["id"].tolist(), output.float().cpu(), strict=True):
                 scores[index] = row
         return torch.stack(scores)

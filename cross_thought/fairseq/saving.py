@@ -1,6 +1,6 @@
 """Checkpoints that survive whatever ends a training: written whole or not at all, and once more on SIGTERM.
 
-`install()` changes how fairseq's own training saves; call it on import, after the bridge, as spawned workers need it too.
+`install()` changes how fairseq's own training saves; call it on import, after the bridge: spawned workers need it too.
 """
 
 import logging
@@ -73,7 +73,7 @@ def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
 
     signal.signal(signal.SIGTERM, note_signal)
 
-    def wrapped(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch):  # noqa: ANN001, ANN202  (fairseq's types)
+    def wrapped(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
         result = validate_and_save(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch)
         if _any_process(received):
             checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)

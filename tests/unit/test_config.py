@@ -72,7 +72,11 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("model_defaults/segment_length", 64, "models.cross_thought.segment_length 64 with num_slots 2 does not fit"),
         ("models/mlm/num_positions", 15, "does not fit num_positions 15; set num_positions to 16 or more"),
         ("models/mlm/source", "path", "models.mlm.location is null, but source is 'path'"),
-        ("models/mlm", {"source": "path", "location": "no/such.pt"}, "models.mlm.location is 'no/such.pt', which is no file"),
+        (
+            "models/mlm",
+            {"source": "path", "location": "no/such.pt"},
+            "models.mlm.location is 'no/such.pt', which is no file",
+        ),
         ("models/mlm", {"embed_dim": 65, "num_heads": 4}, "embed_dim 65 is not a multiple of num_heads 4"),
         ("model_defaults/pretraining/warmup_updates", 900, "warmup_updates 900 must be less than max_updates 900"),
         ("data_dir", "no/such/folder", "data_dir is 'no/such/folder', which is no folder"),
@@ -92,7 +96,9 @@ def test_refusals(config: dict, path: str, value: object, message: str) -> None:
 
 
 def test_an_overlay_replaces_tasks_and_models_and_is_laid_over_the_rest(config: dict) -> None:
-    effective = load_config({"tasks": {"RTE": None}, "models": {"one": {}}, "bpe": {"vocab_size": 300}, "control": None})
+    effective = load_config(
+        {"tasks": {"RTE": None}, "models": {"one": {}}, "bpe": {"vocab_size": 300}, "control": None}
+    )
     assert effective["tasks"] == {"RTE": {}}
     assert list(effective["models"]) == ["one"]
     assert effective["bpe"] == {"source": "train", "vocab_size": 300}

@@ -27,7 +27,9 @@ def test_fold_stream_pads_the_last_segment(length: int, segments: int) -> None:
     assert (folded.flatten()[length:] == PAD).all()
 
 
-@pytest.mark.parametrize(("tokens", "segment_length"), [(torch.empty(1, 0), 4), (torch.zeros(5), 4), (torch.zeros(1, 5), 0)])
+@pytest.mark.parametrize(
+    ("tokens", "segment_length"), [(torch.empty(1, 0), 4), (torch.zeros(5), 4), (torch.zeros(1, 5), 0)]
+)
 def test_fold_stream_refuses_what_is_no_stream(tokens: torch.Tensor, segment_length: int) -> None:
     with pytest.raises(ValueError, match="must"):
         fold_stream(tokens, segment_length, PAD)

@@ -38,8 +38,11 @@ class SpyEncoder:
     def encode_streams(self, tokens: torch.Tensor, *, start_position: int, scored: torch.Tensor) -> torch.Tensor:
         assert start_position == 1
         self.inputs.append((self.config.cross_sequence, tokens, scored))
-        assert (tokens[scored] == MASK).all() and (tokens == MASK).sum() == len(tokens)
-        return torch.stack([row.view(-1, 4)[~place.view(-1, 4).any(1)].flatten() for row, place in zip(tokens, scored)])
+        assert (tokens[scored] == MASK).all()
+        assert (tokens == MASK).sum() == len(tokens)
+        return torch.stack(
+            [row.view(-1, 4)[~place.view(-1, 4).any(1)].flatten() for row, place in zip(tokens, scored, strict=False)]
+        )
 
 
 def copy_head(spy: SpyEncoder, masking: object) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -84,7 +87,7 @@ def test_conditions() -> None:
     assert list(accuracy) == ["on", "bypassed", "shuffled"]
     assert accuracy["on"] == 1.0  # either word of the value counts
     assert accuracy["bypassed"] == 1 / 8  # answers 10: right for the first document's first fact alone
-    own = [answers for answers in masking.answers]
+    own = list(masking.answers)
     assert accuracy["shuffled"] == sum(a == b for a, b in zip(own, own[4:] + own[:4], strict=True)) / 8 < 1
     assert spy.config.cross_sequence
 

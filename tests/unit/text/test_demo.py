@@ -57,7 +57,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
     write_corpus(path, num_documents=300, seed=1)
     text = path.read_text(encoding="utf-8")
-    assert text.endswith("\n") and not text.endswith("\n\n")
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
     return [document.split("\n") for document in text.removesuffix("\n").split("\n\n")]
 
 
@@ -90,7 +91,8 @@ def test_a_sentence_tells_nothing_about_its_own_words(documents: list[list[str]]
         for first, second in values:
             assert 0.75 < words[first] / words[second] < 1.33
     orders = Counter(tuple(facts_of(sentence)) for document in documents for sentence in document)
-    assert len(orders) == 6 and min(orders.values()) > 300
+    assert len(orders) == 6
+    assert min(orders.values()) > 300
 
 
 def test_same_seed_same_bytes(tmp_path: Path, tasks: Path) -> None:
@@ -159,4 +161,5 @@ def test_job_words_of_training_and_dev_differ(tasks: Path) -> None:
 def test_test_files_hide_the_labels(tasks: Path) -> None:
     for task, hidden in (("demo-match", "label"), ("demo-overlap", "score"), ("demo-job", "label")):
         rows = read_rows(tasks / task / "test.tsv")
-        assert len(rows) == TASK_SIZES[task]["test"] and hidden not in rows[0]
+        assert len(rows) == TASK_SIZES[task]["test"]
+        assert hidden not in rows[0]
