@@ -51,6 +51,7 @@ class EncoderConfig:
         bos_id: id of `<s>`, which the slots are.
         eos_id: id of `</s>`, which ends a sentence.
         init_std: standard deviation of the initial weights.
+        query_key_init_std: the same for the query and key projections; None: as for all.
 
     Raises:
         ValueError: if a size is below 1, or a segment with its slots leaves no start position.
@@ -72,6 +73,7 @@ class EncoderConfig:
     bos_id: int = 0
     eos_id: int = 2
     init_std: float = 0.02
+    query_key_init_std: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_layers", "num_slots", "segment_length"):
@@ -124,9 +126,11 @@ class CrossThoughtEncoder(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all weights from N(0, init_std), zero the biases and the pad row, as RoBERTa's initialisation does."""
-        for module in self.modules():
+        query_key_std = self.config.query_key_init_std or self.config.init_std
+        for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=self.config.init_std)
+                is_query_or_key = name.endswith((".q_proj", ".k_proj"))
+                nn.init.normal_(module.weight, std=query_key_std if is_query_or_key else self.config.init_std)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
         with torch.no_grad():

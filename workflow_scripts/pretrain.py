@@ -18,6 +18,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         **model_flags(model),
         "forward_mode": "pretrain",
         "init_std": training["init_std"],
+        "query_key_init_std": training["query_key_init_std"],
         "sample_break_mode": training["sample_break_mode"],
         "tokens_per_sample": training["tokens_per_sample"],
         "batch_size": training["batch_size"],

@@ -47,6 +47,9 @@ class CrossThoughtModel(RobertaModel):
             "--no-cross-sequence", action="store_true", help="leave cross layer 0 out of pre-training (the MLM control)"
         )
         parser.add_argument("--init-std", type=float, metavar="S", help="standard deviation of the initial weights")
+        parser.add_argument(
+            "--query-key-init-std", type=float, metavar="S", help="the same for query and key projections, if it differs"
+        )
 
     @classmethod
     def build_model(cls, args: argparse.Namespace, task: object) -> "CrossThoughtModel":
@@ -68,7 +71,7 @@ class CrossThoughtModel(RobertaModel):
 
     def __init__(self, args: argparse.Namespace, encoder: "RegisteredEncoder") -> None:
         super().__init__(args, encoder)  # sets every weight by RoBERTa's own rule, N(0, 0.02)
-        if args.init_std != 0.02:
+        if args.init_std != 0.02 or args.query_key_init_std is not None:
             encoder.sentence_encoder.reset_parameters()
             torch.nn.init.normal_(encoder.lm_head.dense.weight, std=args.init_std)
 
@@ -102,6 +105,7 @@ class RegisteredEncoder(FairseqEncoder):
                 bos_id=dictionary.bos(),
                 eos_id=dictionary.eos(),
                 init_std=args.init_std,
+                query_key_init_std=args.query_key_init_std,
             )
         )
         self.lm_head = RobertaLMHead(
@@ -185,6 +189,7 @@ def cross_thought_base(args: argparse.Namespace) -> None:
     args.forward_mode = getattr(args, "forward_mode", None)
     args.no_cross_sequence = getattr(args, "no_cross_sequence", False)
     args.init_std = getattr(args, "init_std", 0.02)
+    args.query_key_init_std = getattr(args, "query_key_init_std", None)
 
 
 @register_model_architecture("cross_thought", "cross_thought_tiny")
