@@ -48,7 +48,7 @@ class CrossThoughtModel(RobertaModel):
         )
         parser.add_argument("--init-std", type=float, metavar="S", help="standard deviation of the initial weights")
         parser.add_argument(
-            "--query-key-init-std", type=float, metavar="S", help="the same for query and key projections, if it differs"
+            "--query-key-init-std", type=float, metavar="S", help="the same for query and key projections"
         )
 
     @classmethod
