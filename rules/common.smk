@@ -12,6 +12,7 @@ from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
+from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
 from cross_thought.text.tasks import DATA_KEYS, is_demo, own_or_download, raw_files, task_from_config
 
@@ -153,19 +154,28 @@ def all_binarized():
 
 
 def all_cross_path():
-    """Return what the cross path carries in each model trained on the demo's corpus; other text has no known answers."""
+    """Return what the cross path carries in each model that it can be told of.
+
+    Only the demo's text has known answers, and a segment of more than one of its sentences tells them itself.
+    """
     if config["corpus"]["source"] != "demo":
         return []
-    return expand("results/cross_path/{model}/seed-{seed}.json", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+    models = [name for name in TRAINED_MODELS if MODELS[name]["segment_length"] <= DEMO_SEGMENT_LENGTH]
+    return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
 
 
 # A table is made where the config has something for it: no pre-training of our own, no row.
-TABLES = ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
+TABLES = [
+    "tasks",
+    *(["pretraining"] if all_histories() else []),
+    *(["cross_path"] if all_cross_path() else []),
+    *(["ablations"] if config["ablation"] else []),
+]
 
 
 def all_tables():
     """Return every table, every figure and the provenance of the numbers."""
-    figures = ["tasks", *(["losses"] if all_histories() else [])]
+    figures = ["tasks", *(["losses"] if all_histories() else []), *(["ablations"] if config["ablation"] else [])]
     return [
         *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
         *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),

@@ -100,6 +100,48 @@ rule tabulate_cross_path:
         "../workflow_scripts/tabulate_cross_path.py"
 
 
+rule tabulate_ablations:
+    input:
+        histories=all_histories(),
+        reports=all_cross_path(),
+        metrics=all_metrics(),
+    output:
+        csv=report(
+            "results/tables/ablations.csv",
+            caption="../report/ablations.rst",
+            category="Tables",
+            labels={"table": "ablations", "format": "CSV"},
+        ),
+        markdown=report(
+            "results/tables/ablations.md",
+            caption="../report/ablations.rst",
+            category="Tables",
+            labels={"table": "ablations", "format": "Markdown"},
+        ),
+        latex="results/tables/ablations.tex",
+        svg=report(
+            "results/figures/ablations.svg",
+            caption="../report/ablations.rst",
+            category="Figures",
+            labels={"figure": "ablations"},
+        ),
+        png="results/figures/ablations.png",
+    log:
+        "results/logs/tabulate_ablations.log",
+    benchmark:
+        "results/benchmarks/tabulate_ablations.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=config,
+    script:
+        "../workflow_scripts/tabulate_ablations.py"
+
+
 rule plot_losses:
     input:
         histories=all_histories(),

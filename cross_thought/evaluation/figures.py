@@ -7,6 +7,7 @@ from statistics import fmean
 import matplotlib
 from matplotlib.figure import Figure
 
+from cross_thought.evaluation.ablations import FACTOR_NAMES, AblationRow, column_title, columns_of
 from cross_thought.evaluation.aggregate import AVERAGE, is_development
 from cross_thought.evaluation.history import History
 from cross_thought.evaluation.tables import MAJORITY, TaskRow, column_name
@@ -115,6 +116,44 @@ def plot_tasks(rows: Sequence[TaskRow], paths: Iterable[Path | str]) -> None:
         axes.grid(axis="x", linewidth=0.3, color="0.8")
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        _save(figure, paths)
+
+
+def plot_ablations(rows: Sequence[AblationRow], paths: Iterable[Path | str]) -> None:
+    """Draw the ablations: a column of panels a factor, a row of panels a measure, mean and sd over seeds.
+
+    Args:
+        rows: the ablation table's.
+        paths: files to write; the ending says the format.
+    """
+    factors = list(dict.fromkeys(row.factor for row in rows))
+    columns = columns_of(rows)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.55 + 0.95 * len(columns)), layout="constrained")
+        # The measures share their axis, so that the effects of the factors can be compared by eye.
+        panels = figure.subplots(len(columns), len(factors), sharex="col", sharey="row", squeeze=False)
+        for line, column in zip(panels, columns, strict=True):
+            for axes, factor in zip(line, factors, strict=True):
+                settings = list(dict.fromkeys(row.setting for row in rows if row.factor == factor))
+                points = [row for row in rows if row.factor == factor and row.column == column and row.mean is not None]
+                axes.errorbar(
+                    [settings.index(row.setting) for row in points],
+                    [row.mean for row in points],
+                    yerr=[row.sd or 0 for row in points],
+                    fmt="o-",
+                    color=_COLOURS[0],
+                    markersize=3,
+                    linewidth=0.8,
+                    elinewidth=0.8,
+                    capsize=1.8,
+                )
+                axes.set_xticks(range(len(settings)), settings)
+                axes.set_xlim(-0.5, len(settings) - 0.5)
+                axes.grid(axis="y", linewidth=0.3, color="0.8")
+            line[0].set_ylabel(column_title(*column).replace(" (", "\n(").strip())
+        for axes, factor in zip(panels[-1], factors, strict=True):
+            axes.set_xlabel(FACTOR_NAMES[factor])
+        figure.align_ylabels(panels[:, 0])
         _save(figure, paths)
 
 

@@ -101,7 +101,7 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it.
-        table_paths: table name (`tasks`, `pretraining`, `cross_path`) -> its CSV file.
+        table_paths: table name (`tasks`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
         results: the folder that the tables' runs lie in.
 
     Returns:
@@ -163,6 +163,13 @@ def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results:
     return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
 
 
+def _ablation_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    if row["task"]:
+        return _task_sources(row, figure, seed, results)
+    sources_of = _cross_path_sources if row["metric"] == "cross_path" else _pretraining_sources
+    return sources_of(row, figure, seed, results)
+
+
 def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
     """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
     own = results / "pretrain" / model / f"seed-{seed}"
@@ -173,13 +180,19 @@ def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -
     return [], []
 
 
-SOURCES = {"tasks": _task_sources, "pretraining": _pretraining_sources, "cross_path": _cross_path_sources}
+SOURCES = {
+    "tasks": _task_sources,
+    "pretraining": _pretraining_sources,
+    "cross_path": _cross_path_sources,
+    "ablations": _ablation_sources,
+}
 _FIGURES = {
     "tasks": ("mean", "sd", "difference"),
     "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
     "cross_path": ("mean", "sd"),
+    "ablations": ("mean", "sd"),
 }
-_KEYS = ("kind", "model", "task", "split", "metric", "condition", "control")
+_KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
 
 
 def _numbers_of(table: str, path: Path, results: Path, sources_of) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ NOT_AVAILABLE = "n/a"
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
 
-_METRIC_NAMES = {
+METRIC_NAMES = {
     "accuracy": "acc.",
     "f1": "F1",
     "matthews": "Matthews",
@@ -339,7 +339,7 @@ def column_name(task: str, split: str, metric: str) -> str:
     place = {"valid": "", "valid1": "-mm", "test": " test", "test1": "-mm test"}.get(split, f" {split}")
     if task == "MNLI":
         place = place if "-mm" in place else f"-m{place}"
-    return f"{task}{place} {_METRIC_NAMES[metric]}"
+    return f"{task}{place} {METRIC_NAMES[metric]}"
 
 
 def _by_kind_of_split(rows: Sequence[TaskRow]) -> list[tuple[str, list[TaskRow]]]:
@@ -374,7 +374,7 @@ def _markdown_value(row: TaskRow) -> str:
         return f"{row.mean:g}"  # as published, not rounded again
     if row.kind == MAJORITY:
         return f"{row.mean:.1f}"
-    return _mean_sd_n(row.mean, row.sd, row.n)
+    return mean_sd_n(row.mean, row.sd, row.n)
 
 
 def _latex_value(row: TaskRow) -> str:
@@ -577,7 +577,7 @@ def _cross_path_body(rows: Sequence[CrossPathRow]) -> list[list[str]]:
         [
             row.model,
             _CONDITIONS.get(row.condition, row.condition),
-            NOT_AVAILABLE if row.mean is None else _mean_sd_n(row.mean, row.sd, row.n),
+            NOT_AVAILABLE if row.mean is None else mean_sd_n(row.mean, row.sd, row.n),
             f"{row.guess_rate:.1f}",
         ]
         for row in rows
@@ -623,19 +623,20 @@ def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     )
 
 
-def latex_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """Lay out plain text cells as a LaTeX tabular for booktabs."""
+def latex_table(header: Sequence[str], body: Sequence[Sequence[str]], *, rules: Collection[int] = ()) -> str:
+    """Lay out plain text cells as a LaTeX tabular for booktabs, with a rule before each of the body rows `rules`."""
     lines = [
         "% Needs \\usepackage{booktabs}.",
         f"\\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}",
         "\\toprule",
         " & ".join(map(latex_escape, header)) + " \\\\",
         "\\midrule",
-        *(" & ".join(map(latex_escape, cells)) + " \\\\" for cells in body),
-        "\\bottomrule",
-        "\\end{tabular}",
     ]
-    return "\n".join(lines) + "\n"
+    for number, cells in enumerate(body):
+        if number in rules:
+            lines.append("\\midrule")
+        lines.append(" & ".join(map(latex_escape, cells)) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
 def latex_escape(text: str) -> str:
@@ -671,16 +672,15 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _mean_sd_n(mean: float, sd: float | None, n: int | None, form: str = ".1f") -> str:
+def mean_sd_n(mean: float, sd: float | None, n: int | None, form: str = ".1f") -> str:
+    """Write `mean ± sd (n)`, without the sd where there is none; `form` is the numbers' format."""
     return f"{mean:{form}}" + (f" ± {sd:{form}}" if sd is not None else "") + f" ({n})"
 
 
 def _over_seeds(values: Sequence[float | None], form: str) -> str:
     if None in values:
         return NOT_AVAILABLE
-    return _mean_sd_n(
-        statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), form
-    )
+    return mean_sd_n(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), form)
 
 
 def _same_or_range(values: Sequence[int | None]) -> str:
