@@ -171,9 +171,7 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
         if name not in models:
             raise UserError(f"{place} names {name!r}, which is no model; choose from {', '.join(models)}")
         if models[name]["source"] != "pretrain":
-            raise UserError(
-                f"{place} names {name}, which is not pre-trained here; choose models that are"
-            )
+            raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
         if models[name][factor] is None:
             raise UserError(f"{place} compares models.{name}.{factor}, which is null; give the number")
 
@@ -188,9 +186,7 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
             raise UserError(f"{place}: {twin} and {name} both have {factor} {models[name][factor]}; they must differ")
         other = next((key for key, value in rest(name).items() if value != rest(names[0])[key]), None)
         if other is not None:
-            raise UserError(
-                f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same"
-            )
+            raise UserError(f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same")
 
 
 def _check_files(config: Config) -> None:

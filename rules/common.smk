@@ -164,6 +164,12 @@ def all_cross_path():
     return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
 
 
+def case_study():
+    """Return the case study of cross layer 0, in a list: of the first model trained here that has it, if any."""
+    models = [name for name in TRAINED_MODELS if MODELS[name]["cross_sequence"]]
+    return [f"results/cross_attention/{models[0]}/seed-{PRETRAINING_SEEDS[0]}.json"] if models else []
+
+
 # A table is made where the config has something for it: no pre-training of our own, no row.
 TABLES = [
     "tasks",
@@ -175,7 +181,12 @@ TABLES = [
 
 def all_tables():
     """Return every table, every figure and the provenance of the numbers."""
-    figures = ["tasks", *(["losses"] if all_histories() else []), *(["ablations"] if config["ablation"] else [])]
+    figures = [
+        "tasks",
+        *(["losses"] if all_histories() else []),
+        *(["cross_attention"] if case_study() else []),
+        *(["ablations"] if config["ablation"] else []),
+    ]
     return [
         *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
         *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),

@@ -167,6 +167,31 @@ rule plot_losses:
         "../workflow_scripts/plot_losses.py"
 
 
+rule plot_cross_attention:
+    input:
+        case_study(),
+    output:
+        report(
+            "results/figures/cross_attention.svg",
+            caption="../report/cross_attention.rst",
+            category="Figures",
+            labels={"figure": "case study of cross layer 0"},
+        ),
+        "results/figures/cross_attention.png",
+    log:
+        "results/logs/plot_cross_attention.log",
+    benchmark:
+        "results/benchmarks/plot_cross_attention.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/plot_cross_attention.py"
+
+
 rule plot_tasks:
     input:
         metrics=all_metrics(),
