@@ -62,6 +62,8 @@ def effective_config(raw: Config) -> Config:
     for name, model in config["models"].items():
         _check_model(name, model)
     _check_files(config)
+    for name in config["tasks"]:
+        _check_start(name, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
         _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
@@ -162,6 +164,18 @@ def _check_model(name: str, model: Config) -> None:
         )
     if training["leave_unmasked_prob"] + training["random_token_prob"] > 1:
         raise UserError(f"{place}.pretraining: leave_unmasked_prob and random_token_prob add up to more than 1")
+
+
+def _check_start(name: str, tasks: dict[str, Config]) -> None:
+    """Refuse a task that starts from the model of one that is not there, or of one that starts elsewhere itself."""
+    start, place = tasks[name].get("start_from"), f"config: tasks.{name}.start_from"
+    if start is None:
+        return
+    if start == name or start not in tasks:
+        others = ", ".join(task for task in tasks if task != name) or "none"
+        raise UserError(f"{place} is {start!r}, which is no other task of this config ({others}); add it, or set null")
+    if tasks[start].get("start_from"):
+        raise UserError(f"{place} is {start!r}, which itself starts from {tasks[start]['start_from']}; name that one")
 
 
 def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:

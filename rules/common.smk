@@ -104,11 +104,6 @@ def data_entry(task):
     return {key: value for key, value in (config["tasks"][task] or {}).items() if key in DATA_KEYS}
 
 
-def kept_or_temporary(path):
-    """Return an output that is deleted once it is evaluated, unless the config keeps it."""
-    return path if config["finetuning"]["keep_checkpoints"] else temp(path)
-
-
 def num_gpus():
     """Return the GPUs that a training or evaluation job takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0

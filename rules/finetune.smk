@@ -1,18 +1,36 @@
 """Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
 
+# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
+STARTS = {task.start_from for task in TASKS.values()} - {None}
+KEPT_TASKS = [
+    task
+    for task, entry in config["tasks"].items()
+    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
+]
+
+
+def starting_checkpoint(wildcards):
+    """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
+    start = TASKS[wildcards.task].start_from
+    if start is None:
+        return pretrained_checkpoint(wildcards.model, wildcards.seed)
+    return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
+
 
 rule finetune_task:
     input:
         data="results/binarized/tasks/{task}",
-        pretrained=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+        pretrained=starting_checkpoint,
     output:
-        checkpoint=kept_or_temporary("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
+        checkpoint=temp("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
         history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
         command="results/finetune/{model}/{task}/seed-{seed}/command.json",
     log:
         "results/logs/finetune_task/{model}/{task}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/finetune_task/{model}/{task}/seed-{seed}.jsonl"
+    wildcard_constraints:
+        task=alternatives(task for task in TASKS if task not in KEPT_TASKS),
     conda:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
@@ -27,3 +45,12 @@ rule finetune_task:
         hardware=config["hardware"],
     script:
         "../workflow_scripts/finetune.py"
+
+
+use rule finetune_task as finetune_kept_task with:
+    output:
+        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
+        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
+    wildcard_constraints:
+        task=alternatives(KEPT_TASKS),

@@ -312,6 +312,15 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         for number in sorted(used - {None}):
             if expected is not None and number < expected:
                 notes.append(f"{name}: fine-tuned on {number:,} of its {expected:,} training examples.")
+    starts: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        if task.start_from and any(row.task == name for row in ours):
+            starts.setdefault(task.start_from, []).append(name)
+    for start, names in starts.items():
+        notes.append(
+            f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
+            "head drawn anew."
+        )
     undefined = [row for row in ours if row.mean is None and None in row.values]
     if undefined:
         names = ", ".join(f"{row.model} on {row.task}" for row in undefined)
