@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import MODELS, Results
+from synthetic import MODELS, Results, ablation_rows
 
 from cross_thought.errors import UserError
+from cross_thought.evaluation.ablations import ablation_latex
 from cross_thought.evaluation.aggregate import Summary
 from cross_thought.evaluation.history import History, HistoryLine
 from cross_thought.evaluation.metrics import compute_metrics
@@ -33,6 +35,7 @@ from cross_thought.evaluation.tables import (
     reference_rows,
     task_latex,
     task_markdown,
+    task_notes,
     task_rows,
 )
 from cross_thought.text.tasks import TASKS
@@ -118,6 +121,14 @@ def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: st
         for model, value in zip(("a", "mlm"), values, strict=True)
     ]
     return task_rows(summaries, predictions, tasks={task: TASKS[task]}, control="mlm")
+
+
+def test_a_task_started_from_another_has_a_footnote(rows: list[TaskRow], shared_results: Results) -> None:
+    tasks = shared_results.tasks | {name: replace(TASKS[name], start_from="MNLI") for name in ("RTE", "MRPC")}
+    (note,) = [note for note in task_notes(rows, tasks) if "started from" in note]
+    assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
+    assert note in task_markdown(rows, tasks=tasks)
+    assert note in task_latex(rows, tasks=tasks)
 
 
 def test_noise_is_called_noise() -> None:
@@ -215,6 +226,7 @@ def test_latex_compiles(rows: list[TaskRow], shared_results: Results, tmp_path: 
         task_latex(rows, tasks=shared_results.tasks),
         pretraining_latex(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
         cross_path_latex(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
+        ablation_latex(ablation_rows(shared_results), demo=True),
     ]
     source = "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\tiny\n"
     (tmp_path / "tables.tex").write_text(source + "\n\n".join(tables) + "\n\\end{document}\n", encoding="utf-8")
