@@ -174,18 +174,21 @@ TABLES = [
 ]
 
 
+FIGURES = [
+    "tasks",
+    *(["losses"] if all_histories() else []),
+    *(["cross_attention"] if case_study() else []),
+    *(["ablations"] if config["ablation"] else []),
+]
+
+
 def all_tables():
-    """Return every table, every figure and the provenance of the numbers."""
-    figures = [
-        "tasks",
-        *(["losses"] if all_histories() else []),
-        *(["cross_attention"] if case_study() else []),
-        *(["ablations"] if config["ablation"] else []),
-    ]
+    """Return every table, every figure, the provenance of the numbers, and the page that shows all of it."""
     return [
         *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
-        *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
+        *expand("results/figures/{name}.{ending}", name=FIGURES, ending=["svg", "png"]),
         "results/provenance.json",
+        "results/report.html",
     ]
 
 

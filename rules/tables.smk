@@ -121,7 +121,7 @@ rule tabulate_ablations:
         latex="results/tables/ablations.tex",
         svg=report(
             "results/figures/ablations.svg",
-            caption="../report/ablations.rst",
+            caption="../report/ablations_figure.rst",
             category="Figures",
             labels={"figure": "ablations"},
         ),
@@ -148,7 +148,7 @@ rule plot_losses:
     output:
         report(
             "results/figures/losses.svg",
-            caption="../report/loss_curves.rst",
+            caption="../report/losses_figure.rst",
             category="Figures",
             labels={"figure": "loss curves"},
         ),
@@ -173,7 +173,7 @@ rule plot_cross_attention:
     output:
         report(
             "results/figures/cross_attention.svg",
-            caption="../report/cross_attention.rst",
+            caption="../report/cross_attention_figure.rst",
             category="Figures",
             labels={"figure": "case study of cross layer 0"},
         ),
@@ -199,7 +199,7 @@ rule plot_tasks:
     output:
         report(
             "results/figures/tasks.svg",
-            caption="../report/task_figure.rst",
+            caption="../report/tasks_figure.rst",
             category="Figures",
             labels={"figure": "task results"},
         ),
@@ -268,6 +268,32 @@ rule record_provenance:
         runtime=60,
     script:
         "../workflow_scripts/record_provenance.py"
+
+
+rule write_report:
+    input:
+        tables=expand("results/tables/{name}.md", name=TABLES),
+        figures=expand("results/figures/{name}.svg", name=FIGURES),
+        captions=[
+            *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
+            *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
+        ],
+        config="results/config.yaml",
+        provenance="results/provenance.json",
+    output:
+        "results/report.html",
+    log:
+        "results/logs/write_report.log",
+    benchmark:
+        "results/benchmarks/write_report.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/write_report.py"
 
 
 rule zip_submission:

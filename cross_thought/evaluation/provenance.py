@@ -100,7 +100,7 @@ def assemble(
 
     Args:
         config_path: the effective config.
-        data_paths: data files to hash; of a folder, each file in it.
+        data_paths: data files to hash; of a folder, each file in it that is not hidden.
         table_paths: table name (`tasks`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
         results: the folder that the tables' runs lie in.
 
@@ -241,7 +241,8 @@ def _json_lines(path: Path) -> list[object]:
 def _files_under(paths: Iterable[Path]) -> list[Path]:
     files = []
     for path in paths:
-        files += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        # hidden files are not data: Snakemake's time stamps
+        files += sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
     return [path for path in dict.fromkeys(files) if path.is_file()]
 
 
