@@ -173,7 +173,8 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
         figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.62 + 0.29 * num_segments), layout="constrained")
         axes = figure.subplots()
         weights = [[100 * of_slot[segment] for of_slot in study.weights] for segment in range(num_segments)]
-        darkest = max(max(row) for row in weights)
+        # Attention that is spread evenly stays light: black is three times as much, or more.
+        darkest = max(300 / num_segments, max(max(row) for row in weights))
         axes.imshow(weights, cmap="Greys", vmin=0, vmax=darkest, aspect="auto")
         for segment, row in enumerate(weights):
             for slot, weight in enumerate(row):
@@ -201,7 +202,7 @@ def _row_label(study: CaseStudy, segment: int) -> str:
     text, is_query = study.texts[segment], segment == study.query
     # The word that it is about stays in sight where the text has to be shortened.
     word = text.find("[mask]" if is_query else study.word) if is_query or study.repeats[segment] else 0
-    if word > _LABEL_WIDTH:
+    if len(text) > 2 * _LABEL_WIDTH and word > _LABEL_WIDTH:
         text = "… " + text[word - _LABEL_WIDTH // 2 :].partition(" ")[2]
     star = "* " if study.repeats[segment] and not is_query else ""
     return "\n".join(wrap(star + text, _LABEL_WIDTH, max_lines=2, placeholder=" …")).replace("$", r"\$")

@@ -139,8 +139,8 @@ def _provenance(known: Mapping) -> str:
             commit = f"{(host['commit'] or 'n/a')[:12]}{' + changes' if host['dirty'] else ''}"
             runs.append([name, run["command"]["started"], f"{run['command']['duration_s']:,.0f}", commit, machine])
     return (
-        "<p>This is a summary: <code>results/provenance.json</code> ties each number to its files, seeds, runs and their "
-        "full command lines.</p><ul>"
+        "<p>This is a summary: <code>results/provenance.json</code> ties each number to its files, seeds, runs and "
+        "their full command lines.</p><ul>"
         + "".join(f"<li>{name}: {html.escape(str(value))}</li>" for name, value in facts.items())
         + "</ul>"
         + _folded(f"{len(runs)} training runs", table_as_html(["run", "started", "seconds", "commit", "machine"], runs))
