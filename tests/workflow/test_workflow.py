@@ -62,13 +62,31 @@ def test_the_papers_run_is_planned_as_published(tmp_path: Path) -> None:
         for model in ("cross_thought", "mlm")
     )
     published = {
-        **{"--arch": "cross_thought_base", "--num-slots": "5", "--segment-length": "64", "--num-positions": "512"},
-        **{"--sample-break-mode": "none", "--tokens-per-sample": "32000", "--batch-size": "1", "--update-freq": "16"},
-        **{"--mask-prob": "0.15", "--leave-unmasked-prob": "0.1", "--random-token-prob": "0.1"},
-        **{"--optimizer": "adam", "--adam-betas": "(0.9, 0.98)", "--adam-eps": "1e-06", "--weight-decay": "0.01"},
-        **{"--clip-norm": "0.0", "--lr-scheduler": "polynomial_decay", "--lr": "0.0005", "--warmup-updates": "10000"},
-        **{"--total-num-update": "125000", "--max-update": "125000", "--save-interval-updates": "5000"},
-        **{"--dropout": "0.1", "--attention-dropout": "0.1", "--init-std": "0.02"},
+        "--arch": "cross_thought_base",
+        "--num-slots": "5",
+        "--segment-length": "64",
+        "--num-positions": "512",
+        "--sample-break-mode": "none",
+        "--tokens-per-sample": "32000",
+        "--batch-size": "1",
+        "--update-freq": "16",
+        "--mask-prob": "0.15",
+        "--leave-unmasked-prob": "0.1",
+        "--random-token-prob": "0.1",
+        "--optimizer": "adam",
+        "--adam-betas": "(0.9, 0.98)",
+        "--adam-eps": "1e-06",
+        "--weight-decay": "0.01",
+        "--clip-norm": "0.0",
+        "--lr-scheduler": "polynomial_decay",
+        "--lr": "0.0005",
+        "--warmup-updates": "10000",
+        "--total-num-update": "125000",
+        "--max-update": "125000",
+        "--save-interval-updates": "5000",
+        "--dropout": "0.1",
+        "--attention-dropout": "0.1",
+        "--init-std": "0.02",
     }
     assert {name: flags[flags.index(name) + 1] for name in published} == published
     assert "--fp16" in flags
