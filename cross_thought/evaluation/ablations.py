@@ -164,10 +164,10 @@ def ablation_notes(rows: Sequence[AblationRow], *, demo: bool) -> list[str]:
     if demo and any(row.factor == "segment_length" for row in rows):
         notes.append(
             f"The demo's sentences have exactly {SENTENCE_LENGTH} tokens and state each fact once. At T = "
-            f"{SENTENCE_LENGTH} a segment is a sentence; shorter segments cut through sentences, so that one hears of "
-            "fewer facts and has to gather them from more segments; longer ones hold several sentences, whose words can "
-            "tell a masked one without the cross path. Expect T to change how much the cross path has to do, not only "
-            "how well it does it."
+            f"{SENTENCE_LENGTH} a segment is a sentence; shorter segments cut through sentences, so that one hears "
+            "of fewer facts and has to gather them from more segments; longer ones hold several sentences, whose words "
+            "can tell a masked one without the cross path. Expect T to change how much the cross path has to do, not "
+            "only how well it does it."
         )
     return notes
 
