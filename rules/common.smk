@@ -99,6 +99,15 @@ def all_downloads():
     return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
 
 
+# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
+STARTS = {task.start_from for task in TASKS.values()} - {None}
+KEPT_TASKS = [
+    task
+    for task, entry in config["tasks"].items()
+    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
+]
+
+
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
     return {key: value for key, value in (config["tasks"][task] or {}).items() if key in DATA_KEYS}
@@ -115,6 +124,14 @@ def pretrained_checkpoint(model, seed):
         run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
         return f"results/pretrain/{model}/seed-{run}/model.pt"
     return given_checkpoint(MODELS[model])
+
+
+def starting_checkpoint(wildcards):
+    """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
+    start = TASKS[wildcards.task].start_from
+    if start is None:
+        return pretrained_checkpoint(wildcards.model, wildcards.seed)
+    return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
 
 
 def all_pretrained():

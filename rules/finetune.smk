@@ -1,21 +1,5 @@
 """Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
 
-# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
-STARTS = {task.start_from for task in TASKS.values()} - {None}
-KEPT_TASKS = [
-    task
-    for task, entry in config["tasks"].items()
-    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
-]
-
-
-def starting_checkpoint(wildcards):
-    """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
-    start = TASKS[wildcards.task].start_from
-    if start is None:
-        return pretrained_checkpoint(wildcards.model, wildcards.seed)
-    return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
-
 
 rule finetune_task:
     input:

@@ -218,19 +218,22 @@ def reference_rows(path: Path | str, rows: Iterable[TaskRow]) -> list[TaskRow]:
     """Read the published figures that belong in the columns of `rows`.
 
     The file is a TSV with the columns model, cross_encoder (yes or no), task, split, metric, percent, source, note.
-    A cross-encoder reads both sentences together; its name says so here, since it is not like for like.
+    A cross-encoder reads both sentences together; its name says so here, since it is not like for like. Without a
+    figure at hand, percent and source are empty, and the cell says so.
 
     Raises:
-        UserError: if a figure has no source or is no number.
+        UserError: if a figure has no source, a source has no figure, or a figure is no number.
     """
     columns = {row.column for row in rows}
     references = []
     with Path(path).open(encoding="utf-8", newline="") as file:
         for number, entry in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=2):
-            if not entry["source"]:
-                raise UserError(f"{path}, line {number}: a figure without a source: name where it is published")
+            if bool(entry["percent"]) != bool(entry["source"]):
+                raise UserError(
+                    f"{path}, line {number}: a figure without a source, or a source without a figure: give both"
+                )
             try:
-                percent = float(entry["percent"])
+                percent = float(entry["percent"]) if entry["percent"] else None
             except ValueError:
                 raise UserError(f"{path}, line {number}: percent is {entry['percent']!r}, no number") from None
             if (entry["task"], entry["split"], entry["metric"]) in columns:
@@ -326,7 +329,7 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         names = ", ".join(f"{row.model} on {row.task}" for row in undefined)
         notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({names}).")
     references = [row for row in rows if row.kind == "reference"]
-    for source in dict.fromkeys(row.source for row in references):
+    for source in dict.fromkeys(row.source for row in references if row.source):
         models = dict.fromkeys(row.model for row in references if row.source == source)
         notes.append(f"Published figures of {', '.join(models)}: {source}.")
     for note in dict.fromkeys(row.note for row in references if row.note):

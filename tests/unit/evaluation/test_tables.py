@@ -165,7 +165,12 @@ def test_each_published_figure_has_a_source_and_a_known_column() -> None:
     ]
     found = reference_rows(REFERENCES, columns)
     assert len(found) == len(REFERENCES.read_text(encoding="utf-8").splitlines()) - 1
-    assert all(row.source and "(cross-encoder)" in row.model for row in found)
+    for row in found:
+        if row.mean is None:
+            assert (row.source, "fill in" in row.note) == ("", True)
+        else:
+            assert row.source
+            assert "(cross-encoder)" in row.model
 
 
 def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
@@ -174,9 +179,23 @@ def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t70\t\t\n")
     with pytest.raises(UserError, match="line 2: a figure without a source"):
         reference_rows(path, [])
+    path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t\tsome page\t\n")
+    with pytest.raises(UserError, match="line 2: .*a source without a figure: give both"):
+        reference_rows(path, [])
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\thigh\tsome page\t\n")
     with pytest.raises(UserError, match="line 2: percent is 'high', no number"):
         reference_rows(path, [])
+
+
+def test_a_figure_not_at_hand_is_not_available(rows: list[TaskRow], tmp_path: Path) -> None:
+    path = tmp_path / "references.tsv"
+    header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
+    path.write_text(header + "the paper\tno\tRTE\tvalid\taccuracy\t\t\tnot at hand\n")
+    ours = [row for row in rows if row.kind == "model" and row.task == "RTE"]
+    text = task_markdown([*ours, *reference_rows(path, ours)], tasks={"RTE": TASKS["RTE"]})
+    assert re.search(r"\| the paper +\| n/a +\|", text)
+    assert "the paper on RTE: not at hand." in text
+    assert "Published figures of" not in text
 
 
 def test_pretraining_row() -> None:
