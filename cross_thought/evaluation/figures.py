@@ -134,7 +134,7 @@ def plot_ablations(rows: Sequence[AblationRow], paths: Iterable[Path | str]) -> 
     columns = columns_of(rows)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.55 + 0.95 * len(columns)), layout="constrained")
-        # The measures share their axis, so that the effects of the factors can be compared by eye.
+        # A measure's panels share their axis, so that the effects of the factors can be compared by eye.
         panels = figure.subplots(len(columns), len(factors), sharex="col", sharey="row", squeeze=False)
         for line, column in zip(panels, columns, strict=True):
             for axes, factor in zip(line, factors, strict=True):
