@@ -266,6 +266,8 @@ rule record_provenance:
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
     script:
         "../workflow_scripts/record_provenance.py"
 

@@ -10,7 +10,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -94,6 +94,7 @@ def assemble(
     config_path: Path | str,
     data_paths: Iterable[Path | str],
     table_paths: Mapping[str, Path | str],
+    starts: Mapping[str, str] | None = None,
     results: Path | str = "results",
 ) -> dict[str, object]:
     """Tie each number of the tables to what made it.
@@ -102,6 +103,7 @@ def assemble(
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
         table_paths: table name (`tasks`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
+        starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
 
     Returns:
@@ -116,6 +118,8 @@ def assemble(
         for table, path in table_paths.items()
         for number in _numbers_of(table, Path(path), results, SOURCES.get(table, _no_sources))
     ]
+    for number in numbers:
+        number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
     runs = sorted({run for number in numbers for run in number["runs"]})
     return {
         "made": {
@@ -148,6 +152,15 @@ def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path)
             runs += [results / stage / model / task / f"seed-{seed}" for stage in ("evaluate", "finetune")]
         runs += _pretraining_runs(model, seed, results)
     return sources, runs
+
+
+def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
+    """Yield the runs, and before a fine-tuning that started from another the latter."""
+    for run in runs:
+        stage, *wildcards = run.relative_to(results).parts
+        if stage == "finetune" and wildcards[1] in starts:
+            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[2]
+        yield run
 
 
 def _names(folder: Path) -> list[str]:

@@ -124,6 +124,7 @@ def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
         config_path=folder / "config.yaml",
         data_paths=[folder / "cross_path"],
         table_paths=tables,
+        starts={"MRPC": "MNLI"},
         results=folder,
     )
     json.dumps(document, allow_nan=False)
@@ -138,6 +139,9 @@ def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
     mean = find(table="tasks", model="mlm", task="RTE", metric="accuracy", figure="mean", kind="model")
     assert mean["sources"] == [str(folder / f"evaluate/mlm/RTE/seed-{seed}/predictions.tsv") for seed in (1, 2, 3)]
     assert str(folder / "pretrain/mlm/seed-2") in mean["runs"]
+    assert str(folder / "finetune/mlm/MNLI/seed-2") not in mean["runs"]
+    started = find(table="tasks", model="mlm", task="MRPC", metric="f1", figure="mean", kind="model")
+    assert str(folder / "finetune/mlm/MNLI/seed-2") in started["runs"]
     difference = find(table="tasks", model="cross_thought", task="RTE", figure="difference")
     assert any("/mlm/" in source for source in difference["sources"])
     reference = find(table="tasks", model="roberta.base (cross-encoder)", task="RTE")
