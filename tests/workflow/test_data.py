@@ -65,7 +65,7 @@ def test_every_task_goes_from_raw_files_to_its_metrics(name: str, glue_run: Path
         assert figures["num_examples"] == (task.splits[split].expected_rows if real else COUNTS[split.rstrip("1")])
     assert document["num_train_examples"] == COUNTS["train"]
     log = (glue_run / f"results/logs/binarize_task/{name}.log").read_text()
-    assert "items longer than 31 tokens cut" in log
+    assert "items longer than 15 tokens cut" in log
     binarized = glue_run / "results/binarized/tasks" / name
     assert (binarized / "input1").exists() == (task.num_sentences == 2)
 

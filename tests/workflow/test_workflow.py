@@ -63,6 +63,10 @@ def test_the_papers_run_is_planned_as_published(tmp_path: Path) -> None:
     )
     published = {
         "--arch": "cross_thought_base",
+        "--encoder-layers": "12",
+        "--encoder-embed-dim": "768",
+        "--encoder-ffn-embed-dim": "3072",
+        "--encoder-attention-heads": "12",
         "--num-slots": "5",
         "--segment-length": "64",
         "--num-positions": "512",
@@ -99,14 +103,39 @@ def test_the_released_checkpoint_is_planned_without_pretraining(tmp_path: Path) 
     finetuning = jobs(planned, "finetune_task")
     assert len(finetuning) == 8 * 5
     assert all("gpu=1" in job and "results/downloads/checkpoints/cross_thought.pt" in job for job in finetuning)
-    config = load_config(yaml.safe_load((REPOSITORY / "config/released.yaml").read_text()))
+
+
+def keys(config: dict, prefix: str = "") -> set[str]:
+    """Return the dotted names of all values in a config; a model or a task is one value."""
+    names = set()
+    for name, value in config.items():
+        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks")
+        names |= keys(value, f"{prefix}{name}.") if is_group else {prefix + name}
+    return names
+
+
+def test_the_papers_run_takes_nothing_from_the_demo_that_shapes_a_result() -> None:
+    demo, paper = (yaml.safe_load((REPOSITORY / path).read_text()) for path in ("config.yaml", "config/paper.yaml"))
+    assert keys(demo) - keys(paper) == {
+        *("data_dir", "corpus.format", "corpus.files", "corpus.demo_documents", "corpus.demo_seed", "bpe.vocab_size"),
+        *("model_defaults.source", "model_defaults.location", "model_defaults.pretraining.extra_args"),
+        *("finetuning.keep_checkpoints", "finetuning.extra_args", "ablation"),
+    }
+
+
+@pytest.mark.parametrize(("overlay", "model"), [("released.yaml", "released"), ("paper.yaml", "cross_thought")])
+def test_fine_tuning_is_as_published_whatever_the_demo_does(overlay: str, model: str) -> None:
+    config = load_config(yaml.safe_load((REPOSITORY / "config" / overlay).read_text()))
     for name, rate, updates, warmup in (("RTE", 2e-05, 2036, 122), ("QQP", 1e-05, 113272, 28318)):
         settings = finetune.finetuning_settings(TASKS[name], config["finetuning"], config["tasks"][name])
-        model, hardware = config["models"]["released"], config["hardware"]
-        flags = finetune.training_flags(TASKS[name], model=model, settings=settings, seed=3, hardware=hardware)
+        flags = finetune.training_flags(
+            TASKS[name], model=config["models"][model], settings=settings, seed=3, hardware=config["hardware"]
+        )
         line = f"--lr {rate} --warmup-updates {warmup} --total-num-update {updates} --max-epoch 10 --dropout 0.0"
         assert line in " ".join(flags)
-        assert {"--fp16", "--max-tokens", "4400", "finetune"} <= set(flags)
+        assert "--max-tokens 4400" in " ".join(flags)
+        assert "--weight-decay 0.1" in " ".join(flags)
+        assert {"--fp16", "finetune"} <= set(flags)
 
 
 def test_tables_have_every_model_task_and_metric(tiny_run: Path) -> None:
