@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 from cross_thought.errors import UserError
@@ -452,7 +453,7 @@ def read_pretraining_rows(history_paths: Iterable[Path | str]) -> list[Pretraini
 def pretraining_row(history: History, *, hardware: str = "") -> PretrainingRow:
     """Take the last line of each split of a history."""
     train, valid = history.last("train"), history.last("valid")
-    elapsed_s = max((line.elapsed_s for line in history.lines if line.elapsed_s is not None), default=None)
+    elapsed_s = _training_time(history)
     bits = valid.loss if valid else None
     return PretrainingRow(
         model=history.model,
@@ -466,6 +467,18 @@ def pretraining_row(history: History, *, hardware: str = "") -> PretrainingRow:
         hours=None if elapsed_s is None else elapsed_s / 3600,
         hardware=hardware,
     )
+
+
+def _training_time(history: History) -> float | None:
+    """Return the seconds that the history's updates took, over all attempts at the run; None if not recorded.
+
+    Each attempt counts from its own start, so where the time falls back, another attempt goes on.
+    """
+    times = sorted((line.num_updates, line.elapsed_s) for line in history.lines if line.elapsed_s is not None)
+    if not times:
+        return None
+    seconds = [elapsed for _, elapsed in times]
+    return seconds[-1] + sum(before for before, after in pairwise(seconds) if after < before)
 
 
 def pretraining_markdown(rows: Sequence[PretrainingRow]) -> str:

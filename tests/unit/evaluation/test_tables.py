@@ -211,6 +211,19 @@ def test_pretraining_row() -> None:
     assert (row.valid_perplexity, row.hours) == (8.0, 1.0)
 
 
+def test_the_hours_of_all_attempts_are_added() -> None:
+    # stopped after update 200, gone on from there; a time is counted from the attempt's start
+    times = [
+        ("train", 100, 36.0),
+        ("train", 200, 72.0),
+        ("valid", 200, 73.0),
+        ("train", 300, 40.0),
+        ("valid", 400, 71.0),
+    ]
+    lines = tuple(HistoryLine(split, update, 4.0, elapsed) for split, update, elapsed in times)
+    assert pretraining_row(History("m", 1, lines)).hours == pytest.approx((73 + 71) / 3600)
+
+
 def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
     pretraining = read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))
     assert [(row.model, row.seed) for row in pretraining] == [(model, seed) for model in MODELS for seed in (1, 2, 3)]
