@@ -6,7 +6,7 @@ RUN := .venv/bin/python -m
 SOURCES := cross_thought workflow_scripts tests benchmarks
 RULES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo verify test lint format clean
 
 install: .venv/installed
 
@@ -23,6 +23,9 @@ install: .venv/installed
 demo: .venv/installed
 	if [ -t 1 ]; then logger='--logger rich'; fi; $(RUN) snakemake --cores $(CORES) $$logger
 	@cat results/tables/cross_path.md results/tables/tasks.md
+
+verify: .venv/installed
+	$(RUN) cross_thought.evaluation.verify
 
 test: .venv/installed-dev
 	$(RUN) pytest

@@ -22,6 +22,7 @@ localrules:
     pretrain,
     finetune,
     tables,
+    submission,
 
 
 rule all:
@@ -53,3 +54,8 @@ rule finetune:
 rule tables:
     input:
         all_tables(),
+
+
+rule submission:
+    input:
+        all_submissions(),

@@ -62,6 +62,10 @@ def effective_config(raw: Config) -> Config:
     for name, model in config["models"].items():
         _check_model(name, model)
     _check_files(config)
+    for name in config["tasks"]:
+        _check_start(name, config["tasks"])
+    for factor, names in (config["ablation"] or {}).items():
+        _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
         raise UserError(f"config: control is {config['control']!r}, which is no model; choose one of {known}, or null")
@@ -160,6 +164,43 @@ def _check_model(name: str, model: Config) -> None:
         )
     if training["leave_unmasked_prob"] + training["random_token_prob"] > 1:
         raise UserError(f"{place}.pretraining: leave_unmasked_prob and random_token_prob add up to more than 1")
+
+
+def _check_start(name: str, tasks: dict[str, Config]) -> None:
+    """Refuse a task that starts from the model of one that is not there, or of one that starts elsewhere itself."""
+    start, place = tasks[name].get("start_from"), f"config: tasks.{name}.start_from"
+    if start is None:
+        return
+    if start == name or start not in tasks:
+        others = ", ".join(task for task in tasks if task != name) or "none"
+        raise UserError(f"{place} is {start!r}, which is no other task of this config ({others}); add it, or set null")
+    if tasks[start].get("start_from"):
+        raise UserError(f"{place} is {start!r}, which itself starts from {tasks[start]['start_from']}; name that one")
+
+
+def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:
+    """Refuse a comparison of models that do not differ in the factor, or differ in more than that."""
+    place = f"config: ablation.{factor}"
+    for name in names:
+        if name not in models:
+            raise UserError(f"{place} names {name!r}, which is no model; choose from {', '.join(models)}")
+        if models[name]["source"] != "pretrain":
+            raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
+        if models[name][factor] is None:
+            raise UserError(f"{place} compares models.{name}.{factor}, which is null; give the number")
+
+    def rest(name: str) -> Config:
+        # the position range has to fit slots and segment
+        return {key: value for key, value in models[name].items() if key not in (factor, "num_positions")}
+
+    settings: dict[object, str] = {}
+    for name in names:
+        twin = settings.setdefault(models[name][factor], name)
+        if twin != name:
+            raise UserError(f"{place}: {twin} and {name} both have {factor} {models[name][factor]}; they must differ")
+        other = next((key for key, value in rest(name).items() if value != rest(names[0])[key]), None)
+        if other is not None:
+            raise UserError(f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same")
 
 
 def _check_files(config: Config) -> None:

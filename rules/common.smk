@@ -12,6 +12,7 @@ from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
+from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
 from cross_thought.text.tasks import DATA_KEYS, is_demo, own_or_download, raw_files, task_from_config
 
@@ -98,14 +99,18 @@ def all_downloads():
     return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
 
 
+# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
+STARTS = {task.start_from for task in TASKS.values()} - {None}
+KEPT_TASKS = [
+    task
+    for task, entry in config["tasks"].items()
+    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
+]
+
+
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
     return {key: value for key, value in (config["tasks"][task] or {}).items() if key in DATA_KEYS}
-
-
-def kept_or_temporary(path):
-    """Return an output that is deleted once it is evaluated, unless the config keeps it."""
-    return path if config["finetuning"]["keep_checkpoints"] else temp(path)
 
 
 def num_gpus():
@@ -119,6 +124,14 @@ def pretrained_checkpoint(model, seed):
         run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
         return f"results/pretrain/{model}/seed-{run}/model.pt"
     return given_checkpoint(MODELS[model])
+
+
+def starting_checkpoint(wildcards):
+    """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
+    start = TASKS[wildcards.task].start_from
+    if start is None:
+        return pretrained_checkpoint(wildcards.model, wildcards.seed)
+    return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
 
 
 def all_pretrained():
@@ -153,23 +166,46 @@ def all_binarized():
 
 
 def all_cross_path():
-    """Return what the cross path carries in each model trained on the demo's corpus; other text has no known answers."""
+    """Return what the cross path carries in each model that it can be told of.
+
+    Only the demo's text has known answers, and a segment of more than one of its sentences tells them itself.
+    """
     if config["corpus"]["source"] != "demo":
         return []
-    return expand("results/cross_path/{model}/seed-{seed}.json", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+    models = [name for name in TRAINED_MODELS if MODELS[name]["segment_length"] <= DEMO_SEGMENT_LENGTH]
+    return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
+
+
+def case_study():
+    """Return the case study of cross layer 0, in a list: of the first model trained here that has it, if any."""
+    models = [name for name in TRAINED_MODELS if MODELS[name]["cross_sequence"]]
+    return [f"results/cross_attention/{models[0]}/seed-{PRETRAINING_SEEDS[0]}.json"] if models else []
 
 
 # A table is made where the config has something for it: no pre-training of our own, no row.
-TABLES = ["tasks", *(["pretraining"] if all_histories() else []), *(["cross_path"] if all_cross_path() else [])]
+TABLES = [
+    "tasks",
+    *(["pretraining"] if all_histories() else []),
+    *(["cross_path"] if all_cross_path() else []),
+    *(["ablations"] if config["ablation"] else []),
+]
+
+
+FIGURES = [
+    "tasks",
+    *(["losses"] if all_histories() else []),
+    *(["cross_attention"] if case_study() else []),
+    *(["ablations"] if config["ablation"] else []),
+]
 
 
 def all_tables():
-    """Return every table, every figure and the provenance of the numbers."""
-    figures = ["tasks", *(["losses"] if all_histories() else [])]
+    """Return every table, every figure, the provenance of the numbers, and the page that shows all of it."""
     return [
         *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
-        *expand("results/figures/{name}.{ending}", name=figures, ending=["svg", "png"]),
+        *expand("results/figures/{name}.{ending}", name=FIGURES, ending=["svg", "png"]),
         "results/provenance.json",
+        "results/report.html",
     ]
 
 

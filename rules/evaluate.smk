@@ -30,7 +30,7 @@ rule evaluate_task:
 rule measure_cross_path:
     input:
         checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
-        corpus="results/corpus",
+        corpus="results/binarized/corpus",
         vocabulary="results/bpe/vocabulary",
     output:
         "results/cross_path/{model}/seed-{seed}.json",
@@ -46,3 +46,24 @@ rule measure_cross_path:
         runtime=30,
     script:
         "../workflow_scripts/measure_cross_path.py"
+
+
+rule study_cross_attention:
+    input:
+        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        corpus="results/binarized/corpus",
+        vocabulary="results/bpe/vocabulary",
+    output:
+        "results/cross_attention/{model}/seed-{seed}.json",
+    log:
+        "results/logs/study_cross_attention/{model}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/study_cross_attention/{model}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../workflow_scripts/study_cross_attention.py"

@@ -4,15 +4,17 @@
 rule finetune_task:
     input:
         data="results/binarized/tasks/{task}",
-        pretrained=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+        pretrained=starting_checkpoint,
     output:
-        checkpoint=kept_or_temporary("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
+        checkpoint=temp("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
         history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
         command="results/finetune/{model}/{task}/seed-{seed}/command.json",
     log:
         "results/logs/finetune_task/{model}/{task}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/finetune_task/{model}/{task}/seed-{seed}.jsonl"
+    wildcard_constraints:
+        task=alternatives(task for task in TASKS if task not in KEPT_TASKS),
     conda:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
@@ -27,3 +29,12 @@ rule finetune_task:
         hardware=config["hardware"],
     script:
         "../workflow_scripts/finetune.py"
+
+
+use rule finetune_task as finetune_kept_task with:
+    output:
+        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
+        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
+    wildcard_constraints:
+        task=alternatives(KEPT_TASKS),

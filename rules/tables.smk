@@ -100,13 +100,55 @@ rule tabulate_cross_path:
         "../workflow_scripts/tabulate_cross_path.py"
 
 
+rule tabulate_ablations:
+    input:
+        histories=all_histories(),
+        reports=all_cross_path(),
+        metrics=all_metrics(),
+    output:
+        csv=report(
+            "results/tables/ablations.csv",
+            caption="../report/ablations.rst",
+            category="Tables",
+            labels={"table": "ablations", "format": "CSV"},
+        ),
+        markdown=report(
+            "results/tables/ablations.md",
+            caption="../report/ablations.rst",
+            category="Tables",
+            labels={"table": "ablations", "format": "Markdown"},
+        ),
+        latex="results/tables/ablations.tex",
+        svg=report(
+            "results/figures/ablations.svg",
+            caption="../report/ablations_figure.rst",
+            category="Figures",
+            labels={"figure": "ablations"},
+        ),
+        png="results/figures/ablations.png",
+    log:
+        "results/logs/tabulate_ablations.log",
+    benchmark:
+        "results/benchmarks/tabulate_ablations.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=config,
+    script:
+        "../workflow_scripts/tabulate_ablations.py"
+
+
 rule plot_losses:
     input:
         histories=all_histories(),
     output:
         report(
             "results/figures/losses.svg",
-            caption="../report/loss_curves.rst",
+            caption="../report/losses_figure.rst",
             category="Figures",
             labels={"figure": "loss curves"},
         ),
@@ -125,6 +167,31 @@ rule plot_losses:
         "../workflow_scripts/plot_losses.py"
 
 
+rule plot_cross_attention:
+    input:
+        case_study(),
+    output:
+        report(
+            "results/figures/cross_attention.svg",
+            caption="../report/cross_attention_figure.rst",
+            category="Figures",
+            labels={"figure": "case study of cross layer 0"},
+        ),
+        "results/figures/cross_attention.png",
+    log:
+        "results/logs/plot_cross_attention.log",
+    benchmark:
+        "results/benchmarks/plot_cross_attention.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/plot_cross_attention.py"
+
+
 rule plot_tasks:
     input:
         metrics=all_metrics(),
@@ -132,7 +199,7 @@ rule plot_tasks:
     output:
         report(
             "results/figures/tasks.svg",
-            caption="../report/task_figure.rst",
+            caption="../report/tasks_figure.rst",
             category="Figures",
             labels={"figure": "task results"},
         ),
@@ -199,8 +266,36 @@ rule record_provenance:
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
     script:
         "../workflow_scripts/record_provenance.py"
+
+
+rule write_report:
+    input:
+        tables=expand("results/tables/{name}.md", name=TABLES),
+        figures=expand("results/figures/{name}.svg", name=FIGURES),
+        captions=[
+            *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
+            *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
+        ],
+        config="results/config.yaml",
+        provenance="results/provenance.json",
+    output:
+        "results/report.html",
+    log:
+        "results/logs/write_report.log",
+    benchmark:
+        "results/benchmarks/write_report.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/write_report.py"
 
 
 rule zip_submission:

@@ -108,7 +108,7 @@ def finetune(
 
     Args:
         data: binarized task.
-        pretrained: checkpoint to start from.
+        pretrained: checkpoint to start from; of another task's fine-tuning, all but the head is taken.
         task: what is learnt.
         model: the model's entry of the effective config.
         settings: fine-tuning settings of the task.
@@ -131,6 +131,10 @@ def finetune(
 
     run = checkpoint.parent / "run"
     shutil.rmtree(run, ignore_errors=True)
+    if task.start_from:
+        headless = run / f"{task.start_from}-without-head.pt"
+        export_model(pretrained, headless, without_heads=True)
+        pretrained = headless
     places = {
         "restore_file": pretrained,
         "reset_optimizer": True,

@@ -10,7 +10,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -94,14 +94,16 @@ def assemble(
     config_path: Path | str,
     data_paths: Iterable[Path | str],
     table_paths: Mapping[str, Path | str],
+    starts: Mapping[str, str] | None = None,
     results: Path | str = "results",
 ) -> dict[str, object]:
     """Tie each number of the tables to what made it.
 
     Args:
         config_path: the effective config.
-        data_paths: data files to hash; of a folder, each file in it.
-        table_paths: table name (`tasks`, `pretraining`, `cross_path`) -> its CSV file.
+        data_paths: data files to hash; of a folder, each file in it that is not hidden.
+        table_paths: table name (`tasks`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
+        starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
 
     Returns:
@@ -116,6 +118,8 @@ def assemble(
         for table, path in table_paths.items()
         for number in _numbers_of(table, Path(path), results, SOURCES.get(table, _no_sources))
     ]
+    for number in numbers:
+        number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
     runs = sorted({run for number in numbers for run in number["runs"]})
     return {
         "made": {
@@ -150,6 +154,15 @@ def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path)
     return sources, runs
 
 
+def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
+    """Yield the runs, and before a fine-tuning that started from another the latter."""
+    for run in runs:
+        stage, *wildcards = run.relative_to(results).parts
+        if stage == "finetune" and wildcards[1] in starts:
+            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[2]
+        yield run
+
+
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*"))
 
@@ -163,6 +176,13 @@ def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results:
     return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
 
 
+def _ablation_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    if row["task"]:
+        return _task_sources(row, figure, seed, results)
+    sources_of = _cross_path_sources if row["metric"] == "cross_path" else _pretraining_sources
+    return sources_of(row, figure, seed, results)
+
+
 def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
     """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
     own = results / "pretrain" / model / f"seed-{seed}"
@@ -173,13 +193,19 @@ def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -
     return [], []
 
 
-SOURCES = {"tasks": _task_sources, "pretraining": _pretraining_sources, "cross_path": _cross_path_sources}
+SOURCES = {
+    "tasks": _task_sources,
+    "pretraining": _pretraining_sources,
+    "cross_path": _cross_path_sources,
+    "ablations": _ablation_sources,
+}
 _FIGURES = {
     "tasks": ("mean", "sd", "difference"),
     "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
     "cross_path": ("mean", "sd"),
+    "ablations": ("mean", "sd"),
 }
-_KEYS = ("kind", "model", "task", "split", "metric", "condition", "control")
+_KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
 
 
 def _numbers_of(table: str, path: Path, results: Path, sources_of) -> list[dict[str, object]]:
@@ -228,7 +254,8 @@ def _json_lines(path: Path) -> list[object]:
 def _files_under(paths: Iterable[Path]) -> list[Path]:
     files = []
     for path in paths:
-        files += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        # hidden files are not data: Snakemake's time stamps
+        files += sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
     return [path for path in dict.fromkeys(files) if path.is_file()]
 
 

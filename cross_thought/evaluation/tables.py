@@ -9,8 +9,9 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 from cross_thought.errors import UserError
@@ -36,7 +37,7 @@ NOT_AVAILABLE = "n/a"
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
 
-_METRIC_NAMES = {
+METRIC_NAMES = {
     "accuracy": "acc.",
     "f1": "F1",
     "matthews": "Matthews",
@@ -218,19 +219,22 @@ def reference_rows(path: Path | str, rows: Iterable[TaskRow]) -> list[TaskRow]:
     """Read the published figures that belong in the columns of `rows`.
 
     The file is a TSV with the columns model, cross_encoder (yes or no), task, split, metric, percent, source, note.
-    A cross-encoder reads both sentences together; its name says so here, since it is not like for like.
+    A cross-encoder reads both sentences together; its name says so here, since it is not like for like. Without a
+    figure at hand, percent and source are empty, and the cell says so.
 
     Raises:
-        UserError: if a figure has no source or is no number.
+        UserError: if a figure has no source, a source has no figure, or a figure is no number.
     """
     columns = {row.column for row in rows}
     references = []
     with Path(path).open(encoding="utf-8", newline="") as file:
         for number, entry in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=2):
-            if not entry["source"]:
-                raise UserError(f"{path}, line {number}: a figure without a source: name where it is published")
+            if bool(entry["percent"]) != bool(entry["source"]):
+                raise UserError(
+                    f"{path}, line {number}: a figure without a source, or a source without a figure: give both"
+                )
             try:
-                percent = float(entry["percent"])
+                percent = float(entry["percent"]) if entry["percent"] else None
             except ValueError:
                 raise UserError(f"{path}, line {number}: percent is {entry['percent']!r}, no number") from None
             if (entry["task"], entry["split"], entry["metric"]) in columns:
@@ -312,12 +316,21 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         for number in sorted(used - {None}):
             if expected is not None and number < expected:
                 notes.append(f"{name}: fine-tuned on {number:,} of its {expected:,} training examples.")
+    starts: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        if task.start_from and any(row.task == name for row in ours):
+            starts.setdefault(task.start_from, []).append(name)
+    for start, names in starts.items():
+        notes.append(
+            f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
+            "head drawn anew."
+        )
     undefined = [row for row in ours if row.mean is None and None in row.values]
     if undefined:
         names = ", ".join(f"{row.model} on {row.task}" for row in undefined)
         notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({names}).")
     references = [row for row in rows if row.kind == "reference"]
-    for source in dict.fromkeys(row.source for row in references):
+    for source in dict.fromkeys(row.source for row in references if row.source):
         models = dict.fromkeys(row.model for row in references if row.source == source)
         notes.append(f"Published figures of {', '.join(models)}: {source}.")
     for note in dict.fromkeys(row.note for row in references if row.note):
@@ -339,7 +352,7 @@ def column_name(task: str, split: str, metric: str) -> str:
     place = {"valid": "", "valid1": "-mm", "test": " test", "test1": "-mm test"}.get(split, f" {split}")
     if task == "MNLI":
         place = place if "-mm" in place else f"-m{place}"
-    return f"{task}{place} {_METRIC_NAMES[metric]}"
+    return f"{task}{place} {METRIC_NAMES[metric]}"
 
 
 def _by_kind_of_split(rows: Sequence[TaskRow]) -> list[tuple[str, list[TaskRow]]]:
@@ -374,7 +387,7 @@ def _markdown_value(row: TaskRow) -> str:
         return f"{row.mean:g}"  # as published, not rounded again
     if row.kind == MAJORITY:
         return f"{row.mean:.1f}"
-    return _mean_sd_n(row.mean, row.sd, row.n)
+    return mean_sd_n(row.mean, row.sd, row.n)
 
 
 def _latex_value(row: TaskRow) -> str:
@@ -440,7 +453,7 @@ def read_pretraining_rows(history_paths: Iterable[Path | str]) -> list[Pretraini
 def pretraining_row(history: History, *, hardware: str = "") -> PretrainingRow:
     """Take the last line of each split of a history."""
     train, valid = history.last("train"), history.last("valid")
-    elapsed_s = max((line.elapsed_s for line in history.lines if line.elapsed_s is not None), default=None)
+    elapsed_s = _training_time(history)
     bits = valid.loss if valid else None
     return PretrainingRow(
         model=history.model,
@@ -454,6 +467,18 @@ def pretraining_row(history: History, *, hardware: str = "") -> PretrainingRow:
         hours=None if elapsed_s is None else elapsed_s / 3600,
         hardware=hardware,
     )
+
+
+def _training_time(history: History) -> float | None:
+    """Return the seconds that the history's updates took, over all attempts at the run; None if not recorded.
+
+    Each attempt counts from its own start, so where the time falls back, another attempt goes on.
+    """
+    times = sorted((line.num_updates, line.elapsed_s) for line in history.lines if line.elapsed_s is not None)
+    if not times:
+        return None
+    seconds = [elapsed for _, elapsed in times]
+    return seconds[-1] + sum(before for before, after in pairwise(seconds) if after < before)
 
 
 def pretraining_markdown(rows: Sequence[PretrainingRow]) -> str:
@@ -577,7 +602,7 @@ def _cross_path_body(rows: Sequence[CrossPathRow]) -> list[list[str]]:
         [
             row.model,
             _CONDITIONS.get(row.condition, row.condition),
-            NOT_AVAILABLE if row.mean is None else _mean_sd_n(row.mean, row.sd, row.n),
+            NOT_AVAILABLE if row.mean is None else mean_sd_n(row.mean, row.sd, row.n),
             f"{row.guess_rate:.1f}",
         ]
         for row in rows
@@ -623,19 +648,20 @@ def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     )
 
 
-def latex_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """Lay out plain text cells as a LaTeX tabular for booktabs."""
+def latex_table(header: Sequence[str], body: Sequence[Sequence[str]], *, rules: Collection[int] = ()) -> str:
+    """Lay out plain text cells as a LaTeX tabular for booktabs, with a rule before each of the body rows `rules`."""
     lines = [
         "% Needs \\usepackage{booktabs}.",
         f"\\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}",
         "\\toprule",
         " & ".join(map(latex_escape, header)) + " \\\\",
         "\\midrule",
-        *(" & ".join(map(latex_escape, cells)) + " \\\\" for cells in body),
-        "\\bottomrule",
-        "\\end{tabular}",
     ]
-    return "\n".join(lines) + "\n"
+    for number, cells in enumerate(body):
+        if number in rules:
+            lines.append("\\midrule")
+        lines.append(" & ".join(map(latex_escape, cells)) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
 def latex_escape(text: str) -> str:
@@ -671,16 +697,15 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _mean_sd_n(mean: float, sd: float | None, n: int | None, form: str = ".1f") -> str:
+def mean_sd_n(mean: float, sd: float | None, n: int | None, form: str = ".1f") -> str:
+    """Write `mean ± sd (n)`, without the sd where there is none; `form` is the numbers' format."""
     return f"{mean:{form}}" + (f" ± {sd:{form}}" if sd is not None else "") + f" ({n})"
 
 
 def _over_seeds(values: Sequence[float | None], form: str) -> str:
     if None in values:
         return NOT_AVAILABLE
-    return _mean_sd_n(
-        statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), form
-    )
+    return mean_sd_n(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), form)
 
 
 def _same_or_range(values: Sequence[int | None]) -> str:

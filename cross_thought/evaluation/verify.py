@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.evaluation.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
 from cross_thought.evaluation.aggregate import summarise
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
@@ -111,18 +112,47 @@ def cross_path_numbers(results: Path) -> Iterator[Number]:
     yield from _text_lines(tables / "cross_path.tex", cross_path_latex(rows))
 
 
+def ablation_numbers(
+    results: Path, config: Mapping, *, tasks: Mapping[str, Task], pretraining_seeds: Sequence[int]
+) -> Iterator[Number]:
+    """Recompute the ablation tables from the histories, the cross-path reports that are there, and the metrics."""
+    factors = factors_of(config)
+    models = dict.fromkeys(model for settings in factors.values() for model in settings)
+    runs = [f"{model}/seed-{seed}" for model in models for seed in pretraining_seeds]
+    reports = [results / "cross_path" / f"{run}.json" for run in runs]
+    rows = read_ablation_rows(
+        factors,
+        histories=[results / "pretrain" / run / "history.tsv" for run in runs],
+        cross_path_reports=[report for report in reports if report.exists()],
+        metrics=[
+            results / "evaluate" / model / task / f"seed-{seed}" / "metrics.json"
+            for model in models
+            for task in tasks
+            for seed in config["seeds"]
+        ],
+        tasks=tasks,
+    )
+    tables, demo = results / "tables", config["corpus"]["source"] == "demo"
+    yield from _csv_numbers(tables / "ablations.csv", rows, ("factor", "model", "task", "metric"))
+    yield from _text_lines(tables / "ablations.md", ablation_markdown(rows, demo=demo))
+    yield from _text_lines(tables / "ablations.tex", ablation_latex(rows, demo=demo))
+
+
 def numbers(results: Path) -> Iterator[Number]:
     """Recompute all tables under a `results` folder, as its `config.yaml` says."""
     config = _read_config(results / "config.yaml")
     tasks = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
     seeds, shared = config["seeds"], config["pretraining_seed"]
+    pretraining_seeds = seeds if shared == "each" else [shared]
     trained = [name for name, model in config["models"].items() if model["source"] == "pretrain"]
     yield from task_numbers(
         results, models=list(config["models"]), tasks=tasks, seeds=seeds, control=config.get("control")
     )
     if trained:
-        yield from pretraining_numbers(results, models=trained, seeds=seeds if shared == "each" else [shared])
+        yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
     yield from cross_path_numbers(results)
+    if config.get("ablation"):
+        yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

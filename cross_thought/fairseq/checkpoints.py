@@ -51,9 +51,17 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
     return best
 
 
-def export_model(checkpoint: Path, destination: Path) -> None:
-    """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same."""
+def export_model(checkpoint: Path, destination: Path, *, without_heads: bool = False) -> None:
+    """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same.
+
+    Args:
+        checkpoint: of training.
+        destination: the file to write.
+        without_heads: leave the classification heads out, so that another task begins with fresh ones.
+    """
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
+    if without_heads:
+        state["model"] = {key: value for key, value in state["model"].items() if "classification_heads." not in key}
     with atomic_file(destination) as partial:
         torch.save(state, partial)

@@ -14,7 +14,9 @@ from cross_thought.errors import UserError
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 OWN_TASK_KEYS = ("files", "header", "input_columns", "label_column", "labels", "metrics", "score_scale")
-OVERRIDABLE = ("learning_rate", "batch_size", "num_updates", "warmup_updates", "best_metric", "in_average")
+OVERRIDABLE = (
+    "learning_rate", "batch_size", "num_updates", "warmup_updates", "best_metric", "in_average", "start_from",
+)  # fmt: skip
 # what the prepared text depends on; the rest of a task's entry concerns fine-tuning
 DATA_KEYS = (*OWN_TASK_KEYS, "max_train_examples", "check_rows")
 
@@ -61,6 +63,7 @@ class Task:
             of the config take.
         best_metric: what the best checkpoint is chosen by, "accuracy" or "loss".
         in_average: whether tables count the task in their average.
+        start_from: the task whose fine-tuned model, less its head, this one starts from; None: the pre-trained model.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Task:
     warmup_updates: int | None = None
     best_metric: str = "accuracy"
     in_average: bool = True
+    start_from: str | None = None
 
     @property
     def is_regression(self) -> bool:

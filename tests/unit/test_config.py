@@ -85,6 +85,22 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("corpus/files", {"train": ["no/such.txt"]}, "corpus.files.train is 'no/such.txt', which is no file"),
         ("control", "bert", "control is 'bert', which is no model; choose one of cross_thought, mlm, or null"),
         ("hardware/precision", "float16", "hardware.precision float16 needs hardware.device cuda"),
+        ("ablation", {"num_slot": ["mlm", "cross_thought"]}, "ablation is 'num_slot'; it must be one of num_slots, "),
+        ("ablation", {}, "ablation is {}; it must not be empty"),
+        ("ablation", {"num_slots": ["mlm"]}, "ablation.num_slots is ['mlm']; it needs at least 2 entries"),
+        ("ablation", {"num_slots": ["mlm", "k4"]}, "ablation.num_slots names 'k4', which is no model; choose from"),
+        (
+            "ablation",
+            {"num_layers": ["mlm", "cross_thought"]},
+            "ablation.num_layers compares models.mlm.num_layers, which is null; give the number",
+        ),
+        (
+            "ablation",
+            {"segment_length": ["mlm", "cross_thought"]},
+            "ablation.segment_length: mlm and cross_thought both have segment_length 12; they must differ",
+        ),
+        ("tasks/demo-match", {"start_from": "MNLI"}, "demo-match.start_from is 'MNLI', which is no other task of this"),
+        ("tasks/demo-match", {"start_from": "demo-match"}, "start_from is 'demo-match', which is no other task"),
         ("tasks/demo-match", {"num_epoch": 3}, "unknown key 'num_epoch' at tasks.demo-match; did you mean num_epochs?"),
     ],
 )
@@ -108,4 +124,31 @@ def test_an_overlay_replaces_tasks_and_models_and_is_laid_over_the_rest(config: 
 def test_a_missing_key_is_named(config: dict) -> None:
     del config["corpus"]["source"]
     with pytest.raises(UserError, match=r"key 'source' is missing at corpus; the default is in config\.yaml"):
+        effective_config(config)
+
+
+def test_models_of_an_ablation_differ_in_one_factor(config: dict) -> None:
+    config["models"]["slots"] = {"num_slots": 1, "num_positions": 15}
+    config["ablation"] = {"num_slots": ["slots", "cross_thought"], "cross_sequence": ["mlm", "cross_thought"]}
+    assert effective_config(config)["ablation"] == config["ablation"]
+    config["models"]["slots"]["pretraining"] = {"mask_prob": 0.3}
+    with pytest.raises(
+        UserError, match=r"num_slots: slots and cross_thought also differ in pretraining; all else must"
+    ):
+        effective_config(config)
+
+
+def test_a_given_checkpoint_is_not_ablated(config: dict, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    config["models"]["given"] = {"source": "path", "location": str(tmp_path / "model.pt"), "num_slots": 1}
+    config["ablation"] = {"num_slots": ["cross_thought", "given"]}
+    with pytest.raises(UserError, match="names given, which is not pre-trained here; choose models that are"):
+        effective_config(config)
+
+
+def test_a_task_does_not_start_from_one_that_starts_elsewhere(config: dict) -> None:
+    config["tasks"]["demo-job"] = {"start_from": "demo-match"}
+    assert effective_config(config)["tasks"]["demo-job"] == {"start_from": "demo-match"}
+    config["tasks"]["demo-match"] = {"start_from": "demo-overlap"}
+    with pytest.raises(UserError, match="is 'demo-match', which itself starts from demo-overlap; name that one"):
         effective_config(config)

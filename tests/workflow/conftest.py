@@ -16,7 +16,11 @@ TINY = {
     "corpus": {"demo_documents": 300, "valid_fraction": 0.1},
     "model_defaults": {"pretraining": {"max_updates": 6, "warmup_updates": 2, "save_interval_updates": 2}},
     "finetuning": {"num_epochs": 1},
-    "tasks": {name: {"max_train_examples": 96} for name in ("demo-match", "demo-overlap", "demo-job")},
+    "tasks": {
+        "demo-match": {"max_train_examples": 96},
+        "demo-overlap": {"max_train_examples": 96},
+        "demo-job": {"max_train_examples": 96, "start_from": "demo-match", "keep_checkpoints": True},
+    },
     "seeds": [1, 2],
 }
 

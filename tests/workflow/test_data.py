@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -64,7 +65,7 @@ def test_every_task_goes_from_raw_files_to_its_metrics(name: str, glue_run: Path
         assert figures["num_examples"] == (task.splits[split].expected_rows if real else COUNTS[split.rstrip("1")])
     assert document["num_train_examples"] == COUNTS["train"]
     log = (glue_run / f"results/logs/binarize_task/{name}.log").read_text()
-    assert "items longer than 31 tokens cut" in log
+    assert "items longer than 15 tokens cut" in log
     binarized = glue_run / "results/binarized/tasks" / name
     assert (binarized / "input1").exists() == (task.num_sentences == 2)
 
@@ -79,6 +80,23 @@ def test_sentences_cut_are_counted(glue_run: Path) -> None:
 def test_own_files_are_named_in_the_log(glue_run: Path) -> None:
     log = (glue_run / "results/logs/prepare_task/QQP.log").read_text()
     assert f"reading {glue_run / 'own files' / 'glue' / 'QQP-clean.zip'}" in log
+
+
+def test_the_submission_has_the_files_and_rows_of_glue(glue_run: Path) -> None:
+    overlay = yaml.safe_load((glue_run / "overlay.yaml").read_text())
+    done = run_snakemake(glue_run, "submission", overlay=overlay)
+    assert done.returncode == 0, done.stderr[-5000:]
+    with zipfile.ZipFile(glue_run / "results/submissions/mlm.zip") as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert set(texts) == {f"{name}.tsv" for name in (*(set(GLUE) - {"MNLI"}), "MNLI-m", "MNLI-mm")}
+    rows = {name: [line.split("\t") for line in text.splitlines()] for name, text in texts.items()}
+    assert all(lines[0] == ["index", "prediction"] for lines in rows.values())
+    for name, count in (("RTE", 3000), ("MRPC", 1725), ("SST-2", 1821)):
+        if not (REAL_DATA / "glue" / name).is_dir():
+            pytest.skip(f"needs the real files in {REAL_DATA}/glue/{name}")
+        indices, predictions = zip(*rows[f"{name}.tsv"][1:], strict=True)
+        assert indices == tuple(map(str, range(count)))
+        assert set(predictions) <= set(TASKS[name].labels)
 
 
 def test_a_dry_run_lists_every_download_of_the_paper_with_its_size(tmp_path: Path) -> None:

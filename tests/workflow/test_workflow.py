@@ -2,12 +2,20 @@
 
 import csv
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cross_thought.config import load_config
+from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.text.tasks import TASKS
 from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
+from workflow_scripts import finetune, pretrain
 
 
 def test_everything_is_planned_once(tmp_path: Path) -> None:
@@ -23,6 +31,111 @@ def test_overlays_plan(overlay: str, tmp_path: Path) -> None:
         pytest.skip("needs files of one's own")
     done = run_snakemake(tmp_path, "--dry-run", overlay=config)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def plan(overlay: str, directory: Path) -> str:
+    """Return what a dry run of a config prints."""
+    config = yaml.safe_load((REPOSITORY / "config" / overlay).read_text())
+    done = run_snakemake(directory, "--dry-run", overlay=config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def jobs(planned: str, rule: str) -> list[str]:
+    """Return the description of each planned job of a rule."""
+    return re.findall(rf"^rule {rule}:\n((?:    .*\n)+)", planned, flags=re.MULTILINE)
+
+
+def test_the_papers_run_is_planned_as_published(tmp_path: Path) -> None:
+    planned = plan("paper.yaml", tmp_path)
+    pretraining, finetuning = jobs(planned, "pretrain_model"), jobs(planned, "finetune_task")
+    assert len(pretraining) == 2
+    assert {re.search("wildcards: (.*)", job)[1] for job in pretraining} == {
+        "model=cross_thought, seed=1",
+        "model=mlm, seed=1",
+    }
+    assert len(finetuning) == 2 * 10 * 5
+    assert all("gpu=1" in job for job in [*pretraining, *finetuning])
+    config = load_config(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
+    flags, control = (
+        pretrain.training_flags(config["models"][model], seed=1, hardware=config["hardware"])
+        for model in ("cross_thought", "mlm")
+    )
+    published = {
+        "--arch": "cross_thought_base",
+        "--encoder-layers": "12",
+        "--encoder-embed-dim": "768",
+        "--encoder-ffn-embed-dim": "3072",
+        "--encoder-attention-heads": "12",
+        "--num-slots": "5",
+        "--segment-length": "64",
+        "--num-positions": "512",
+        "--sample-break-mode": "none",
+        "--tokens-per-sample": "32000",
+        "--batch-size": "1",
+        "--update-freq": "16",
+        "--mask-prob": "0.15",
+        "--leave-unmasked-prob": "0.1",
+        "--random-token-prob": "0.1",
+        "--optimizer": "adam",
+        "--adam-betas": "(0.9, 0.98)",
+        "--adam-eps": "1e-06",
+        "--weight-decay": "0.01",
+        "--clip-norm": "0.0",
+        "--lr-scheduler": "polynomial_decay",
+        "--lr": "0.0005",
+        "--warmup-updates": "10000",
+        "--total-num-update": "125000",
+        "--max-update": "125000",
+        "--save-interval-updates": "5000",
+        "--dropout": "0.1",
+        "--attention-dropout": "0.1",
+        "--init-std": "0.02",
+    }
+    assert {name: flags[flags.index(name) + 1] for name in published} == published
+    assert "--fp16" in flags
+    assert [flag for flag in control if flag not in flags] == ["--no-cross-sequence"]
+
+
+def test_the_released_checkpoint_is_planned_without_pretraining(tmp_path: Path) -> None:
+    planned = plan("released.yaml", tmp_path)
+    assert "pretrain_model" not in planned
+    finetuning = jobs(planned, "finetune_task")
+    assert len(finetuning) == 8 * 5
+    assert all("gpu=1" in job and "results/downloads/checkpoints/cross_thought.pt" in job for job in finetuning)
+
+
+def keys(config: dict, prefix: str = "") -> set[str]:
+    """Return the dotted names of all values in a config; a model or a task is one value."""
+    names = set()
+    for name, value in config.items():
+        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks")
+        names |= keys(value, f"{prefix}{name}.") if is_group else {prefix + name}
+    return names
+
+
+def test_the_papers_run_takes_nothing_from_the_demo_that_shapes_a_result() -> None:
+    demo, paper = (yaml.safe_load((REPOSITORY / path).read_text()) for path in ("config.yaml", "config/paper.yaml"))
+    assert keys(demo) - keys(paper) == {
+        *("data_dir", "corpus.format", "corpus.files", "corpus.demo_documents", "corpus.demo_seed", "bpe.vocab_size"),
+        *("model_defaults.source", "model_defaults.location", "model_defaults.pretraining.extra_args"),
+        *("finetuning.keep_checkpoints", "finetuning.extra_args", "ablation"),
+    }
+
+
+@pytest.mark.parametrize(("overlay", "model"), [("released.yaml", "released"), ("paper.yaml", "cross_thought")])
+def test_fine_tuning_is_as_published_whatever_the_demo_does(overlay: str, model: str) -> None:
+    config = load_config(yaml.safe_load((REPOSITORY / "config" / overlay).read_text()))
+    for name, rate, updates, warmup in (("RTE", 2e-05, 2036, 122), ("QQP", 1e-05, 113272, 28318)):
+        settings = finetune.finetuning_settings(TASKS[name], config["finetuning"], config["tasks"][name])
+        flags = finetune.training_flags(
+            TASKS[name], model=config["models"][model], settings=settings, seed=3, hardware=config["hardware"]
+        )
+        line = f"--lr {rate} --warmup-updates {warmup} --total-num-update {updates} --max-epoch 10 --dropout 0.0"
+        assert line in " ".join(flags)
+        assert "--max-tokens 4400" in " ".join(flags)
+        assert "--weight-decay 0.1" in " ".join(flags)
+        assert {"--fp16", "finetune"} <= set(flags)
 
 
 def test_tables_have_every_model_task_and_metric(tiny_run: Path) -> None:
@@ -41,13 +154,47 @@ def test_tables_have_every_model_task_and_metric(tiny_run: Path) -> None:
 
 def test_every_declared_result_is_there(tiny_run: Path) -> None:
     results = tiny_run / "results"
-    for path in ("figures/losses.svg", "figures/losses.png", "tables/cross_path.md", "config.yaml"):
+    for path in (
+        *("figures/losses.svg", "figures/losses.png", "figures/cross_attention.svg", "tables/cross_path.md"),
+        *("config.yaml", "report.html"),
+    ):
         assert (results / path).stat().st_size > 0
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["numbers"]
     effective = yaml.safe_load((results / "config.yaml").read_text())
     assert effective["corpus"]["demo_documents"] == 300
     assert effective["models"]["mlm"]["cross_sequence"] is False
+
+
+def test_verify_passes_and_names_a_changed_prediction(tiny_run: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(tiny_run / "results", tmp_path / "results")
+    command = [sys.executable, "-m", "cross_thought.evaluation.verify", str(results)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "all agree" in done.stdout
+    path = results / "evaluate/mlm/demo-match/seed-2/predictions.tsv"
+    lines = path.read_text().split("\n")
+    fields = lines[1].split("\t")
+    fields[3] = "entailment" if fields[3] == "not_entailment" else "not_entailment"
+    path.write_text("\n".join([lines[0], "\t".join(fields), *lines[2:]]))
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "tasks.csv: model, mlm, demo-match, valid, accuracy: mean: the file says" in done.stderr
+
+
+def test_a_task_starts_from_another_with_a_fresh_head(tiny_run: Path) -> None:
+    results = tiny_run / "results"
+    command = json.loads((results / "finetune/mlm/demo-job/seed-1/command.json").read_text())["argv"]
+    assert command[command.index("--restore-file") + 1].endswith("run/demo-match-without-head.pt")
+    start, end = (
+        load_checkpoint(results / f"finetune/mlm/{task}/seed-1/best.pt")["model"] for task in ("demo-match", "demo-job")
+    )
+    pretrained = load_checkpoint(results / "pretrain/mlm/seed-1/model.pt")["model"]
+    weight = "encoder.sentence_encoder.embed_tokens.weight"
+    assert (end[weight] - start[weight]).norm() < (end[weight] - pretrained[weight]).norm()
+    assert not (results / "finetune/mlm/demo-overlap/seed-1/best.pt").exists()
+    note = "demo-job: started from the model fine-tuned on demo-match"
+    assert note in (results / "tables/tasks.md").read_text()
 
 
 def test_progress_is_in_the_training_log(tiny_run: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from cross_thought.evaluation.ablations import AblationRow, factors_of, read_ablation_rows
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.evaluation.provenance import record_command, write_json
@@ -97,7 +98,9 @@ def make_results(folder: Path) -> Results:
                 benchmark.parent.mkdir(parents=True, exist_ok=True)
                 benchmark.write_text(json.dumps({"s": 9.0}) + "\n")
     config = {
-        "models": {model: {"source": "pretrain"} for model in MODELS},
+        "models": {model: {"source": "pretrain", "cross_sequence": model != "mlm"} for model in MODELS},
+        "corpus": {"source": "demo"},
+        "ablation": {"cross_sequence": ["mlm", "cross_thought"]},
         "tasks": {name: {} for name in tasks},
         "seeds": list(SEEDS),
         "pretraining_seed": "each",
@@ -105,3 +108,14 @@ def make_results(folder: Path) -> Results:
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return Results(folder, tasks)
+
+
+def ablation_rows(results: Results) -> list[AblationRow]:
+    """Return the ablation table of a synthetic results folder."""
+    return read_ablation_rows(
+        factors_of(yaml.safe_load((results.folder / "config.yaml").read_text())),
+        histories=results.files("pretrain/*/*/history.tsv"),
+        cross_path_reports=results.files("cross_path/*/*.json"),
+        metrics=results.metrics,
+        tasks=results.tasks,
+    )

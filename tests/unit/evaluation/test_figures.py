@@ -4,32 +4,47 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from synthetic import MODELS, Results
+from synthetic import MODELS, Results, ablation_rows
 
-from cross_thought.evaluation.figures import COLUMN_WIDTH_IN, plot_losses, plot_tasks
+from cross_thought.evaluation.cross_attention import CaseStudy
+from cross_thought.evaluation.figures import (
+    COLUMN_WIDTH_IN,
+    plot_ablations,
+    plot_cross_attention,
+    plot_losses,
+    plot_tasks,
+)
 from cross_thought.evaluation.history import read_history
 from cross_thought.evaluation.tables import read_task_rows
+
+FIGURES = ("losses", "tasks", "ablations", "cross_attention")
 
 
 def draw(results: Results, name: str, folder: Path) -> list[Path]:
     """Draw one figure as SVG and PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    if name == "losses":
+    if name == "ablations":
+        plot_ablations(ablation_rows(results), paths)
+    elif name == "cross_attention":
+        weights = [[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]
+        texts = ["money costs $ 5", "much text " * 30 + "then [mask] and more " * 9, "short"]
+        plot_cross_attention(CaseStudy("m", 1, texts, 1, "$", [True, True, False], weights), paths)
+    elif name == "losses":
         plot_losses([read_history(path) for path in results.files("pretrain/*/*/history.tsv")], paths)
     else:
         plot_tasks(read_task_rows(results.metrics, models=MODELS, tasks=results.tasks), paths)
     return paths
 
 
-@pytest.mark.parametrize("name", ["losses", "tasks"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_the_same_numbers_give_the_same_bytes(name: str, shared_results: Results, tmp_path: Path) -> None:
     first, second = (draw(shared_results, name, tmp_path / place) for place in "ab")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["losses", "tasks"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_svg_is_as_wide_as_a_column(name: str, shared_results: Results, tmp_path: Path) -> None:
     svg, png = draw(shared_results, name, tmp_path)
     root = ElementTree.parse(svg).getroot()

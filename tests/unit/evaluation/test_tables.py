@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import MODELS, Results
+from synthetic import MODELS, Results, ablation_rows
 
 from cross_thought.errors import UserError
+from cross_thought.evaluation.ablations import ablation_latex
 from cross_thought.evaluation.aggregate import Summary
 from cross_thought.evaluation.history import History, HistoryLine
 from cross_thought.evaluation.metrics import compute_metrics
@@ -33,6 +35,7 @@ from cross_thought.evaluation.tables import (
     reference_rows,
     task_latex,
     task_markdown,
+    task_notes,
     task_rows,
 )
 from cross_thought.text.tasks import TASKS
@@ -120,6 +123,14 @@ def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: st
     return task_rows(summaries, predictions, tasks={task: TASKS[task]}, control="mlm")
 
 
+def test_a_task_started_from_another_has_a_footnote(rows: list[TaskRow], shared_results: Results) -> None:
+    tasks = shared_results.tasks | {name: replace(TASKS[name], start_from="MNLI") for name in ("RTE", "MRPC")}
+    (note,) = [note for note in task_notes(rows, tasks) if "started from" in note]
+    assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
+    assert note in task_markdown(rows, tasks=tasks)
+    assert note in task_latex(rows, tasks=tasks)
+
+
 def test_noise_is_called_noise() -> None:
     labels = ["entailment", "not_entailment"] * 10
     one_off = ["not_entailment", *labels[1:]]
@@ -154,7 +165,12 @@ def test_each_published_figure_has_a_source_and_a_known_column() -> None:
     ]
     found = reference_rows(REFERENCES, columns)
     assert len(found) == len(REFERENCES.read_text(encoding="utf-8").splitlines()) - 1
-    assert all(row.source and "(cross-encoder)" in row.model for row in found)
+    for row in found:
+        if row.mean is None:
+            assert (row.source, "fill in" in row.note) == ("", True)
+        else:
+            assert row.source
+            assert "(cross-encoder)" in row.model
 
 
 def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
@@ -163,9 +179,23 @@ def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t70\t\t\n")
     with pytest.raises(UserError, match="line 2: a figure without a source"):
         reference_rows(path, [])
+    path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t\tsome page\t\n")
+    with pytest.raises(UserError, match="line 2: .*a source without a figure: give both"):
+        reference_rows(path, [])
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\thigh\tsome page\t\n")
     with pytest.raises(UserError, match="line 2: percent is 'high', no number"):
         reference_rows(path, [])
+
+
+def test_a_figure_not_at_hand_is_not_available(rows: list[TaskRow], tmp_path: Path) -> None:
+    path = tmp_path / "references.tsv"
+    header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
+    path.write_text(header + "the paper\tno\tRTE\tvalid\taccuracy\t\t\tnot at hand\n")
+    ours = [row for row in rows if row.kind == "model" and row.task == "RTE"]
+    text = task_markdown([*ours, *reference_rows(path, ours)], tasks={"RTE": TASKS["RTE"]})
+    assert re.search(r"\| the paper +\| n/a +\|", text)
+    assert "the paper on RTE: not at hand." in text
+    assert "Published figures of" not in text
 
 
 def test_pretraining_row() -> None:
@@ -179,6 +209,19 @@ def test_pretraining_row() -> None:
     assert (row.updates, row.tokens, row.train_loss_bits, row.valid_loss_bits) == (200, 2000, 2.5, 3.0)
     assert row.valid_loss_nats == pytest.approx(3 * math.log(2))
     assert (row.valid_perplexity, row.hours) == (8.0, 1.0)
+
+
+def test_the_hours_of_all_attempts_are_added() -> None:
+    # stopped after update 200, gone on from there; a time is counted from the attempt's start
+    times = [
+        ("train", 100, 36.0),
+        ("train", 200, 72.0),
+        ("valid", 200, 73.0),
+        ("train", 300, 40.0),
+        ("valid", 400, 71.0),
+    ]
+    lines = tuple(HistoryLine(split, update, 4.0, elapsed) for split, update, elapsed in times)
+    assert pretraining_row(History("m", 1, lines)).hours == pytest.approx((73 + 71) / 3600)
 
 
 def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
@@ -215,6 +258,7 @@ def test_latex_compiles(rows: list[TaskRow], shared_results: Results, tmp_path: 
         task_latex(rows, tasks=shared_results.tasks),
         pretraining_latex(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
         cross_path_latex(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
+        ablation_latex(ablation_rows(shared_results), demo=True),
     ]
     source = "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\tiny\n"
     (tmp_path / "tables.tex").write_text(source + "\n\n".join(tables) + "\n\\end{document}\n", encoding="utf-8")

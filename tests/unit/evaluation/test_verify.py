@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from synthetic import MODELS, Results, make_results
 
 from cross_thought.errors import UserError
@@ -44,6 +45,14 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Results:
     )
     script("tabulate_pretraining")(results.files("pretrain/*/*/history.tsv"), **outputs("pretraining"))
     script("tabulate_cross_path")(results.files("cross_path/*/*.json"), **outputs("cross_path"))
+    script("tabulate_ablations")(
+        yaml.safe_load((results.folder / "config.yaml").read_text()),
+        histories=results.files("pretrain/*/*/history.tsv"),
+        cross_path_reports=results.files("cross_path/*/*.json"),
+        metrics=results.metrics,
+        figures=[results.folder / "ablations.svg"],
+        **outputs("ablations"),
+    )
     return results
 
 
@@ -82,7 +91,7 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_a_changed_table_is_named(tabulated: Results) -> None:
+def test_a_changed_table_is_named(tabulated: Results, capsys: pytest.CaptureFixture) -> None:
     tables = tabulated.folder / "tables"
     change(tables / "pretraining.csv", "900", "901")
     change(tables / "pretraining.md", " 900 ", " 901 ")
@@ -92,6 +101,10 @@ def test_a_changed_table_is_named(tabulated: Results) -> None:
         "pretraining.md: line 5",
     ]
     assert str(wrong[0]).endswith("the file says 901, recomputed 900")
+    change(tables / "ablations.csv", "cross_sequence,off,mlm,,cross_path,18", "cross_sequence,off,mlm,,cross_path,19")
+    assert main([str(tabulated.folder)]) == 1
+    said = capsys.readouterr().err
+    assert "ablations.csv: cross_sequence, mlm, , cross_path: mean: the file says 19, recomputed 18" in said
     change(tables / "cross_path.csv", "mlm,bypassed,18", "mlm,bypassed,19")
     wrong = [n for n in cross_path_numbers(tabulated.folder) if not n.agrees]
     assert [str(n).split("tables/")[1] for n in wrong] == [
@@ -106,11 +119,12 @@ def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
 
 def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
     folder = made_once.folder
-    tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path")}
+    tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path", "ablations")}
     document = assemble(
         config_path=folder / "config.yaml",
         data_paths=[folder / "cross_path"],
         table_paths=tables,
+        starts={"MRPC": "MNLI"},
         results=folder,
     )
     json.dumps(document, allow_nan=False)
@@ -125,10 +139,20 @@ def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
     mean = find(table="tasks", model="mlm", task="RTE", metric="accuracy", figure="mean", kind="model")
     assert mean["sources"] == [str(folder / f"evaluate/mlm/RTE/seed-{seed}/predictions.tsv") for seed in (1, 2, 3)]
     assert str(folder / "pretrain/mlm/seed-2") in mean["runs"]
+    assert str(folder / "finetune/mlm/MNLI/seed-2") not in mean["runs"]
+    started = find(table="tasks", model="mlm", task="MRPC", metric="f1", figure="mean", kind="model")
+    assert str(folder / "finetune/mlm/MNLI/seed-2") in started["runs"]
     difference = find(table="tasks", model="cross_thought", task="RTE", figure="difference")
     assert any("/mlm/" in source for source in difference["sources"])
     reference = find(table="tasks", model="roberta.base (cross-encoder)", task="RTE")
     assert (reference["sources"], "README" in reference["published"]) == ([], True)
+    for metric, source in (
+        ("valid_loss_bits", "history.tsv"),
+        ("cross_path", "seed-1.json"),
+        ("pearson", "predictions.tsv"),
+    ):
+        ablated = find(table="ablations", model="mlm", setting="off", metric=metric, figure="mean")
+        assert Path(ablated["sources"][0]).name == source
     assert find(table="cross_path", condition="on", figure="mean")["value"] == pytest.approx(95)
 
     run = document["runs"][str(folder / "finetune/mlm/RTE/seed-1")]

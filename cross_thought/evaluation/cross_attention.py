@@ -1,0 +1,145 @@
+"""Which other segments does a slot attend to? A case study of cross layer 0 on one held-out document.
+
+One word of the document is masked, one that other segments repeat: the slots of its segment have something to look
+for. Nothing here depends on the corpus.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cross_thought.errors import UserError
+
+if TYPE_CHECKING:  # this module stays importable without torch
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from cross_thought.encoder import CrossThoughtEncoder
+
+MAX_SEGMENTS = 8  # rows that a figure of a column's width shows legibly
+MAX_DOCUMENTS = 1000  # looked through for one long enough
+
+
+@dataclass(frozen=True)
+class CaseStudy:
+    """What the slots of one segment attend to.
+
+    Attributes:
+        model, seed: of the pre-training.
+        texts: of the segments, with `[mask]` for the masked word.
+        query: the segment with the masked word.
+        word: the masked word.
+        repeats: for each segment whether it has that word, masked or not.
+        weights: attention of the query segment's slots, averaged over heads: a list for each slot, with a weight for
+            each segment; they sum to 1.
+    """
+
+    model: str
+    seed: int
+    texts: list[str]
+    query: int
+    word: str
+    repeats: list[bool]
+    weights: list[list[float]]
+
+
+def read_case_study(path: Path | str) -> CaseStudy:
+    """Read a case study as `write_json(path, asdict(study))` writes it."""
+    return CaseStudy(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def choose_segments(documents: "Iterable[Tensor]", *, segment_length: int) -> "Tensor":
+    """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
+
+    If none has two segments, documents are read on into each other, as in the streams of pre-training.
+
+    Args:
+        documents: token ids, each of shape (L,).
+        segment_length: T.
+
+    Returns:
+        Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS.
+
+    Raises:
+        UserError: if there are no two whole segments in all.
+    """
+    import torch
+
+    candidates = []
+    for document in islice(documents, MAX_DOCUMENTS):
+        candidates.append(document)
+        if len(document) >= MAX_SEGMENTS * segment_length:
+            break
+    longest = max(candidates, key=len, default=torch.empty(0))
+    if len(longest) < 2 * segment_length:
+        longest = torch.cat(candidates or [longest])
+    num_segments = min(MAX_SEGMENTS, len(longest) // segment_length)
+    if num_segments < 2:
+        raise UserError(
+            f"the held-out text has {len(longest)} tokens, which are no two segments of {segment_length}: "
+            "raise corpus.valid_fraction, or lower segment_length"
+        )
+    return longest[: num_segments * segment_length].view(num_segments, segment_length)
+
+
+def choose_token(segments: "Tensor", *, counts: Sequence[int], is_word: "Callable[[int], bool]") -> tuple[int, int]:
+    """Choose what to mask: of the words that two segments or more have, the rarest in the corpus, where it is first.
+
+    If they share no word, the rarest symbol of all.
+
+    Args:
+        segments: token ids, shape (B, T).
+        counts: how often each id occurs in the corpus.
+        is_word: whether an id is a word.
+
+    Returns:
+        Segment and column.
+    """
+    rows = segments.tolist()
+    tokens = {token for row in rows for token in row if counts[token]}
+    shared = {token for token in tokens if is_word(token) and sum(token in row for row in rows) > 1}
+    rarest = min(shared or tokens, key=lambda token: (counts[token], token))
+    return next((place, row.index(rarest)) for place, row in enumerate(rows) if rarest in row)
+
+
+def cross_attention(encoder: "CrossThoughtEncoder", tokens: "Tensor") -> "Tensor":
+    """Compute the attention weights of cross layer 0 in the pre-training forward of one stream.
+
+    The layer itself uses fused attention, which hands out no weights; they are computed again from what goes in.
+
+    Args:
+        encoder: with cross layer 0 on.
+        tokens: token ids of whole segments, shape (B, T), without pads.
+
+    Returns:
+        Weights, shape (k, H, B, B): how slot j of a segment attends to slot j of each segment; they sum to 1.
+
+    Raises:
+        ValueError: if the encoder leaves cross layer 0 out.
+    """
+    import torch
+
+    if not encoder.config.cross_sequence:
+        raise ValueError("this model leaves cross layer 0 out of pre-training: it has no attention across segments")
+    layer = encoder.crossthought_layers[0]
+    inputs: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    try:
+        with torch.inference_mode():
+            # the first start position is in the range of every model
+            encoder.eval().encode_streams(tokens.view(1, -1), start_position=1)
+    finally:
+        hook.remove()
+    attention = layer.self_attn
+    states = inputs[0].view(encoder.config.num_slots, len(tokens), -1)  # sequence by sequence: (k, B, d)
+
+    def heads(projected: "Tensor") -> "Tensor":
+        return projected.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)  # (k, H, B, d / H)
+
+    with torch.inference_mode():
+        queries, keys = heads(attention.q_proj(states)), heads(attention.k_proj(states))
+        return (queries @ keys.transpose(2, 3) / queries.size(-1) ** 0.5).softmax(-1)
