@@ -61,6 +61,7 @@ def effective_config(raw: Config) -> Config:
     _fill_in_data_dir(config)
     for name, model in config["models"].items():
         _check_model(name, model)
+        _check_processes(name, model, config["hardware"])
     _check_files(config)
     for name in config["tasks"]:
         _check_start(name, config["tasks"])
@@ -201,6 +202,19 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
         other = next((key for key, value in rest(name).items() if value != rest(names[0])[key]), None)
         if other is not None:
             raise UserError(f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same")
+
+
+def _check_processes(name: str, model: Config, hardware: Config) -> None:
+    """Refuse a number of processes that cannot share the batches of an update, or not be spread over the nodes."""
+    processes, nodes = hardware["processes"], hardware["nodes"]
+    update_freq = model["pretraining"]["update_freq"]
+    if model["source"] == "pretrain" and update_freq % processes:
+        raise UserError(
+            f"config: models.{name}.pretraining.update_freq {update_freq} is no multiple of hardware.processes "
+            f"{processes}, which share the batches of an update: raise it to one, and lower batch_size by as much"
+        )
+    if processes % nodes:
+        raise UserError(f"config: hardware.processes {processes} is no multiple of hardware.nodes {nodes}: change one")
 
 
 def _check_files(config: Config) -> None:

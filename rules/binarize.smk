@@ -19,8 +19,8 @@ rule binarize_corpus:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     script:
         "../workflow_scripts/binarize_corpus.py"
 
@@ -40,8 +40,8 @@ rule binarize_task:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
         max_sentence_tokens=MAX_SENTENCE_TOKENS,

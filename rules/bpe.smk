@@ -15,8 +15,8 @@ if config["bpe"]["source"] == "train":
             "../envs/data.yaml"
         threads: 4
         resources:
-            mem_mb=8000,
-            runtime=4 * 60,
+            mem_mb=growing(8000),
+            runtime=growing(4 * 60),
         params:
             vocab_size=config["bpe"]["vocab_size"],
         script:
@@ -37,8 +37,8 @@ else:
             "../envs/data.yaml"
         threads: 1
         resources:
-            mem_mb=1000,
-            runtime=10,
+            mem_mb=growing(1000),
+            runtime=growing(10),
         script:
             "../workflow_scripts/copy_gpt2_bpe.py"
 
@@ -57,8 +57,8 @@ rule encode_corpus:
         "../envs/data.yaml"
     threads: 4
     resources:
-        mem_mb=2000,
-        runtime=4 * 60,
+        mem_mb=growing(2000),
+        runtime=growing(4 * 60),
     script:
         "../workflow_scripts/encode_corpus.py"
 
@@ -77,7 +77,7 @@ rule encode_task:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     script:
         "../workflow_scripts/encode_task.py"

@@ -61,6 +61,11 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def growing(amount):
+    """Return a limit that doubles with each attempt: on a cluster, a job that met its limit comes back with more."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+
+
 def own_or_download_path(name):
     """Return the path of a file in the table of downloads: one's own, or where the download goes."""
     return own_or_download(name, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
@@ -114,8 +119,19 @@ def data_entry(task):
 
 
 def num_gpus():
-    """Return the GPUs that a training or evaluation job takes."""
+    """Return the GPUs that a training process or an evaluation takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def pretraining_processes():
+    """Return the resources of a pre-training's processes; on several nodes, SLURM gets a task for each (as for MPI)."""
+    hardware = config["hardware"]
+    processes, nodes = hardware["processes"], hardware["nodes"]
+    resources = {"gpu": num_gpus() * processes}
+    if nodes == 1:
+        return resources
+    tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}
+    return resources | tasks | {"mpi": "srun", "nodes": nodes, "tasks_per_gpu": 0, "cpus_per_task": hardware["threads"]}
 
 
 def pretrained_checkpoint(model, seed):

@@ -17,8 +17,8 @@ rule fetch_file:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=24 * 60,
+        mem_mb=growing(2000),
+        runtime=growing(24 * 60),
         network=1,
     params:
         size=lambda wildcards: DOWNLOADS[wildcards.file].size_text,
@@ -42,8 +42,8 @@ rule unpack_checkpoint:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     script:
         "../workflow_scripts/unpack_checkpoint.py"
 
@@ -64,8 +64,8 @@ rule generate_demo:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         num_documents=config["corpus"]["demo_documents"],
         seed=config["corpus"]["demo_seed"],
@@ -86,8 +86,8 @@ rule prepare_corpus:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=6 * 60,
+        mem_mb=growing(2000),
+        runtime=growing(6 * 60),
     params:
         corpus={key: config["corpus"][key] for key in ("source", "files", "format")},
         valid_fraction=config["corpus"]["valid_fraction"],
@@ -109,8 +109,8 @@ rule prepare_task:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
         data_dir=DATA_DIR,

@@ -17,8 +17,8 @@ rule evaluate_task:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
         gpu=num_gpus(),
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
@@ -42,8 +42,8 @@ rule measure_cross_path:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../workflow_scripts/measure_cross_path.py"
 

@@ -19,8 +19,8 @@ rule finetune_task:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
     resources:
-        mem_mb=16000,
-        runtime=24 * 60,
+        mem_mb=growing(16000),
+        runtime=growing(24 * 60),
         gpu=num_gpus(),
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],

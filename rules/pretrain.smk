@@ -17,11 +17,11 @@ rule pretrain_model:
         "results/benchmarks/pretrain_model/{model}/seed-{seed}.jsonl"
     conda:
         TRAINING_ENV
-    threads: config["hardware"]["threads"]
+    threads: config["hardware"]["threads"] * config["hardware"]["processes"]
     resources:
-        mem_mb=16000,
-        runtime=7 * 24 * 60,
-        gpu=num_gpus(),
+        **pretraining_processes(),
+        mem_mb=growing(16000),
+        runtime=7 * 24 * 60,  # a retry goes on where the last one stopped
     params:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],

@@ -28,8 +28,8 @@ rule tabulate_tasks:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         models=list(MODELS),
         tasks=config["tasks"],
@@ -63,8 +63,8 @@ rule tabulate_pretraining:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     script:
         "../workflow_scripts/tabulate_pretraining.py"
 
@@ -94,8 +94,8 @@ rule tabulate_cross_path:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     script:
         "../workflow_scripts/tabulate_cross_path.py"
 
@@ -161,8 +161,8 @@ rule plot_losses:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     script:
         "../workflow_scripts/plot_losses.py"
 
@@ -212,8 +212,8 @@ rule plot_tasks:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         models=list(MODELS),
         tasks=config["tasks"],
@@ -232,8 +232,8 @@ rule write_config:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=growing(500),
+        runtime=growing(5),
     params:
         config=config,
     script:
@@ -264,8 +264,8 @@ rule record_provenance:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
     script:
@@ -312,8 +312,8 @@ rule zip_submission:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         tasks=config["tasks"],
     script:

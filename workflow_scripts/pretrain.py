@@ -22,7 +22,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "sample_break_mode": training["sample_break_mode"],
         "tokens_per_sample": training["tokens_per_sample"],
         "batch_size": training["batch_size"],
-        "update_freq": training["update_freq"],
+        "update_freq": training["update_freq"] // hardware["processes"],  # the batch stays
         "mask_prob": training["mask_prob"],
         "leave_unmasked_prob": training["leave_unmasked_prob"],
         "random_token_prob": training["random_token_prob"],
@@ -40,7 +40,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "attention_dropout": training["attention_dropout"],
         "save_interval_updates": training["save_interval_updates"],
         "seed": seed,
-        **hardware_flags(hardware["device"], hardware["precision"]),
+        **hardware_flags(hardware["device"], hardware["precision"], hardware["processes"]),
     }
     return [*as_flags(settings), *training["extra_args"]]
 
@@ -87,7 +87,14 @@ def pretrain(
     }
     command = [str(data), *flags, *as_flags(places)]
     if num_updates < max_updates:
-        command = train(command, log=log, threads=hardware["threads"], total_updates=max_updates)
+        command = train(
+            command,
+            log=log,
+            threads=hardware["threads"],
+            total_updates=max_updates,
+            processes=hardware["processes"],
+            nodes=hardware["nodes"],
+        )
         newest, _ = newest_checkpoint(run)
     export_model(newest, checkpoint)
     write_history(log, history)

@@ -7,15 +7,19 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 from cross_thought.errors import UserError
+from cross_thought.jobs import end_with_parent
 
 HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "tokens", "elapsed_s")
 
@@ -47,14 +51,18 @@ def run_key(arguments: Sequence[str], data: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def train(arguments: Sequence[str], *, log: Path, threads: int, total_updates: int) -> list[str]:
+def train(
+    arguments: Sequence[str], *, log: Path, threads: int, total_updates: int, processes: int = 1, nodes: int = 1
+) -> list[str]:
     """Train, passing fairseq's own output on to a file and printing a line of progress now and then.
 
     Args:
         arguments: fairseq-train's arguments.
         log: file that fairseq's output is appended to.
-        threads: CPU threads.
+        threads: CPU threads of each process.
         total_updates: updates of the whole run, for the time left.
+        processes: training processes.
+        nodes: nodes that they are spread over; more than one within a SLURM job only.
 
     Returns:
         The command line.
@@ -63,19 +71,30 @@ def train(arguments: Sequence[str], *, log: Path, threads: int, total_updates: i
         UserError: if training fails, with what is known about the reason.
     """
     command = [sys.executable, "-m", "cross_thought.fairseq", "train", *arguments, "--log-format", "json"]
+    if processes > 1:
+        command += ["--distributed-init-method", f"tcp://{_free_address(nodes)}"]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     log.parent.mkdir(parents=True, exist_ok=True)
     started, last_lines = time.monotonic(), deque(maxlen=200)
     first_update = None
-    with (
-        log.open("a", encoding="utf-8") as log_file,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        ) as process,
-    ):
-        # a scheduler's SIGTERM may reach this process alone: training saves and ends on it
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        for line in process.stdout:
+    with log.open("a", encoding="utf-8") as log_file, ExitStack() as stack:
+        reader, writer = os.pipe()
+        lines = stack.enter_context(open(reader, encoding="utf-8", errors="replace"))
+        children = [
+            stack.enter_context(
+                subprocess.Popen(
+                    one, env=environment, stdout=writer, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
+                )
+            )
+            for one in _process_commands(command, processes=processes, nodes=nodes, threads=threads)
+        ]
+        os.close(writer)
+        if nodes == 1:
+            # a scheduler's SIGTERM may reach this process alone: training saves and ends on it. srun would not pass it
+            # on but kill; there SLURM itself signals every process.
+            signal.signal(signal.SIGTERM, lambda *_: [child.terminate() for child in children])
+        threading.Thread(target=_end_together, args=[children], daemon=True).start()
+        for line in lines:
             log_file.write(line)
             log_file.flush()
             last_lines.append(line)
@@ -87,10 +106,45 @@ def train(arguments: Sequence[str], *, log: Path, threads: int, total_updates: i
             elif tag.startswith(_VALID_TAG):
                 accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
                 print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
-    if process.returncode:
-        raise UserError(_explain(process.returncode, list(last_lines), log))
+    statuses = [child.returncode for child in children]
+    if any(statuses):
+        # a signal explains the most: the other processes only miss the one that it ended
+        raise UserError(_explain(min(statuses) or max(statuses), list(last_lines), log))
     print(f"trained in {timedelta(seconds=round(time.monotonic() - started))}", flush=True)
     return command
+
+
+def _free_address(nodes: int) -> str:
+    """Return a free port on this machine, as HOST:PORT, for the processes to meet at."""
+    host = "localhost" if nodes == 1 else socket.gethostname()
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def _process_commands(command: list[str], *, processes: int, nodes: int, threads: int) -> list[list[str]]:
+    """Return what to start: a command for each process, or one that starts them all on the nodes of a SLURM job."""
+    if processes == 1:
+        return [command]
+    if nodes == 1:
+        return [[*command, "--distributed-rank", str(rank), "--device-id", str(rank)] for rank in range(processes)]
+    spread = {"nodes": nodes, "ntasks": processes, "ntasks_per_node": processes // nodes, "cpus_per_task": threads}
+    with_rank = 'exec "$@" --distributed-rank "$SLURM_PROCID" --device-id "$SLURM_LOCALID"'
+    return [["srun", *as_flags(spread), "sh", "-c", with_rank, "sh", *command]]
+
+
+def _end_together(children: Sequence[subprocess.Popen], grace_s: float = 60) -> None:
+    """Once one process has failed, end those that wait for it: some of torch's backends wait for ever."""
+    while not any(child.poll() for child in children):
+        if all(child.poll() == 0 for child in children):
+            return
+        time.sleep(1)
+    limit = time.monotonic() + grace_s
+    for child in children:
+        try:
+            child.wait(max(0, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
 
 
 def _progress(stats: dict, update: int, total: int, first: tuple[int, float]) -> str:
@@ -171,9 +225,16 @@ def as_flags(settings: dict[str, object]) -> Iterator[str]:
             yield str(value)
 
 
-def hardware_flags(device: str, precision: str) -> dict[str, object]:
+def hardware_flags(device: str, precision: str, processes: int = 1) -> dict[str, object]:
     """Return fairseq's flags for what a training job runs on."""
-    return {"cpu": device == "cpu", "fp16": precision == "float16"}
+    flags = {"cpu": device == "cpu", "fp16": precision == "float16", "distributed_world_size": processes}
+    if processes == 1:
+        return flags
+    return flags | {
+        "distributed_no_spawn": True,  # `train` starts the processes
+        "distributed_backend": "gloo" if device == "cpu" else "nccl",
+        "ddp_backend": "no_c10d",  # fairseq's default stops at parameters that get no gradient
+    }
 
 
 def model_flags(model: dict) -> dict[str, object]:

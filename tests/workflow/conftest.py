@@ -5,9 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
+import torch
 import yaml
+
+from cross_thought.fairseq.checkpoints import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,6 +28,10 @@ TINY = {
     "seeds": [1, 2],
 }
 
+# one task and one seed of it, for tests that run the whole chain in some special way
+TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "seeds": [1]}
+TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
+
 Run = Callable[..., subprocess.CompletedProcess]
 
 
@@ -35,6 +43,18 @@ def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None)
         arguments: targets and flags.
         overlay: what is laid over config.yaml.
     """
+    with start_snakemake(directory, *arguments, overlay=overlay) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def start_snakemake(
+    directory: Path, *arguments: str, overlay: dict | None = None, output: IO | None = None
+) -> subprocess.Popen:
+    """Start the workflow as `run_snakemake` does, in a process group of its own, and leave it running.
+
+    Its output goes to a file, if one is given.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
     if overlay is not None:
         (directory / "overlay.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
@@ -42,7 +62,10 @@ def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     # targets stand before `--configfile`, which would take them for files
     command[3:3] = arguments
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    out, err = (output, subprocess.STDOUT) if output else (subprocess.PIPE, subprocess.PIPE)
+    return subprocess.Popen(
+        command, cwd=directory, env=environment, stdout=out, stderr=err, text=True, start_new_session=True
+    )
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +75,32 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_snakemake(directory, overlay=TINY)
     assert done.returncode == 0, done.stderr[-5000:]
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiniest_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the smallest chain once, in the plain way, and return its folder."""
+    directory = tmp_path_factory.mktemp("tiniest")
+    done = run_snakemake(directory, overlay=TINIEST)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return directory
+
+
+def assert_same_results(found: Path, expected: Path) -> None:
+    """Hold the tables and the trained models of two runs against each other, bit by bit."""
+    tables = sorted(path.name for path in (expected / "results/tables").iterdir())
+    assert tables == sorted(path.name for path in (found / "results/tables").iterdir())
+    for name in tables:
+        assert (found / "results/tables" / name).read_text() == (expected / "results/tables" / name).read_text(), name
+    models = list(expected.glob("results/pretrain/*/seed-*/model.pt"))
+    assert models
+    for path in models:
+        assert_same_weights(found / path.relative_to(expected), path)
+
+
+def assert_same_weights(found: Path, expected: Path) -> None:
+    """Hold the weights of two checkpoints against each other, bit by bit."""
+    weights, wanted = load_checkpoint(found)["model"], load_checkpoint(expected)["model"]
+    assert weights.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert torch.equal(weights[name], tensor), name

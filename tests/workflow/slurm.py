@@ -1,0 +1,183 @@
+"""A real SLURM on this machine, for tests: munged, slurmctld and a slurmd for each of two nodes, without systemd.
+
+What stands in for a cluster: both nodes are this machine, each declaring 4 CPUs and 8000 MB; the GPUs, one a node, are
+character devices that behave as /dev/null. All state lies in one folder; /etc/slurm gets links to it (the place where
+the jobs that Snakemake starts look), which go again with `stop`.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PACKAGES = Path(__file__).parents[2] / "apt-packages.txt"
+NODES = ("node1", "node2")
+CONFIG_DIR = Path("/etc/slurm")
+CONFIG = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={base}/munge.socket,cred_expire=5
+SlurmctldPort=26817
+SlurmctldTimeout=10
+SlurmdTimeout=10
+StateSaveLocation={base}/state
+SlurmdSpoolDir={base}/spool-%n
+SlurmctldPidFile={base}/slurmctld.pid
+SlurmdPidFile={base}/slurmd-%n.pid
+SlurmctldLogFile={base}/slurmctld.log
+SlurmdLogFile={base}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerParameters=sched_interval=1,batch_sched_delay=0
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+GresTypes=gpu
+SlurmdParameters=config_overrides
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port=26818 CPUs=4 RealMemory=8000 Gres=gpu:1
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port=26819 CPUs=4 RealMemory=8000 Gres=gpu:1
+PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=INFINITE DefMemPerCPU=100
+PartitionName=gpu Nodes=node[1-2] MaxTime=INFINITE DefMemPerCPU=100
+"""
+
+
+def missing() -> str:
+    """Return why SLURM cannot be brought up here; an empty string if it can."""
+    if os.geteuid() != 0:
+        return "a SLURM of one's own needs root"
+    programs = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
+    if programs:
+        return f"{', '.join(programs)} not found: apt-get install what {PACKAGES.name} lists"
+    return ""
+
+
+class Slurm:
+    """The daemons of a small cluster.
+
+    Args:
+        base: empty folder for their files.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.key = base / "munge.key"
+        (base / "state").mkdir()
+        self.key.write_bytes(secrets.token_bytes(1024))
+        self.key.chmod(0o400)
+        (base / "slurm.conf").write_text(CONFIG.format(base=base, host=socket.gethostname()))
+        gres = []
+        for number, node in enumerate(NODES):
+            device = base / f"gpu{number}"
+            os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))  # a character device, as GPUs are
+            gres.append(f"NodeName={node} Name=gpu File={device}\n")
+        (base / "gres.conf").write_text("".join(gres))
+        (base / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+
+    def start(self) -> None:
+        """Bring the cluster up and wait until its nodes take jobs."""
+        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+            link = CONFIG_DIR / name
+            assert link.is_symlink() or not link.exists(), f"{link} is there: this machine has a SLURM already"
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.base / name)
+        files = {name: f"--{name}={self.base}/munge.{name}" for name in ("socket", "seed-file", "pid-file", "log-file")}
+        run("munged", "--force", "--num-threads=2", f"--key-file={self.key}", *files.values())
+        run("slurmctld", "-c")
+        for node in NODES:
+            self.start_node(node)
+        wait_for(lambda: run("sinfo", "--noheader", "--format=%T").split() == ["idle"], "the nodes to come up")
+
+    def start_node(self, node: str) -> None:
+        """Start a node's daemon."""
+        run("slurmd", "-N", node)
+
+    def lose_node(self, node: str) -> None:
+        """Kill a node's daemon and all that its jobs run there, as a power cut would."""
+        os.kill(int((self.base / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
+        steps = processes_on(node)
+        supervisors = {parent for pid in steps if (parent := parent_of(pid)) and "slurmstepd" in name_of(parent)}
+        for pid in (*supervisors, *steps):  # supervisors first: nothing is to report the end of the others
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End all jobs and daemons; leave nothing outside the folder."""
+        run("scancel", "--user=root", check=False)
+        wait_for(lambda: not run("squeue", "--noheader", check=False), "the jobs to end")
+        for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munge"):
+            pid_file = self.base / (f"{name}.pid" if name != "munge" else "munge.pid-file")
+            if pid_file.exists():
+                end(int(pid_file.read_text()))
+        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+            (CONFIG_DIR / name).unlink()
+
+
+def processes_on(node: str) -> list[int]:
+    """Return the processes of the jobs on a node."""
+    environments = Path("/proc").glob("[0-9]*/environ")
+    return [
+        int(path.parent.name) for path in environments if f"SLURMD_NODENAME={node}".encode() in read(path).split(b"\0")
+    ]
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 if it is gone."""
+    return int((read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() or [b"", b"0"])[1])
+
+
+def name_of(pid: int) -> str:
+    """Return the command line of a process."""
+    return read(Path(f"/proc/{pid}/cmdline")).decode(errors="replace")
+
+
+def read(path: Path) -> bytes:
+    """Return what a file of /proc says; nothing if its process is gone."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def end(pid: int) -> None:
+    """End a process by its id, and wait for it."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    wait_for(
+        lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text(), f"{pid}'s end"
+    )
+
+
+def run(*command: str, check: bool = True) -> str:
+    """Run a command and return what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or not check, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: if it does not in time.
+    """
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, f"waited {timeout_s} s for {what}"
+        time.sleep(0.1)

@@ -1,0 +1,155 @@
+"""Kills at random moments: what is run again goes on, and ends as if nothing had happened.
+
+By default a few moments are tried; CROSS_THOUGHT_KILLS=full tries ten for the training and five for Snakemake.
+"""
+
+import copy
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import (
+    TINIEST,
+    assert_same_results,
+    assert_same_weights,
+    run_snakemake,
+    start_snakemake,
+)
+
+FULL = os.environ.get("CROSS_THOUGHT_KILLS") == "full"
+NUM_TRAINING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5) if FULL else (3, 2)
+MODEL = "results/pretrain/cross_thought/seed-1/model.pt"
+LOG = "results/logs/pretrain_model/cross_thought/seed-1.log"
+
+
+@pytest.fixture
+def binarized(tiniest_run: Path, tmp_path: Path) -> Path:
+    """Return a folder in which all that pre-training needs is made."""
+    subprocess.run(["cp", "--archive", f"{tiniest_run}/.", tmp_path], check=True)
+    subprocess.run(["rm", "--recursive", tmp_path / "results/pretrain/cross_thought"], check=True)
+    return tmp_path
+
+
+def training_process(directory: Path) -> int:
+    """Return the fairseq process that works in a folder; 0 if there is none."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"cross_thought.fairseq\0train" in (path / "cmdline").read_bytes() and (path / "cwd").samefile(
+                directory
+            ):
+                return int(path.name)
+        except OSError:  # gone in the meantime
+            continue
+    return 0
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen) -> bool:
+    """Wait until a condition holds, or the process has ended; return whether the condition held first."""
+    while not condition():
+        if process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def run_and_kill_training(directory: Path, moment: Callable[[], object], delay_s: float = 0) -> bool:
+    """Pre-train, and kill the training process some time after its moment; return whether it was killed."""
+    process = start_snakemake(directory, MODEL, overlay=TINIEST)
+    killed = wait_until(moment, process)
+    if killed:
+        time.sleep(delay_s)
+        pid = training_process(directory)
+        killed = bool(pid)
+        if killed:
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert killed == (process.returncode != 0)
+    return killed
+
+
+def saved_updates(directory: Path) -> int:
+    """Return the update of the newest checkpoint that is whole."""
+    paths = directory.glob("results/pretrain/cross_thought/seed-1/runs/*/checkpoint_*_*.pt")
+    return max((int(path.stem.split("_")[2]) for path in paths), default=0)
+
+
+def is_saving(directory: Path) -> bool:
+    """Whether a checkpoint is being written, under its temporary name."""
+    return any(directory.glob("results/pretrain/cross_thought/seed-1/runs/*/.*.partial"))
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(binarized: Path, tiniest_run: Path) -> None:
+    draw = random.Random(5)
+    kills = {"saving": 0, "anywhere": 0}
+    for number in range(NUM_TRAINING_KILLS):
+        for rest in binarized.glob("results/pretrain/cross_thought/seed-1/runs/*/.*.partial"):
+            rest.unlink()
+        if number % 2:
+            kills["saving"] += run_and_kill_training(binarized, partial(is_saving, binarized))
+        else:
+            moment = partial(training_process, binarized)
+            kills["anywhere"] += run_and_kill_training(binarized, moment, delay_s=draw.uniform(0, 12))
+    assert all(kills.values())
+    done = run_snakemake(binarized, MODEL, overlay=TINIEST)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_weights(binarized / MODEL, tiniest_run / MODEL)
+    print(kills)
+
+
+def test_a_cut_checkpoint_is_passed_over_with_a_warning(binarized: Path, tiniest_run: Path) -> None:
+    assert run_and_kill_training(binarized, lambda: saved_updates(binarized) >= 60)
+    (run,) = binarized.glob("results/pretrain/cross_thought/seed-1/runs/*")
+    newest = max(run.glob("checkpoint_*_*.pt"), key=lambda path: int(path.stem.split("_")[2]))
+    whole = newest.read_bytes()
+    newest.unlink()  # checkpoint_last is another name of the same bytes
+    for path in (newest, run / "checkpoint_last.pt"):
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole[: len(whole) // 2])
+    done = run_snakemake(binarized, MODEL, overlay=TINIEST)
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = (binarized / LOG).read_text()
+    assert re.search(rf"warning: \S+{newest.name} cannot be read as a checkpoint .*; going on from an older", log)
+    assert re.search(r"going on from \S+, [1-9]\d* of 200 updates", log)
+    assert_same_weights(binarized / MODEL, tiniest_run / MODEL)
+
+
+def test_a_changed_learning_rate_trains_anew(tiniest_run: Path, tmp_path: Path) -> None:
+    subprocess.run(["cp", "--archive", f"{tiniest_run}/.", tmp_path], check=True)
+    (old,) = tmp_path.glob("results/pretrain/cross_thought/seed-1/runs/*")
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in old.iterdir()}
+    changed = copy.deepcopy(TINIEST)
+    changed["model_defaults"]["pretraining"] |= {"learning_rate": 1.0e-3, "max_updates": 20}
+    done = run_snakemake(tmp_path, MODEL, overlay=changed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on" not in (tmp_path / LOG).read_text()
+    assert len([*old.parent.iterdir()]) == 2
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in old.iterdir()} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does a job end with its Snakemake")
+@pytest.mark.parametrize("number", range(NUM_SNAKEMAKE_KILLS))
+def test_a_killed_snakemake_goes_on_to_the_same_results(number: int, tiniest_run: Path, tmp_path: Path) -> None:
+    # moments over the whole chain, by the share of its steps that are done
+    share = (number + random.Random(number).random()) / NUM_SNAKEMAKE_KILLS
+    process = start_snakemake(tmp_path, overlay=TINIEST)
+    for line in process.stderr:
+        progress = re.match(r"(\d+) of (\d+) steps", line)
+        if progress and int(progress[1]) >= share * int(progress[2]):
+            break
+    time.sleep(random.Random(number).random())
+    process.kill()
+    process.communicate()
+    # what the README says to type
+    assert run_snakemake(tmp_path, "--unlock", overlay=TINIEST).returncode == 0
+    done = run_snakemake(tmp_path, overlay=TINIEST)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert_same_results(tmp_path, tiniest_run)

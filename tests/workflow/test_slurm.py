@@ -1,0 +1,144 @@
+"""The chain on a real SLURM of two nodes, with what happens to jobs on a cluster happening to them.
+
+One run sees it all, and must end in the tables and the models of an undisturbed run without SLURM. What stands in for
+a cluster is told in slurm.py. A time limit is brought near by `scontrol update`, for nobody waits for it here; a memory
+limit is set below what the job needs.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow import slurm
+from tests.workflow.conftest import REPOSITORY, TINIEST, assert_same_results, start_snakemake
+from tests.workflow.slurm import Slurm, run, wait_for
+
+pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
+
+PROFILE = {
+    "jobs": 4,
+    "latency-wait": 10,
+    "slurm-status-command": "squeue",  # no accounting here
+    "slurm-init-seconds-before-status-checks": 5,
+    # a fake GPU each, and room for more than one job on a small node; an evaluation's first attempt has too little
+    "set-resources": {
+        "pretrain_model": {"gpu": 1, "mem_mb": 3000},
+        "finetune_task": {"mem_mb": 3000},
+        "evaluate_task": {"mem_mb": "400 if attempt == 1 else 3000"},
+        "train_bpe": {"mem_mb": 2000},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """Bring up SLURM, and take it down."""
+    daemons = Slurm(tmp_path_factory.mktemp("slurm"))
+    try:
+        daemons.start()
+        yield daemons
+    finally:
+        daemons.stop()
+
+
+@pytest.fixture(scope="module")
+def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, list[dict]]]:
+    """Run the chain with our profile and one over it, and disturb it; return its folder, its output and its jobs."""
+    directory = tmp_path_factory.mktemp("disturbed")
+    (directory / "my-cluster").mkdir()
+    (directory / "my-cluster" / "config.yaml").write_text(yaml.safe_dump(PROFILE))
+    profiles = ("--profile", str(REPOSITORY / "profiles" / "slurm"), "--profile", "my-cluster")
+    with (directory / "out").open("w+") as output:
+        process = start_snakemake(directory, *profiles, overlay=TINIEST, output=output)
+        try:
+            disturb(cluster, directory)
+            process.wait(300)
+        finally:
+            process.kill()
+        output.seek(0)
+        said = output.read()
+    assert process.returncode == 0, said[-5000:]
+    return directory, said, jobs_by_rule()
+
+
+def disturb(cluster: Slurm, directory: Path) -> None:
+    """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
+    requeued = await_update("cross_thought", 40, directory)
+    run("scontrol", "requeue", requeued)
+    run("scontrol", "update", f"JobId={await_update('mlm', 40, directory)}", "EndTime=now")
+    await_update("cross_thought", 100, directory)
+    node = job_details(requeued)["NodeList"]
+    cluster.lose_node(node)
+    wait_for(lambda: job_details(requeued)["JobState"] != "RUNNING", "SLURM to miss the node")
+    cluster.start_node(node)
+    run("scontrol", "update", f"JobId={await_job('finetune_task')}", "EndTime=now")
+
+
+def await_update(model: str, update: int, directory: Path) -> str:
+    """Wait until a running pre-training has saved after an update; return its job."""
+    pattern = f"results/pretrain/{model}/seed-1/runs/*/checkpoint_*_*.pt"
+
+    def is_there() -> bool:
+        return any(int(path.stem.split("_")[2]) >= update for path in directory.glob(pattern))
+
+    wait_for(is_there, f"{model} to save after update {update}", timeout_s=240)
+    return await_job(f"pretrain_model_wildcards_{model}")
+
+
+def await_job(comment: str) -> str:
+    """Wait for a running job of a rule and return its number."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        lines = run("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
+        found[:] = [line.split()[0] for line in lines if comment in line]
+        return bool(found)
+
+    wait_for(is_there, f"a job of {comment}", timeout_s=120)
+    return found[0]
+
+
+def job_details(job: str) -> dict[str, str]:
+    """Return what SLURM knows of a job."""
+    return dict(pair.partition("=")[::2] for pair in run("scontrol", "--oneliner", "show", "job", job).split())
+
+
+def jobs_by_rule() -> dict[str, list[dict]]:
+    """Return what SLURM knows of the jobs of each rule, in the order of their numbers."""
+    jobs: dict[str, list[dict]] = {}
+    for number in re.findall(r"JobId=(\d+)", run("scontrol", "--oneliner", "show", "job")):
+        details = job_details(number)
+        jobs.setdefault(re.match(r"rule_(\w+?)(_wildcards_.*)?$", details["Comment"])[1], []).append(details)
+    return jobs
+
+
+def test_the_chain_ends_as_without_slurm(disturbed_run: tuple, tiniest_run: Path) -> None:
+    assert_same_results(disturbed_run[0], tiniest_run)
+
+
+def test_jobs_go_to_the_partition_of_their_kind(disturbed_run: tuple) -> None:
+    jobs = disturbed_run[2]
+    assert {job["Partition"] for job in jobs["pretrain_model"]} == {"gpu"}
+    assert all("gpu:1" in job["TresPerJob"] for job in jobs["pretrain_model"])
+    others = {job["Partition"] for rule, entries in jobs.items() if rule != "pretrain_model" for job in entries}
+    assert others == {"cpu"}
+
+
+def test_a_job_over_a_limit_comes_back_with_more(disturbed_run: tuple) -> None:
+    jobs = disturbed_run[2]
+    states = {rule: [job["JobState"] for job in entries] for rule, entries in jobs.items()}
+    assert sorted(states["evaluate_task"]) == ["COMPLETED"] * 2 + ["OUT_OF_MEMORY"] * 2
+    assert sorted(states["finetune_task"]) == ["COMPLETED"] * 2 + ["TIMEOUT"]
+    assert "2-00:00:00" in [job["TimeLimit"] for job in jobs["finetune_task"]]
+
+
+def test_pretraining_resumes(disturbed_run: tuple) -> None:
+    directory, _, jobs = disturbed_run
+    states = sorted((job["JobState"], int(job["Restarts"])) for job in jobs["pretrain_model"])
+    assert states == [("COMPLETED", 0), ("COMPLETED", 2), ("TIMEOUT", 0)]  # 2: the requeue and the lost node
+    for model in ("cross_thought", "mlm"):
+        log = (directory / f"results/logs/pretrain_model/{model}/seed-1.log").read_text()
+        assert re.search(r"going on from \S+, \d+ of 200 updates", log), log
