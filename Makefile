@@ -16,8 +16,8 @@ install: .venv/installed
 	$(RUN) pip install --requirement requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
-	$(RUN) pip install --requirement requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-slurm.txt
+	$(RUN) pip install --requirement requirements-dev.txt --requirement requirements-slurm.txt
 	touch $@
 
 demo: .venv/installed

@@ -1,6 +1,8 @@
 """Running the real workflow in a folder of its own."""
 
+import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +86,21 @@ def tiniest_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_snakemake(directory, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-5000:]
     return directory
+
+
+@pytest.fixture
+def binarized(tiniest_run: Path, tmp_path: Path) -> Path:
+    """Return a folder in which all that a pre-training of `cross_thought` needs is made."""
+    shutil.copytree(tiniest_run, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "results/pretrain/cross_thought")
+    return tmp_path
+
+
+def losses(history: Path) -> dict[tuple[str, int], float]:
+    """Return the loss at each split and update that it was reported for."""
+    with history.open() as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return {(row["split"], int(row["num_updates"])): float(row["loss"]) for row in rows}
 
 
 def assert_same_results(found: Path, expected: Path) -> None:

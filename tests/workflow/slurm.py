@@ -5,6 +5,7 @@ character devices that behave as /dev/null. All state lies in one folder; /etc/s
 the jobs that Snakemake starts look), which go again with `stop`.
 """
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[2] / "apt-packages.txt"
 NODES = ("node1", "node2")
 CONFIG_DIR = Path("/etc/slurm")
+PORT = 26817
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -26,7 +28,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={base}/munge.socket,cred_expire=5
-SlurmctldPort=26817
+SlurmctldPort={port}
 SlurmctldTimeout=10
 SlurmdTimeout=10
 StateSaveLocation={base}/state
@@ -63,6 +65,13 @@ def missing() -> str:
     programs = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name) is None]
     if programs:
         return f"{', '.join(programs)} not found: apt-get install what {PACKAGES.name} lists"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "Snakemake's SLURM plugin is not installed: pip install --requirement requirements-slurm.txt"
+    with socket.socket() as probe:
+        if not (CONFIG_DIR / "slurm.conf").is_symlink() and (CONFIG_DIR / "slurm.conf").exists():
+            return "this machine has a SLURM already"
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            return f"port {PORT} is taken: another run of these tests has its SLURM up"
     return ""
 
 
@@ -79,7 +88,7 @@ class Slurm:
         (base / "state").mkdir()
         self.key.write_bytes(secrets.token_bytes(1024))
         self.key.chmod(0o400)
-        (base / "slurm.conf").write_text(CONFIG.format(base=base, host=socket.gethostname()))
+        (base / "slurm.conf").write_text(CONFIG.format(base=base, host=socket.gethostname(), port=PORT))
         gres = []
         for number, node in enumerate(NODES):
             device = base / f"gpu{number}"
@@ -92,7 +101,6 @@ class Slurm:
         """Bring the cluster up and wait until its nodes take jobs."""
         for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
             link = CONFIG_DIR / name
-            assert link.is_symlink() or not link.exists(), f"{link} is there: this machine has a SLURM already"
             link.unlink(missing_ok=True)
             link.symlink_to(self.base / name)
         files = {name: f"--{name}={self.base}/munge.{name}" for name in ("socket", "seed-file", "pid-file", "log-file")}

@@ -7,6 +7,7 @@ import copy
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,14 +30,6 @@ FULL = os.environ.get("CROSS_THOUGHT_KILLS") == "full"
 NUM_TRAINING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5) if FULL else (3, 2)
 MODEL = "results/pretrain/cross_thought/seed-1/model.pt"
 LOG = "results/logs/pretrain_model/cross_thought/seed-1.log"
-
-
-@pytest.fixture
-def binarized(tiniest_run: Path, tmp_path: Path) -> Path:
-    """Return a folder in which all that pre-training needs is made."""
-    subprocess.run(["cp", "--archive", f"{tiniest_run}/.", tmp_path], check=True)
-    subprocess.run(["rm", "--recursive", tmp_path / "results/pretrain/cross_thought"], check=True)
-    return tmp_path
 
 
 def training_process(directory: Path) -> int:
@@ -123,7 +116,7 @@ def test_a_cut_checkpoint_is_passed_over_with_a_warning(binarized: Path, tiniest
 
 
 def test_a_changed_learning_rate_trains_anew(tiniest_run: Path, tmp_path: Path) -> None:
-    subprocess.run(["cp", "--archive", f"{tiniest_run}/.", tmp_path], check=True)
+    shutil.copytree(tiniest_run, tmp_path, dirs_exist_ok=True)
     (old,) = tmp_path.glob("results/pretrain/cross_thought/seed-1/runs/*")
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in old.iterdir()}
     changed = copy.deepcopy(TINIEST)

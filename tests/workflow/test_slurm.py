@@ -6,6 +6,7 @@ limit is set below what the job needs.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from tests.workflow import slurm
-from tests.workflow.conftest import REPOSITORY, TINIEST, assert_same_results, start_snakemake
+from tests.workflow.conftest import REPOSITORY, TINIEST, assert_same_results, losses, run_snakemake, start_snakemake
 from tests.workflow.slurm import Slurm, run, wait_for
+from tests.workflow.test_processes import RESULT, TWO
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
@@ -22,7 +24,7 @@ PROFILE = {
     "jobs": 4,
     "latency-wait": 10,
     "slurm-status-command": "squeue",  # no accounting here
-    "slurm-init-seconds-before-status-checks": 5,
+    "slurm-init-seconds-before-status-checks": 8,
     # a fake GPU each, and room for more than one job on a small node; an evaluation's first attempt has too little
     "set-resources": {
         "pretrain_model": {"gpu": 1, "mem_mb": 3000},
@@ -31,6 +33,13 @@ PROFILE = {
         "train_bpe": {"mem_mb": 2000},
     },
 }
+PROFILES = ("--profile", str(REPOSITORY / "profiles" / "slurm"), "--profile", "my-cluster")
+
+
+def write_profile(directory: Path, profile: dict) -> None:
+    """Write the profile that is laid over ours."""
+    (directory / "my-cluster").mkdir()
+    (directory / "my-cluster" / "config.yaml").write_text(yaml.safe_dump(profile))
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +57,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, list[dict]]]:
     """Run the chain with our profile and one over it, and disturb it; return its folder, its output and its jobs."""
     directory = tmp_path_factory.mktemp("disturbed")
-    (directory / "my-cluster").mkdir()
-    (directory / "my-cluster" / "config.yaml").write_text(yaml.safe_dump(PROFILE))
-    profiles = ("--profile", str(REPOSITORY / "profiles" / "slurm"), "--profile", "my-cluster")
+    write_profile(directory, PROFILE)
     with (directory / "out").open("w+") as output:
-        process = start_snakemake(directory, *profiles, overlay=TINIEST, output=output)
+        process = start_snakemake(directory, *PROFILES, overlay=TINIEST, output=output)
         try:
             disturb(cluster, directory)
             process.wait(300)
@@ -142,3 +149,17 @@ def test_pretraining_resumes(disturbed_run: tuple) -> None:
     for model in ("cross_thought", "mlm"):
         log = (directory / f"results/logs/pretrain_model/{model}/seed-1.log").read_text()
         assert re.search(r"going on from \S+, \d+ of 200 updates", log), log
+
+
+def test_processes_on_two_nodes_train_as_those_on_one(cluster: Slurm, binarized: Path) -> None:
+    histories = []
+    write_profile(binarized, PROFILE | {"set-resources": {"pretrain_model": {"gpu": 2, "mem_mb": 3000}}})
+    for nodes, profiles in ((1, ()), (2, PROFILES)):
+        overlay = TWO | {"hardware": {"processes": 2, "nodes": nodes}}
+        done = run_snakemake(binarized, f"{RESULT}/model.pt", *profiles, overlay=overlay)
+        assert done.returncode == 0, done.stderr[-5000:]
+        histories.append(losses(binarized / RESULT / "history.tsv"))
+        shutil.rmtree(binarized / RESULT)
+    assert histories[0] == histories[1]
+    (job,) = [job for job in jobs_by_rule()["pretrain_model"] if job["NumNodes"] == "2"]
+    assert job["NodeList"] == "node[1-2]"
