@@ -9,7 +9,7 @@ import numpy as np
 
 from cross_thought.evaluation.provenance import record_command
 from cross_thought.fairseq.checkpoints import export_model
-from cross_thought.fairseq.launch import as_flags, hardware_flags, model_flags, train, write_history
+from cross_thought.fairseq.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
 from cross_thought.jobs import logged_job
 from cross_thought.text.tasks import Task, task_from_config
 
@@ -146,7 +146,7 @@ def finetune(
         "no_last_checkpoints": True,
         "no_save_optimizer_state": True,
         "log_interval": max(1, min(100, settings["num_updates"] // 40)),
-        "num_workers": 0 if hardware["threads"] == 1 else 1,
+        **loading_flags(hardware["threads"]),
     }
     flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)
     command = train(

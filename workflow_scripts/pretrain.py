@@ -5,7 +5,15 @@ from pathlib import Path
 
 from cross_thought.evaluation.provenance import record_command
 from cross_thought.fairseq.checkpoints import export_model, newest_checkpoint
-from cross_thought.fairseq.launch import as_flags, hardware_flags, model_flags, run_key, train, write_history
+from cross_thought.fairseq.launch import (
+    as_flags,
+    hardware_flags,
+    loading_flags,
+    model_flags,
+    run_key,
+    train,
+    write_history,
+)
 from cross_thought.jobs import logged_job
 
 
@@ -83,7 +91,7 @@ def pretrain(
         "no_epoch_checkpoints": True,
         "keep_interval_updates": 2,
         "log_interval": max(1, min(100, max_updates // 40)),
-        "num_workers": 0 if hardware["threads"] == 1 else 1,
+        **loading_flags(hardware["threads"]),
     }
     command = [str(data), *flags, *as_flags(places)]
     if num_updates < max_updates:

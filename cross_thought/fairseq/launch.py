@@ -237,6 +237,15 @@ def hardware_flags(device: str, precision: str, processes: int = 1) -> dict[str,
     }
 
 
+def loading_flags(threads: int) -> dict[str, object]:
+    """Return fairseq's flags for who loads the data: training itself, or a process beside its several threads.
+
+    By default fairseq reads ahead in a thread. While a validation reads ahead too, both draw their masks from numpy's
+    one generator: now and then a mask differs, or does not fit its targets, and no two runs are the same.
+    """
+    return {"num_workers": 0, "data_buffer_size": 0} if threads == 1 else {"num_workers": 1}
+
+
 def model_flags(model: dict) -> dict[str, object]:
     """Return fairseq's flags for a model of the config."""
     return {
