@@ -19,7 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from cross_thought.errors import UserError
-from cross_thought.jobs import end_with_parent
+from cross_thought.jobs import end_with_parent, import_from
+
+REPOSITORY = Path(__file__).parents[2]
 
 HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "tokens", "elapsed_s")
 
@@ -73,6 +75,7 @@ def train(
     command = [sys.executable, "-m", "cross_thought.fairseq", "train", *arguments, "--log-format", "json"]
     if processes > 1:
         command += ["--distributed-init-method", f"tcp://{_free_address(nodes)}"]
+    import_from(str(REPOSITORY))  # Snakemake takes PYTHONPATH away in a conda environment
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     log.parent.mkdir(parents=True, exist_ok=True)
     started, last_lines = time.monotonic(), deque(maxlen=200)
