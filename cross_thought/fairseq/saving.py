@@ -1,6 +1,7 @@
 """Checkpoints that survive whatever ends a training: written whole or not at all, and once more on SIGTERM.
 
-`install()` changes how fairseq's own training saves; call it on import, after the bridge: spawned workers need it too.
+`install()` changes how fairseq's own training saves and goes on; call it on import, after the bridge: spawned workers
+need it too.
 """
 
 import logging
@@ -15,6 +16,7 @@ from typing import IO
 import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq_cli import train as fairseq_train
 
 from cross_thought.text.files import atomic_file
@@ -52,11 +54,26 @@ def _written_whole(path: Path, mode: str, options: dict) -> Iterator[IO]:
 
 
 def install() -> None:
-    """Let fairseq's training save through here."""
+    """Let fairseq's training save through here, and go on with the data where it stopped."""
     checkpoint_utils.PathManager = AtomicPathManager
     # fairseq's own swallows errors after a third try: a full disk would go unnoticed until a resume
     checkpoint_utils.torch_persistent_save = torch.save
     fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
+    MaskedLMTask.load_dataset = _in_one_order(MaskedLMTask.load_dataset)
+
+
+def _in_one_order(load_dataset: Callable) -> Callable:
+    """Wrap how a task loads data: in the order of epoch 1, whatever epoch a resumed training starts in.
+
+    fairseq shuffles the examples when it loads them, by seed and epoch. A training that goes on in epoch 5 would sort
+    them into other batches than the one that has had them in memory since epoch 1, and see some twice and some never.
+    """
+
+    def wrapped(self: MaskedLMTask, split: str, epoch: int = 1, combine: bool = False, **options: object) -> None:
+        # data in several parts are loaded anew for each epoch, so there the epoch's own order is right
+        load_dataset(self, split, epoch if self.has_sharded_data(split) else 1, combine, **options)
+
+    return wrapped
 
 
 def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
