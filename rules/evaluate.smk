@@ -63,7 +63,7 @@ rule study_cross_attention:
         TRAINING_ENV
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../workflow_scripts/study_cross_attention.py"
