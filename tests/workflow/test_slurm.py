@@ -73,9 +73,9 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
 
 def disturb(cluster: Slurm, directory: Path) -> None:
     """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
-    requeued = await_update("cross_thought", 40, directory)
+    requeued = await_update("cross_thought", 20, directory)
     run("scontrol", "requeue", requeued)
-    run("scontrol", "update", f"JobId={await_update('mlm', 40, directory)}", "EndTime=now")
+    run("scontrol", "update", f"JobId={await_update('mlm', 20, directory)}", "EndTime=now")
     await_update("cross_thought", 100, directory)
     node = job_details(requeued)["NodeList"]
     cluster.lose_node(node)
