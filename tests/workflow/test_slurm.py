@@ -136,10 +136,13 @@ def test_jobs_go_to_the_partition_of_their_kind(disturbed_run: tuple) -> None:
 
 def test_a_job_over_a_limit_comes_back_with_more(disturbed_run: tuple) -> None:
     jobs = disturbed_run[2]
-    states = {rule: [job["JobState"] for job in entries] for rule, entries in jobs.items()}
-    assert sorted(states["evaluate_task"]) == ["COMPLETED"] * 2 + ["OUT_OF_MEMORY"] * 2
-    assert sorted(states["finetune_task"]) == ["COMPLETED"] * 2 + ["TIMEOUT"]
-    assert "2-00:00:00" in [job["TimeLimit"] for job in jobs["finetune_task"]]
+    # a job of which SLURM ended just the step shows as FAILED
+    over = {"FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
+    evaluations = [(job["JobState"] in over, job["MinMemoryNode"], job["TimeLimit"]) for job in jobs["evaluate_task"]]
+    assert sorted(evaluations) == [(False, "3000M", "02:00:00")] * 2 + [(True, "400M", "01:00:00")] * 2
+    finetunings = sorted((job["JobState"] in over, job["TimeLimit"]) for job in jobs["finetune_task"])
+    assert finetunings[:2] == [(False, "1-00:00:00"), (False, "2-00:00:00")]
+    assert [failed for failed, _ in finetunings[2:]] == [True]
 
 
 def test_pretraining_resumes(disturbed_run: tuple) -> None:
