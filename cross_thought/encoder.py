@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cross_thought.layers import TransformerLayer
+from cross_thought.layers import TransformerLayer, dropout
 from cross_thought.segments import (
     PackedRows,
     count_positions,
@@ -255,7 +255,7 @@ class CrossThoughtEncoder(nn.Module):
         """Return the packed input states of rows of tokens, shape (num_states, d) (step 4, pads left out)."""
         tokens, positions = row_tokens.flatten()[rows.index], positions.flatten()[rows.index]
         embedded = self.emb_layer_norm(self.embed_tokens(tokens) + self.embed_positions(positions))
-        return F.dropout(embedded, self.config.dropout, self.training)
+        return dropout(embedded, self.config.dropout, self.training)
 
     def _report_cut(self, lengths: list[int]) -> list[int]:
         """Count the sentences too long for the positions, warn at the first, and return the lengths after the cut."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cross_thought.files import report_source
 from cross_thought.jobs import logged_job
-from cross_thought.text.files import report_source
 from cross_thought.text.glue import prepare_task
 from cross_thought.text.tasks import raw_files, task_from_config
 

@@ -5,8 +5,8 @@ import tarfile
 from pathlib import Path
 
 from cross_thought.errors import UserError
+from cross_thought.files import atomic_file
 from cross_thought.jobs import logged_job
-from cross_thought.text.files import atomic_file
 
 
 def unpack_checkpoint(archive: Path, output: Path) -> None:

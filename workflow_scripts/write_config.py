@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from cross_thought.files import atomic_file
 from cross_thought.jobs import logged_job
-from cross_thought.text.files import atomic_file
 
 
 def write_config(config: dict, destination: Path) -> None:

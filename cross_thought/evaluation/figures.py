@@ -14,7 +14,7 @@ from cross_thought.evaluation.aggregate import AVERAGE, is_development
 from cross_thought.evaluation.cross_attention import CaseStudy
 from cross_thought.evaluation.history import History
 from cross_thought.evaluation.tables import MAJORITY, TaskRow, column_name
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 COLUMN_WIDTH_IN = 3.3
 _LABEL_WIDTH = 40  # characters of a segment's text in a line

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 COLUMNS = ("split", "index", "label", "prediction")
 

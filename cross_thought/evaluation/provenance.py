@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = (

@@ -13,7 +13,7 @@ from statistics import fmean
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import is_development, read_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 from cross_thought.text.tasks import Task
 
 # (task, split) -> file. AX, the diagnostic set, is answered by the MNLI model.

@@ -28,7 +28,7 @@ from cross_thought.evaluation.history import History, read_history
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.evaluation.significance import NUM_RESAMPLES, UNDEFINED, Comparison, compare
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 from cross_thought.text.tasks import Task
 
 MAJORITY = "majority"

@@ -17,8 +17,8 @@ from typing import IO
 import numpy as np
 
 from cross_thought.errors import UserError
+from cross_thought.files import atomic_directory, read_lines
 from cross_thought.text.bpe import NUM_SPECIALS, bpe_symbols, read_encoded
-from cross_thought.text.files import atomic_directory, read_lines
 from cross_thought.text.glue import Example, read_prepared
 from cross_thought.text.tasks import Task
 

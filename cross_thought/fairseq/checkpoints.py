@@ -7,7 +7,7 @@ import torch
 
 from cross_thought.errors import UserError
 from cross_thought.fairseq.bridge import allow_checkpoint_types
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 
 def load_checkpoint(path: Path) -> dict:

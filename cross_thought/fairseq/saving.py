@@ -19,7 +19,7 @@ from fairseq.file_io import PathManager
 from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq_cli import train as fairseq_train
 
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

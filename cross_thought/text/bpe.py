@@ -25,7 +25,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_directory, decode, read_chunks, read_lines, split_lines
+from cross_thought.files import atomic_directory, decode, read_chunks, read_lines, split_lines
 from cross_thought.text.glue import read_prepared
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cross_thought.text.files import atomic_directory, atomic_file
+from cross_thought.files import atomic_directory, atomic_file
 
 # the words for each value of each fact; every one fits "a" before it (job) or stands in the plural (the others)
 FACTS: dict[str, tuple[tuple[str, str], ...]] = {

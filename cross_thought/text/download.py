@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_file
+from cross_thought.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

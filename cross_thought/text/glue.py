@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_directory, read_lines
+from cross_thought.files import atomic_directory, read_lines
 from cross_thought.text.tasks import Column, RawFile, Split, Task
 
 logger = logging.getLogger(__name__)

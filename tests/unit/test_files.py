@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cross_thought.errors import UserError
-from cross_thought.text.files import atomic_directory, atomic_file, read_chunks, read_lines, split_lines
+from cross_thought.files import atomic_directory, atomic_file, read_chunks, read_lines, split_lines
 
 LINE_LIKE = "a\rb\x0bc\x0cd\x1ce\x85f\u2028g\u2029h"
 
