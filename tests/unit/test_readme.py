@@ -34,7 +34,7 @@ def test_make_targets_exist(target: str) -> None:
 
 
 def test_overlays_and_modules_exist() -> None:
-    for overlay in re.findall(r"--configfile (config/\S+)", README):
+    for overlay in re.findall(r"--configfile (config/[\w-]+\.yaml)", README):
         assert (REPOSITORY / overlay).exists(), overlay
     for module in re.findall(r"python -m ((?:cross_thought|benchmarks)[\w.]*)", README):
         place = REPOSITORY / module.replace(".", "/")
