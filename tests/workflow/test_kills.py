@@ -27,7 +27,7 @@ from tests.workflow.conftest import (
 )
 
 FULL = os.environ.get("CROSS_THOUGHT_KILLS") == "full"
-NUM_TRAINING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5) if FULL else (3, 2)
+NUM_TRAINING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5) if FULL else (2, 1)
 MODEL = "results/pretrain/cross_thought/seed-1/model.pt"
 LOG = "results/logs/pretrain_model/cross_thought/seed-1.log"
 
