@@ -10,11 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import FairseqDataset
 from fairseq.file_io import PathManager
 from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq_cli import train as fairseq_train
@@ -59,21 +61,30 @@ def install() -> None:
     # fairseq's own swallows errors after a third try: a full disk would go unnoticed until a resume
     checkpoint_utils.torch_persistent_save = torch.save
     fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
-    MaskedLMTask.load_dataset = _in_one_order(MaskedLMTask.load_dataset)
+    MaskedLMTask.load_dataset = _as_if_uninterrupted(MaskedLMTask.load_dataset)
 
 
-def _in_one_order(load_dataset: Callable) -> Callable:
-    """Wrap how a task loads data: in the order of epoch 1, whatever epoch a resumed training starts in.
+def _as_if_uninterrupted(load_dataset: Callable) -> Callable:
+    """Wrap how a task loads data, so that a training that goes on sees what one without a break sees.
 
     fairseq shuffles the examples when it loads them, by seed and epoch. A training that goes on in epoch 5 would sort
     them into other batches than the one that has had them in memory since epoch 1, and see some twice and some never.
+    And it masks other words in each validation, by their number since the process started, so that losses could be
+    compared neither with each other nor with those of another attempt: here all validations mask the same words.
     """
 
     def wrapped(self: MaskedLMTask, split: str, epoch: int = 1, combine: bool = False, **options: object) -> None:
         # data in several parts are loaded anew for each epoch, so there the epoch's own order is right
         load_dataset(self, split, epoch if self.has_sharded_data(split) else 1, combine, **options)
+        if split != self.args.train_subset:
+            self.datasets[split].set_epoch = partial(_set_first_epoch, self.datasets[split])
 
     return wrapped
+
+
+def _set_first_epoch(dataset: FairseqDataset, _: int) -> None:
+    """Stand in for a dataset's `set_epoch`: whatever the epoch, it is the first."""
+    type(dataset).set_epoch(dataset, 1)
 
 
 def _saving_on_sigterm(validate_and_save: Callable) -> Callable:

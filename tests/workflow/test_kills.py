@@ -22,6 +22,7 @@ from tests.workflow.conftest import (
     TINIEST,
     assert_same_results,
     assert_same_weights,
+    losses,
     run_snakemake,
     start_snakemake,
 )
@@ -95,7 +96,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(binarized: Path, tiniest_
     done = run_snakemake(binarized, MODEL, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same_weights(binarized / MODEL, tiniest_run / MODEL)
-    print(kills)
+    found, expected = (losses((folder / MODEL).with_name("history.tsv")) for folder in (binarized, tiniest_run))
+    assert found["valid", 200] == expected["valid", 200]
 
 
 def test_a_cut_checkpoint_is_passed_over_with_a_warning(binarized: Path, tiniest_run: Path) -> None:
