@@ -7,6 +7,7 @@ published encoder does them.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 
 import torch
@@ -223,6 +224,51 @@ class CrossThoughtEncoder(nn.Module):
         """
         slot_states, rows = self._encode_slots(tokens, tokens != self.config.pad_id)
         return slot_states.view(-1, self.config.num_slots, self.config.embed_dim)[rows.ranks]
+
+    def attend_to_candidates(
+        self, question_slots: Tensor, candidate_slots: Tensor, candidate_mask: Tensor | None = None
+    ) -> Tensor:
+        """Weigh candidate answers as cross layer 0 does: slot j of a question attends to slot j of its candidates.
+
+        The weight alpha of a candidate is its mean attention weight over slots and heads; a question's sum to 1.
+
+        Args:
+            question_slots: of `embed_sentences`, shape (Q, k, d).
+            candidate_slots: of `embed_sentences`, so that they can be computed once and kept: those of each question,
+                shape (Q, N, k, d), or those that all questions choose from, shape (1, N, k, d).
+            candidate_mask: which candidates there are, shape (Q, N) or (1, N); None: all.
+
+        Returns:
+            Log alpha, shape (Q, N); -inf where there is no candidate.
+
+        Raises:
+            ValueError: if a question has no candidate.
+
+        Source: method.md, what the paper adds: answer selection.
+        """
+        attention = self.crossthought_layers[0].self_attn
+
+        def heads(projected: Tensor) -> Tensor:
+            return projected.unflatten(-1, (attention.num_heads, -1))  # (..., k, H, d / H)
+
+        queries = heads(attention.q_proj(question_slots))
+        keys = heads(attention.k_proj(candidate_slots))
+        scores = torch.einsum("qjhe,qnjhe->qnjh", queries * queries.size(-1) ** -0.5, keys)
+        absent = None
+        if candidate_mask is not None:
+            if not candidate_mask.any(1).all():
+                raise ValueError(f"question {candidate_mask.any(1).long().argmin()} of the batch has no candidate")
+            absent = ~candidate_mask.expand(scores.size(0), -1)
+            scores = scores.masked_fill(absent[:, :, None, None], float("-inf"))
+        # a sum of logs' exponentials: in float16, an alpha that is far from the best would be 0
+        dtype = torch.promote_types(scores.dtype, torch.float32)
+        log_weights = F.log_softmax(scores, dim=1, dtype=dtype).flatten(2)  # (Q, N, k * H)
+        if absent is not None:
+            log_weights = log_weights.masked_fill(
+                absent.unsqueeze(2), 0.0
+            )  # whose gradient, unlike -inf's, is a number
+        log_alpha = log_weights.logsumexp(2) - math.log(log_weights.size(2))
+        return log_alpha if absent is None else log_alpha.masked_fill(absent, float("-inf"))
 
     def _encode_slots(self, tokens: Tensor, keep: Tensor) -> tuple[Tensor, PackedRows]:
         """Compute the slot states of sentence rows (fine-tuning, steps 1 to 3).

@@ -320,6 +320,34 @@ def finetune_forward(
     return torch.stack(outputs)
 
 
+# Answer selection.
+
+
+def answer_weights(state: State, question: Tensor, candidates: Tensor, *, num_heads: int) -> Tensor:
+    """How cross layer 0's self-attention, read at the question, shares itself out among one question's candidates.
+
+    Args:
+        question: its slot states before the cross layers, shape (k, d).
+        candidates: those of its candidates, shape (N, k, d).
+
+    Returns:
+        Mean weight over slots and heads, shape (N,); their sum is 1.
+
+    Source: method.md, what the paper adds: answer selection.
+    """
+    num_slots, width = question.shape
+    head_dim = width // num_heads
+    name = "crossthought_layers.0.self_attn"
+    total = torch.zeros(len(candidates), dtype=question.dtype)
+    for slot in range(num_slots):
+        query = linear(state, f"{name}.q_proj", question[slot])
+        keys = linear(state, f"{name}.k_proj", candidates[:, slot])
+        for head in range(num_heads):
+            part = slice(head * head_dim, (head + 1) * head_dim)
+            total = total + torch.softmax(keys[:, part] @ query[part] / head_dim**0.5, dim=0)
+    return total / (num_slots * num_heads)
+
+
 # The heads, stock RoBERTa's.
 
 
