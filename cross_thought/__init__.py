@@ -8,9 +8,13 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_HOME = {"CrossThoughtEncoder": "cross_thought.encoder", "EncoderConfig": "cross_thought.encoder"}
+_HOME = {
+    "CrossThoughtEncoder": "cross_thought.encoder",
+    "EncoderConfig": "cross_thought.encoder",
+    "SentenceEncoder": "cross_thought.embed",
+}
 
-__all__ = ["CrossThoughtEncoder", "EncoderConfig", "__version__"]
+__all__ = ["CrossThoughtEncoder", "EncoderConfig", "SentenceEncoder", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -30,6 +30,8 @@ from cross_thought.segments import (
 
 logger = logging.getLogger(__name__)
 
+POOLINGS = ("mean", "concat", "slot0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
@@ -315,3 +317,25 @@ class CrossThoughtEncoder(nn.Module):
             )
         self.num_cut_sentences += sum(length > longest for length in lengths)
         return [min(length, longest) for length in lengths]
+
+
+def pool_slots(slot_states: Tensor, pooling: str) -> Tensor:
+    """Make one vector of each sentence's slot states.
+
+    Args:
+        slot_states: shape (batch, k, d).
+        pooling: `mean` over the slots, `concat` of all, or `slot0`, the first alone.
+
+    Returns:
+        Vectors, shape (batch, d), or (batch, k * d) for `concat`.
+
+    Raises:
+        ValueError: if there is no such pooling.
+    """
+    if pooling == "mean":
+        return slot_states.mean(1)
+    if pooling == "concat":
+        return slot_states.flatten(1)
+    if pooling == "slot0":
+        return slot_states[:, 0]
+    raise ValueError(f"pooling {pooling!r} is none of {', '.join(POOLINGS)}")

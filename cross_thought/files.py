@@ -128,6 +128,11 @@ def read_lines(path: Path, *, member: str | None = None) -> Iterator[str]:
         yield from split_lines(decode(chunk, path=path if member is None else f"{path}:{member}", offset=offset))
 
 
+def count_lines(path: Path) -> int:
+    """Return how many lines `read_lines` yields."""
+    return sum(chunk.count(b"\n") + (not chunk.endswith(b"\n")) for _, chunk in read_chunks(path))
+
+
 def split_lines(text: str) -> list[str]:
     """Cut text at each `\\n` alone; the last line need not end in one.
 

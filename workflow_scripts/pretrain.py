@@ -104,7 +104,7 @@ def pretrain(
             nodes=hardware["nodes"],
         )
         newest, _ = newest_checkpoint(run)
-    export_model(newest, checkpoint)
+    export_model(newest, checkpoint, dictionary=data / "dict.txt")
     write_history(log, history)
     record_command(command_record, command, started, time.time() - started)
 

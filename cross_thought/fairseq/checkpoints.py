@@ -1,6 +1,7 @@
 """Reading fairseq checkpoints without fairseq, and writing the trained model for those who go on from it."""
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
@@ -8,6 +9,8 @@ import torch
 from cross_thought.errors import UserError
 from cross_thought.fairseq.bridge import allow_checkpoint_types
 from cross_thought.files import atomic_file
+
+VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -51,16 +54,21 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
     return best
 
 
-def export_model(checkpoint: Path, destination: Path, *, without_heads: bool = False) -> None:
+def export_model(
+    checkpoint: Path, destination: Path, *, dictionary: Path | None = None, without_heads: bool = False
+) -> None:
     """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same.
 
     Args:
         checkpoint: of training.
         destination: the file to write.
+        dictionary: dict.txt of the training; its checksum goes into the file, so that another one is noticed.
         without_heads: leave the classification heads out, so that another task begins with fresh ones.
     """
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
+    if dictionary is not None:
+        state[VOCABULARY_HASH] = hashlib.sha256(dictionary.read_bytes()).hexdigest()
     if without_heads:
         state["model"] = {key: value for key, value in state["model"].items() if "classification_heads." not in key}
     with atomic_file(destination) as partial:

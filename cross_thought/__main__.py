@@ -1,0 +1,129 @@
+"""The encoder on the command line: `python -m cross_thought embed ...` and `python -m cross_thought export ...`."""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+from cross_thought.embed import PRECISIONS, SentenceEncoder, embed_file
+from cross_thought.encoder import POOLINGS
+from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.export import FORMATS, export_model
+
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command that the arguments name."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, _leave)
+    with exit_on_user_error():
+        try:
+            options.run(options)
+        except KeyboardInterrupt:
+            print("interrupted: nothing was written", file=sys.stderr)
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain when it flushes
+            sys.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            raise UserError(f"{error.filename or 'output'}: {error.strerror}; nothing was written") from None
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    """Leave at once, but by an exception: half-written files are removed."""
+    sys.exit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cross_thought", description="Sentence embeddings.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument("--model", type=Path, required=True, metavar="PATH", help="fairseq checkpoint, or an export")
+    model.add_argument(
+        "--vocabulary",
+        type=Path,
+        metavar="FOLDER",
+        help="dict.txt, encoder.json and vocab.bpe of a checkpoint (default: beside it, or in its results folder)",
+    )
+    model.add_argument("--pooling", choices=POOLINGS, default="mean", help="of the slot states (default: mean)")
+
+    embed = commands.add_parser("embed", parents=[model], help="embed the lines of a text file")
+    embed.add_argument("--input", default="-", metavar="FILE", help="UTF-8 text, a sentence a line (default: stdin)")
+    embed.add_argument("--output", default="-", metavar="FILE", help=".npy file to write, float32 (default: stdout)")
+    embed.add_argument("--normalize", action="store_true", help="scale each embedding to length 1")
+    embed.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    embed.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the computation")
+    embed.add_argument("--batch-tokens", type=_positive, metavar="N", help="tokens at once (default: by the device)")
+    embed.set_defaults(run=_embed)
+
+    export = commands.add_parser("export", parents=[model], help="write a model folder for others to load")
+    export.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    export.add_argument("--format", choices=FORMATS, default="safetensors", help="(default: safetensors)")
+    export.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="results folder that the model card tells of (default: the one that the checkpoint lies in)",
+    )
+    export.add_argument("--name", help="the model's name in these results, and on the card (default: by its path)")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+    return int(text)
+
+
+def _embed(options: argparse.Namespace) -> None:
+    to_stdout = options.output == "-"
+    if to_stdout and sys.stdout.isatty():
+        raise UserError("embeddings are binary: give --output FILE, or send stdout to a file or a command")
+    if not to_stdout and not options.output.endswith(".npy"):
+        raise UserError(f"--output {options.output}: embeddings are written as .npy; give a name that ends so")
+    encoder = SentenceEncoder.from_pretrained(
+        options.model, vocabulary=options.vocabulary, device=options.device, precision=options.precision
+    )
+    with tempfile.TemporaryDirectory(prefix="cross-thought-") as scratch:
+        output = Path(scratch, "embeddings.npy") if to_stdout else Path(options.output)
+        num_sentences = embed_file(
+            encoder,
+            Path("/dev/stdin" if options.input == "-" else options.input),
+            output,
+            pooling=options.pooling,
+            normalize=options.normalize,
+            batch_tokens=options.batch_tokens,
+            show_progress=True,
+        )
+        if to_stdout:
+            with open(output, "rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.flush()
+    num_cut = encoder.encoder.num_cut_sentences
+    cut = f", {num_cut} of them cut to the positions that the encoder has" if num_cut else ""
+    print(f"embedded {num_sentences} sentences{cut}", file=sys.stderr)
+
+
+def _export(options: argparse.Namespace) -> None:
+    export_model(
+        options.model,
+        options.output,
+        output_format=options.format,
+        pooling=options.pooling,
+        vocabulary=options.vocabulary,
+        results=options.results,
+        model_name=options.name,
+    )
+    print(f"wrote {options.output}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
