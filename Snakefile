@@ -13,6 +13,7 @@ include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
+include: "rules/export.smk"
 
 
 localrules:
@@ -23,6 +24,7 @@ localrules:
     finetune,
     tables,
     submission,
+    exports,
 
 
 rule all:
@@ -59,3 +61,8 @@ rule tables:
 rule submission:
     input:
         all_submissions(),
+
+
+rule exports:
+    input:
+        all_exports(),

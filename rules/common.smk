@@ -229,3 +229,12 @@ def all_submissions():
     """Return a GLUE submission for each model; none if no task is GLUE's."""
     glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
     return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
+
+
+def all_exports():
+    """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
+    return [
+        f"results/exports/{model}/seed-{seed}"
+        for model in MODELS
+        for seed in (PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1])
+    ]
