@@ -21,6 +21,7 @@ from cross_thought.tokenizer import SentenceTokenizer
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 _BLOCK_SENTENCES = 1 << 14  # sentences that are in memory at once and sorted by length together
+_CHUNK_BYTES = 1 << 16  # a pipe may be slow
 _BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
 
 
@@ -216,7 +217,7 @@ def embed_file(
         UserError: if the text is missing or not UTF-8.
     """
     num_sentences = 0
-    lines = read_lines(source)
+    lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
     total = count_lines(source) if source.is_file() else None  # a pipe is read once
     with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
         shape = (0, encoder.embedding_dim(pooling))

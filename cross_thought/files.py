@@ -118,13 +118,15 @@ def read_chunks(
             yield offset, rest
 
 
-def read_lines(path: Path, *, member: str | None = None) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file without their `\\n`; nothing else ends a line, and a byte order mark is left out.
+def read_lines(path: Path, *, member: str | None = None, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file without their `\n`; nothing else ends a line, and a byte order mark is left out.
+
+    Of a pipe, lines come once `chunk_bytes` have arrived.
 
     Raises:
         UserError: if the file is missing or not UTF-8 (with the byte offset).
     """
-    for offset, chunk in read_chunks(path, member=member):
+    for offset, chunk in read_chunks(path, member=member, chunk_bytes=chunk_bytes):
         yield from split_lines(decode(chunk, path=path if member is None else f"{path}:{member}", offset=offset))
 
 

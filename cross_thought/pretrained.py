@@ -121,7 +121,7 @@ def build_encoder(weights: Mapping[str, Tensor], settings: Mapping[str, Any], *,
     try:
         with torch.device("meta"):
             encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise UserError(f"{source}: its settings do not fit together ({error}): export or fetch it again") from None
     _check_weights(encoder.state_dict(), weights, source=source)
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
@@ -218,6 +218,9 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
         ids["<mask>"] = len(SPECIALS) + len(dictionary)
         if len(ids) != len(SPECIALS) + len(dictionary) + 1:
             raise ValueError("dict.txt has a symbol twice")
+        unmade = {symbol for symbol in bpe_ids if len(symbol) > 1} - {"".join(pair) for pair in merges}
+        if len(unmade) > 1:  # GPT-2's has one, `<|endoftext|>`
+            raise ValueError(f"vocab.bpe makes no {min(unmade)!r}")
         for symbol in bpe_ids:
             ids.setdefault(symbol, len(ids))
         tokenizer = Tokenizer(models.BPE(ids, merges))

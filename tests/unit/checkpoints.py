@@ -1,0 +1,62 @@
+"""Small checkpoints with random weights and a learnt vocabulary, for tests of what users load."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.text.bpe import train_vocabulary
+
+TEXT = [
+    "Ada owns a cat , works as a pilot and lives near the river .",
+    "He lives by the stream , flies planes and has a kitten .",
+    "naïve café, don't   stop — 😀 at 10,000 words\u2028or so",
+    "the quick brown fox jumps over the lazy dog 0123456789",
+]
+
+
+def write_vocabulary(folder: Path, *, text: list[str] = TEXT) -> Path:
+    """Learn a vocabulary of some lines and return its folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    source = folder.parent / f"{folder.name}.txt"
+    source.write_text("\n".join(text * 5) + "\n", encoding="utf-8")
+    train_vocabulary(source, folder, vocab_size=320, workers=1)
+    return folder
+
+
+def dictionary_size(vocabulary: Path) -> int:
+    """Return the symbols of fairseq's dictionary, the specials and `<mask>` included."""
+    return len((vocabulary / "dict.txt").read_text(encoding="utf-8").splitlines()) + 5
+
+
+def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int = 3) -> dict:
+    """Return what a fairseq checkpoint holds: two layers with weights large enough to make a difference."""
+    torch.manual_seed(1)
+    config = EncoderConfig(
+        vocab_size=dictionary_size(vocabulary),
+        num_layers=2,
+        embed_dim=32,
+        ffn_dim=48,
+        num_heads=4,
+        num_slots=num_slots,
+        segment_length=8,
+        num_positions=num_positions,
+        init_std=0.2,
+    )
+    weights = CrossThoughtEncoder(config).state_dict()
+    return {
+        "args": Namespace(
+            arch="cross_thought_tiny", task="masked_lm", encoder_attention_heads=4, num_slots=num_slots,
+            segment_length=8, num_positions=num_positions, no_cross_sequence=False, lr=[0.1],
+        ),
+        "model": {f"encoder.sentence_encoder.{name}": weight for name, weight in weights.items()}
+        | {"encoder.lm_head.bias": torch.zeros(config.vocab_size)},
+    }  # fmt: skip
+
+
+def write_checkpoint(folder: Path, **sizes: int) -> Path:
+    """Write a checkpoint with its vocabulary beside it and return its path."""
+    write_vocabulary(folder)
+    torch.save(random_state(folder, **sizes), folder / "model.pt")
+    return folder / "model.pt"
