@@ -33,6 +33,7 @@ test: .venv/installed-dev
 lint: .venv/installed-dev
 	$(RUN) ruff check $(SOURCES)
 	$(RUN) ruff format --check $(SOURCES)
+	$(RUN) mypy
 	$(RUN) snakefmt --check --no-format-shell $(RULES)
 	$(RUN) snakemake --lint
 

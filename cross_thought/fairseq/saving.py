@@ -4,12 +4,13 @@
 need it too.
 """
 
+import argparse
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -32,7 +33,7 @@ class AtomicPathManager(PathManager):
     """fairseq's file access, writing through a temporary sibling, and linking instead of copying."""
 
     @staticmethod
-    def open(path: str, mode: str = "r", **options: object) -> IO:
+    def open(path: str, mode: str = "r", **options: object) -> AbstractContextManager[IO]:
         """Open a file; one opened for writing comes into place when it is closed without an error."""
         if "w" not in mode:
             return PathManager.open(path, mode, **options)
@@ -101,8 +102,8 @@ def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
 
     signal.signal(signal.SIGTERM, note_signal)
 
-    def wrapped(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
-        result = validate_and_save(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch)
+    def wrapped(args: argparse.Namespace, trainer: object, task: object, epoch_itr: object, *what: object) -> object:
+        result = validate_and_save(args, trainer, task, epoch_itr, *what)
         if _any_process(received):
             checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)
             sys.exit(STOPPED_STATUS)

@@ -206,7 +206,7 @@ def _explained(error: Exception, timeout_s: float) -> TransferError:
     import requests
     import urllib3
 
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
         is_lasting = 400 <= status < 500 and status not in (408, 425, 429)
         return TransferError(f"the server answered {status} {error.response.reason}", is_lasting=is_lasting)
