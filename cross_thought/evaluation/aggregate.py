@@ -61,9 +61,9 @@ def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
             document = json.loads(path.read_text(encoding="utf-8"))
             document["model"], document["task"], document["seed"], document["splits"]
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `snakemake evaluate` to make it") from None
+            raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake evaluate`") from None
+            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake {path}`") from None
         documents.append(document)
     return documents
 
