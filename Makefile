@@ -6,7 +6,7 @@ RUN := .venv/bin/python -m
 SOURCES := cross_thought workflow_scripts tests benchmarks
 RULES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: install demo verify test lint format clean
+.PHONY: install demo verify test coverage lint format clean
 
 install: .venv/installed
 
@@ -29,6 +29,10 @@ verify: .venv/installed
 
 test: .venv/installed-dev
 	$(RUN) pytest
+
+# the workflow tests run the rest of the package in processes of their own, which are not counted
+coverage: .venv/installed-dev
+	$(RUN) pytest --cov --cov-report=term tests/unit tests/parity
 
 lint: .venv/installed-dev
 	$(RUN) ruff check $(SOURCES)

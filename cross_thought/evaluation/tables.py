@@ -674,6 +674,18 @@ def latex_escape(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
+def write_table(rows: Sequence["DataclassInstance"], *, markdown: str, latex: str, files: Mapping[str, str]) -> None:
+    """Write the three files of a table.
+
+    Args:
+        rows: what the CSV file holds.
+        markdown, latex: the same, laid out.
+        files: the paths, as `csv`, `markdown` and `latex`.
+    """
+    for form, text in (("csv", csv_text(rows)), ("markdown", markdown), ("latex", latex)):
+        write_text(files[form], text)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_file(Path(path)) as partial:
