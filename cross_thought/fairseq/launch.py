@@ -47,6 +47,7 @@ def run_key(arguments: Sequence[str], data: Path) -> str:
         data: folder of the binarized data.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
+    # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made
     for path in sorted(path for path in data.rglob("[!.]*") if path.is_file()):
         digest.update(path.relative_to(data).as_posix().encode())
         with path.open("rb") as file:
