@@ -7,7 +7,6 @@ import site
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -35,8 +34,6 @@ TINY = {
 # one task and one seed of it, for tests that run the whole chain in some special way
 TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "seeds": [1]}
 TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
-
-Run = Callable[..., subprocess.CompletedProcess]
 
 
 def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None) -> subprocess.CompletedProcess:
