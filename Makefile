@@ -6,7 +6,7 @@ RUN := .venv/bin/python -m
 SOURCES := cross_thought workflow_scripts tests benchmarks
 RULES := Snakefile $(wildcard rules/*.smk)
 
-.PHONY: install demo verify test lint format clean
+.PHONY: install demo verify test coverage lint format clean
 
 install: .venv/installed
 
@@ -30,9 +30,14 @@ verify: .venv/installed
 test: .venv/installed-dev
 	$(RUN) pytest
 
+# the workflow tests run the rest of the package in processes of their own, which are not counted
+coverage: .venv/installed-dev
+	$(RUN) pytest --cov --cov-report=term tests/unit tests/parity
+
 lint: .venv/installed-dev
 	$(RUN) ruff check $(SOURCES)
 	$(RUN) ruff format --check $(SOURCES)
+	$(RUN) mypy
 	$(RUN) snakefmt --check --no-format-shell $(RULES)
 	$(RUN) snakemake --lint
 

@@ -9,12 +9,13 @@ published encoder does them.
 import logging
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cross_thought.layers import TransformerLayer, dropout
+from cross_thought.layers import SelfAttention, TransformerLayer, dropout
 from cross_thought.segments import (
     PackedRows,
     count_positions,
@@ -248,7 +249,7 @@ class CrossThoughtEncoder(nn.Module):
 
         Source: method.md, what the paper adds: answer selection.
         """
-        attention = self.crossthought_layers[0].self_attn
+        attention = cast(SelfAttention, self.crossthought_layers[0].self_attn)
 
         def heads(projected: Tensor) -> Tensor:
             return projected.unflatten(-1, (attention.num_heads, -1))  # (..., k, H, d / H)

@@ -1,6 +1,7 @@
 """Targets and helpers that several stages share. In: the config. Out: its checked form, lists of paths."""
 
 import os
+import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -14,9 +15,12 @@ from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
 from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
-from cross_thought.text.tasks import DATA_KEYS, is_demo, own_or_download, raw_files, task_from_config
+from cross_thought.text.tasks import DATA_KEYS, own_or_download, raw_files, task_from_config
 
 import_from(REPOSITORY)
+
+# Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
+sys.executable = shlex.quote(sys.executable)
 
 try:
     config = load_config(config)

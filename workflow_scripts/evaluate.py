@@ -31,7 +31,7 @@ def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) 
     if len(scores) != len(labels):
         raise UserError(f"{prepared}/{split}.tsv has {len(labels)} rows, its binarized form {len(scores)}: delete both")
     indices = [str(index) for index in range(len(labels))]
-    if task.is_regression:
+    if task.labels is None:
         return SplitPredictions(indices, labels, [repr(score * task.score_scale) for score in scores[:, 0].tolist()])
     probabilities = torch.softmax(scores, dim=1)
     return SplitPredictions(

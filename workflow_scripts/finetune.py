@@ -45,7 +45,7 @@ def row_lengths(data: Path) -> np.ndarray:
         if folder.exists()
     ]
     # copies: the sizes are views of a mapped file, which goes with its dataset
-    return sum(np.array(dataset.sizes) + 1 for dataset in datasets)
+    return np.sum([np.array(dataset.sizes) + 1 for dataset in datasets], axis=0)
 
 
 def finetuning_settings(task: Task, config: dict, entry: dict) -> dict:
@@ -62,7 +62,7 @@ def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardwa
         "criterion": "sentence_prediction",
         **model_flags(model),
         "forward_mode": "finetune",
-        "num_classes": 1 if task.is_regression else len(task.labels),
+        "num_classes": 1 if task.labels is None else len(task.labels),
         "regression_target": task.is_regression,
         "init_token": 0,
         "separator_token": 0,

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from cross_thought.errors import UserError
 from cross_thought.evaluation.provenance import record_command
 from cross_thought.fairseq.checkpoints import export_model, newest_checkpoint
 from cross_thought.fairseq.launch import (
@@ -76,6 +77,9 @@ def pretrain(
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run: a
     changed setting is another run.
+
+    Raises:
+        UserError: if training fails, or leaves no checkpoint that can be read.
     """
     flags = training_flags(model, seed=seed, hardware=hardware)
     run = checkpoint.parent / "runs" / run_key(flags, data)
@@ -104,6 +108,8 @@ def pretrain(
             nodes=hardware["nodes"],
         )
         newest, _ = newest_checkpoint(run)
+    if newest is None:
+        raise UserError(f"{run} has no checkpoint that can be read, though training ended well: is the disk sound?")
     export_model(newest, checkpoint, dictionary=data / "dict.txt")
     write_history(log, history)
     record_command(command_record, command, started, time.time() - started)

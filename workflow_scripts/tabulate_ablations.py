@@ -1,11 +1,11 @@
 """Write the ablations as CSV, Markdown and LaTeX, and draw them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cross_thought.evaluation.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
 from cross_thought.evaluation.figures import plot_ablations
-from cross_thought.evaluation.tables import csv_text, write_text
+from cross_thought.evaluation.tables import write_table
 from cross_thought.jobs import logged_job
 from cross_thought.text.tasks import task_from_config
 
@@ -16,10 +16,7 @@ def tabulate_ablations(
     histories: Sequence[Path],
     cross_path_reports: Sequence[Path],
     metrics: Sequence[Path],
-    csv: Path,
-    markdown: Path,
-    latex: Path,
-    figures: Sequence[Path],
+    files: Mapping[str, str],
 ) -> None:
     """Compute the rows once, lay them out three times and draw them.
 
@@ -28,8 +25,7 @@ def tabulate_ablations(
         histories: loss curves of every pre-training.
         cross_path_reports: every report on the cross path.
         metrics: every `metrics.json`.
-        csv, markdown, latex: files to write.
-        figures: files to draw; the ending says the format.
+        files: the paths to write, as `csv`, `markdown` and `latex`, and to draw, as `svg` and `png`.
     """
     rows = read_ablation_rows(
         factors_of(config),
@@ -39,11 +35,10 @@ def tabulate_ablations(
         tasks={name: task_from_config(name, entry) for name, entry in config["tasks"].items()},
     )
     demo = config["corpus"]["source"] == "demo"
-    write_text(csv, csv_text(rows))
-    write_text(markdown, ablation_markdown(rows, demo=demo))
-    write_text(latex, ablation_latex(rows, demo=demo))
-    plot_ablations(rows, figures)
-    print(ablation_markdown(rows, demo=demo))
+    markdown = ablation_markdown(rows, demo=demo)
+    write_table(rows, markdown=markdown, latex=ablation_latex(rows, demo=demo), files=files)
+    plot_ablations(rows, [Path(files["svg"]), Path(files["png"])])
+    print(markdown)
 
 
 if "snakemake" in globals():
@@ -53,8 +48,5 @@ if "snakemake" in globals():
             histories=[Path(path) for path in snakemake.input.histories],
             cross_path_reports=[Path(path) for path in snakemake.input.reports],
             metrics=[Path(path) for path in snakemake.input.metrics],
-            csv=Path(snakemake.output.csv),
-            markdown=Path(snakemake.output.markdown),
-            latex=Path(snakemake.output.latex),
-            figures=[Path(snakemake.output.svg), Path(snakemake.output.png)],
+            files=dict(snakemake.output.items()),
         )

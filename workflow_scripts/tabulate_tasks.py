@@ -1,9 +1,9 @@
 """Write the task results as CSV, Markdown and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cross_thought.evaluation.tables import csv_text, read_task_rows, task_latex, task_markdown, write_text
+from cross_thought.evaluation.tables import read_task_rows, task_latex, task_markdown, write_table
 from cross_thought.jobs import logged_job
 from cross_thought.text.tasks import task_from_config
 
@@ -15,9 +15,7 @@ def tabulate_tasks(
     task_entries: dict,
     control: str | None,
     references: Path,
-    csv: Path,
-    markdown: Path,
-    latex: Path,
+    files: Mapping[str, str],
 ) -> None:
     """Compute the rows once and lay them out three times.
 
@@ -27,14 +25,13 @@ def tabulate_tasks(
         task_entries: the config's `tasks`.
         control: the model that the others are compared with; None for no comparison.
         references: TSV of published figures.
-        csv, markdown, latex: files to write.
+        files: the paths to write, as `csv`, `markdown` and `latex`.
     """
     tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
     rows = read_task_rows(metrics, models=models, tasks=tasks, control=control, references_path=references)
-    write_text(csv, csv_text(rows))
-    write_text(markdown, task_markdown(rows, tasks=tasks))
-    write_text(latex, task_latex(rows, tasks=tasks))
-    print(task_markdown(rows, tasks=tasks))
+    markdown = task_markdown(rows, tasks=tasks)
+    write_table(rows, markdown=markdown, latex=task_latex(rows, tasks=tasks), files=files)
+    print(markdown)
 
 
 if "snakemake" in globals():
@@ -45,7 +42,5 @@ if "snakemake" in globals():
             task_entries=snakemake.params.tasks,
             control=snakemake.params.control,
             references=Path(snakemake.input.references),
-            csv=Path(snakemake.output.csv),
-            markdown=Path(snakemake.output.markdown),
-            latex=Path(snakemake.output.latex),
+            files=dict(snakemake.output.items()),
         )

@@ -18,9 +18,10 @@ def unpack_checkpoint(archive: Path, output: Path) -> None:
     try:
         with tarfile.open(archive) as tar, atomic_file(output) as partial:
             for member in tar:
-                if Path(member.name).name == "model.pt" and member.isfile():
+                is_model = member.isfile() and Path(member.name).name == "model.pt"
+                if is_model and (source := tar.extractfile(member)):
                     with open(partial, "wb") as file:
-                        shutil.copyfileobj(tar.extractfile(member), file)
+                        shutil.copyfileobj(source, file)
                     return
             raise UserError(f"{archive} has no model.pt: it is no archive of a fairseq checkpoint")
     except (tarfile.TarError, EOFError) as error:

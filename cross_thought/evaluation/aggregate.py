@@ -32,13 +32,21 @@ class Summary:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the seeds; None if any seed's value is undefined, for leaving that seed out would flatter."""
-        return None if None in self.values else statistics.fmean(self.values)
+        """Mean over the seeds; None if any seed's value is undefined."""
+        return _mean(self.values)
 
     @property
     def sd(self) -> float | None:
         """Sample standard deviation over the seeds (n - 1 in the denominator); None below two seeds."""
-        return None if None in self.values or self.n < 2 else statistics.stdev(self.values)
+        values = all_or_none(self.values)
+        return None if values is None or len(values) < 2 else statistics.stdev(values)
+
+
+def all_or_none(values: Iterable[float | None]) -> list[float] | None:
+    """Return the values if every one is defined, else None: leaving one out would flatter."""
+    values = list(values)
+    defined = [value for value in values if value is not None]
+    return defined if len(defined) == len(values) else None
 
 
 def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
@@ -53,9 +61,9 @@ def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
             document = json.loads(path.read_text(encoding="utf-8"))
             document["model"], document["task"], document["seed"], document["splits"]
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `snakemake evaluate` to make it") from None
+            raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake evaluate`") from None
+            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake {path}`") from None
         documents.append(document)
     return documents
 
@@ -150,5 +158,5 @@ def is_development(split: str) -> bool:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    values = list(values)
-    return None if None in values else statistics.fmean(values)
+    defined = all_or_none(values)
+    return None if defined is None else statistics.fmean(defined)

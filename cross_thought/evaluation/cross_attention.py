@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cross_thought.errors import UserError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # this module stays importable without torch
     from torch import Tensor
 
     from cross_thought.encoder import CrossThoughtEncoder
+    from cross_thought.layers import SelfAttention
 
 MAX_SEGMENTS = 8  # rows that a figure of a column's width shows legibly
 MAX_DOCUMENTS = 1000  # looked through for one long enough
@@ -134,7 +135,7 @@ def cross_attention(encoder: "CrossThoughtEncoder", tokens: "Tensor") -> "Tensor
             encoder.eval().encode_streams(tokens.view(1, -1), start_position=1)
     finally:
         hook.remove()
-    attention = layer.self_attn
+    attention = cast("SelfAttention", layer.self_attn)
     states = inputs[0].view(encoder.config.num_slots, len(tokens), -1)  # sequence by sequence: (k, B, d)
 
     def heads(projected: "Tensor") -> "Tensor":

@@ -8,7 +8,7 @@ value.
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +46,7 @@ class Masking:
     guess_rate: float
 
 
-def fact_ids(facts: dict[str, tuple[tuple[str, ...], ...]], vocabulary: Path) -> list[list[tuple[int, ...]]]:
+def fact_ids(facts: Mapping[str, Sequence[Sequence[str]]], vocabulary: Path) -> list[list[tuple[int, ...]]]:
     """Return fairseq's ids of the fact words: for each fact, for each of its values, those of its words.
 
     Args:

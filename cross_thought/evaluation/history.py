@@ -48,7 +48,7 @@ def read_history(path: Path | str) -> History:
         with path.open(encoding="utf-8", newline="") as file:
             lines = tuple(_line(entry) for entry in csv.DictReader(file, delimiter="\t"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake pretrain` to make it") from None
+        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is no training history ({error}): delete it and train again") from None
     if not lines:

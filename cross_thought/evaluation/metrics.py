@@ -74,9 +74,12 @@ def metrics_document(
     task: Task,
     seed: int,
     predictions: Mapping[str, SplitPredictions],
-    num_train_examples: int,
+    num_train_examples: int | None,
 ) -> dict[str, object]:
-    """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known."""
+    """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known.
+
+    `num_train_examples` is a fact about the data that it was trained on; None where it is not known.
+    """
     return {
         "model": model,
         "task": task.name,

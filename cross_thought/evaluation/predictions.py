@@ -44,12 +44,12 @@ def read_predictions(path: Path | str) -> dict[str, SplitPredictions]:
         # Only "\n" ends a line: a label may hold any other character.
         lines = path.read_bytes().decode("utf-8").split("\n")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake evaluate` to make it") from None
+        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
     header = lines[0].split("\t")
     if tuple(header[:4]) != COLUMNS or not all(name.startswith("score_") for name in header[4:]):
         raise UserError(
             f"{path}, line 1: the columns are {', '.join(header)}, expected {', '.join(COLUMNS)} and score_<label>: "
-            "delete the file and run `snakemake evaluate`"
+            f"delete the file and run `snakemake {path}`"
         )
     splits: dict[str, SplitPredictions] = {}
     for number, line in enumerate(lines[1:], start=2):
@@ -59,7 +59,7 @@ def read_predictions(path: Path | str) -> dict[str, SplitPredictions]:
         if len(fields) != len(header):
             raise UserError(
                 f"{path}, line {number}: {len(fields)} fields, expected {len(header)}: "
-                "delete the file and run `snakemake evaluate`"
+                f"delete the file and run `snakemake {path}`"
             )
         split, index, label, prediction = fields[:4]
         rows = splits.setdefault(split, SplitPredictions([], [], [], {name[6:]: [] for name in header[4:]}))

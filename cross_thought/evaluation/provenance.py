@@ -10,10 +10,11 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from cross_thought.files import atomic_file
 
@@ -96,7 +97,7 @@ def assemble(
     table_paths: Mapping[str, Path | str],
     starts: Mapping[str, str] | None = None,
     results: Path | str = "results",
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Tie each number of the tables to what made it.
 
     Args:
@@ -138,12 +139,14 @@ def assemble(
 
 # The files that a figure is computed from, and the folders of the runs behind them.
 Behind = tuple[list[Path], list[Path]]
+Sources = Callable[[Mapping[str, str], str, str, Path], Behind]
 
 
 def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
     """Return a seed's part of what is behind a figure of the task table."""
     models = [row["model"], row["control"]] if figure == "difference" else [row["model"]]
-    sources, runs = [], []
+    sources: list[Path] = []
+    runs: list[Path] = []
     for model in models:
         # An average is over several tasks; its row does not say which, so all of the model's are named.
         tasks = [row["task"]] if row["task"] != "average" else _names(results / "evaluate" / model)
@@ -193,7 +196,7 @@ def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -
     return [], []
 
 
-SOURCES = {
+SOURCES: dict[str, Sources] = {
     "tasks": _task_sources,
     "pretraining": _pretraining_sources,
     "cross_path": _cross_path_sources,
@@ -208,7 +211,7 @@ _FIGURES = {
 _KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
 
 
-def _numbers_of(table: str, path: Path, results: Path, sources_of) -> list[dict[str, object]]:
+def _numbers_of(table: str, path: Path, results: Path, sources_of: Sources) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     numbers = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from cross_thought.evaluation.aggregate import all_or_none
 from cross_thought.evaluation.metrics import compute_metrics, positive_label
 from cross_thought.text.tasks import Task
 
@@ -79,9 +80,9 @@ def compare(
         [compute_metrics(task, labels, answers)[metric] for answers in seeds.values()]
         for seeds in (predictions, control_predictions)
     )
-    if None in values or None in control_values:
+    defined, control_defined = all_or_none(values), all_or_none(control_values)
+    if defined is None or control_defined is None:
         return UNDEFINED
-    difference = float(np.mean(values) - np.mean(control_values))
     resampled = resample_differences(
         task, metric, labels, list(predictions.values()), list(control_predictions.values()), num_resamples
     )
@@ -90,11 +91,11 @@ def compare(
         return UNDEFINED
     low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
     return Comparison(
-        difference=difference,
+        difference=float(np.mean(defined) - np.mean(control_defined)),
         ci_low=float(low),
         ci_high=float(high),
         p_examples=bootstrap_p_value(resampled),
-        p_seeds=welch_p_value(values, control_values),
+        p_seeds=welch_p_value(defined, control_defined),
         p_mcnemar={
             seed: mcnemar_p_value(labels, predictions[seed], control_predictions[seed])
             for seed in predictions
@@ -168,13 +169,14 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
     P are kinds of example, M sets of answers, R resamples; a weight is the number of times an example counts. Labels
     are coded by their place in `task.labels`.
     """
+    names = task.labels or ()
     if metric == "accuracy":
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "f1":
-        positive = task.labels.index(positive_label(task))
+        positive = names.index(positive_label(task))
         return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
     if metric == "matthews":
-        return lambda labels, answers, weights: _matthews(labels, answers, weights, len(task.labels))
+        return lambda labels, answers, weights: _matthews(labels, answers, weights, len(names))
     if metric == "pearson":
         return _pearson
     if metric == "spearman":

@@ -9,15 +9,17 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import (
     AVERAGE,
     Summary,
+    all_or_none,
     average_over_tasks,
     averaged_tasks,
     is_development,
@@ -27,9 +29,12 @@ from cross_thought.evaluation.aggregate import (
 from cross_thought.evaluation.history import History, read_history
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
-from cross_thought.evaluation.significance import NUM_RESAMPLES, UNDEFINED, Comparison, compare
+from cross_thought.evaluation.significance import NUM_RESAMPLES, Comparison, compare
 from cross_thought.files import atomic_file
 from cross_thought.text.tasks import Task
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MAJORITY = "majority"
 NOT_AVAILABLE = "n/a"
@@ -125,13 +130,11 @@ def task_rows(
     averages = average_over_tasks(summaries, tasks)
     rows = []
     for summary in [*summaries, *averages]:
-        comparison = UNDEFINED
-        compared = control is not None and summary.model != control and summary.task != AVERAGE
-        if compared:
-            comparison, compared = _compare_with_control(summary, predictions, tasks[summary.task], control)
         row = _row_of(summary)
-        if compared:
-            row = replace(row, control=control, **_comparison_columns(comparison))
+        if control is not None and summary.model != control and summary.task != AVERAGE:
+            comparison = _compare_with_control(summary, predictions, tasks[summary.task], control)
+            if comparison is not None:
+                row = replace(row, control=control, **_comparison_columns(comparison))
         rows.append(row)
     return _mark_best(rows) + _majority_rows(summaries, predictions, tasks)
 
@@ -153,10 +156,8 @@ def _row_of(summary: Summary) -> TaskRow:
     )
 
 
-def _compare_with_control(
-    summary: Summary, predictions: Predictions, task: Task, control: str
-) -> tuple[Comparison, bool]:
-    """Compare on the shared examples; the second value is False if the control has no result there."""
+def _compare_with_control(summary: Summary, predictions: Predictions, task: Task, control: str) -> Comparison | None:
+    """Compare on the shared examples; None if the control has no result there."""
     ours, theirs = (
         {
             seed: splits[summary.split]
@@ -166,7 +167,7 @@ def _compare_with_control(
         for wanted in (summary.model, control)
     )
     if not theirs:
-        return UNDEFINED, False
+        return None
     labels = next(iter(ours.values())).labels
     for answers in [*ours.values(), *theirs.values()]:
         if answers.labels != labels:
@@ -180,10 +181,10 @@ def _compare_with_control(
         labels,
         {seed: answers.predictions for seed, answers in ours.items()},
         {seed: answers.predictions for seed, answers in theirs.items()},
-    ), True
+    )
 
 
-def _comparison_columns(comparison: Comparison) -> dict[str, object]:
+def _comparison_columns(comparison: Comparison) -> dict[str, Any]:
     return {
         "difference": _percent(comparison.difference),
         "ci_low": _percent(comparison.ci_low),
@@ -299,8 +300,8 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         notes.append("`majority`: what always answering the split's most frequent label scores.")
     if any(row.task == AVERAGE for row in ours):
         summaries = [Summary(row.model, row.task, row.split, row.metric, (), (), 0) for row in ours]
-        names = averaged_tasks([s for s in summaries if s.task != AVERAGE], tasks)
-        notes.append(f"Average: over {', '.join(names)} (each task counts once), seed by seed.")
+        averaged = averaged_tasks([s for s in summaries if s.task != AVERAGE], tasks)
+        notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
     left_out = [name for name, task in tasks.items() if not task.in_average and any(row.task == name for row in ours)]
     if left_out:
         notes.append(f"Left out of the average by custom: {', '.join(left_out)}.")
@@ -313,7 +314,7 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         )
     for name, task in tasks.items():
         expected, used = _expected_train_rows(task), {row.num_train_examples for row in ours if row.task == name}
-        for number in sorted(used - {None}):
+        for number in sorted(number for number in used if number is not None):
             if expected is not None and number < expected:
                 notes.append(f"{name}: fine-tuned on {number:,} of its {expected:,} training examples.")
     starts: dict[str, list[str]] = {}
@@ -327,16 +328,16 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
         )
     undefined = [row for row in ours if row.mean is None and None in row.values]
     if undefined:
-        names = ", ".join(f"{row.model} on {row.task}" for row in undefined)
-        notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({names}).")
+        places = ", ".join(f"{row.model} on {row.task}" for row in undefined)
+        notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
     references = [row for row in rows if row.kind == "reference"]
     for source in dict.fromkeys(row.source for row in references if row.source):
         models = dict.fromkeys(row.model for row in references if row.source == source)
         notes.append(f"Published figures of {', '.join(models)}: {source}.")
     for note in dict.fromkeys(row.note for row in references if row.note):
         noted = [row for row in references if row.note == note]
-        models, names = (", ".join(dict.fromkeys(getattr(row, key) for row in noted)) for key in ("model", "task"))
-        notes.append(f"{models} on {names}: {note}.")
+        who, where = (", ".join(dict.fromkeys(getattr(row, key) for row in noted)) for key in ("model", "task"))
+        notes.append(f"{who} on {where}: {note}.")
     if any("(cross-encoder)" in row.model for row in references):
         notes.append(
             "A cross-encoder reads both sentences of a pair together; our models embed each alone. "
@@ -361,7 +362,9 @@ def _by_kind_of_split(rows: Sequence[TaskRow]) -> list[tuple[str, list[TaskRow]]
     return [(name, part) for name, part in [("Development sets", development), ("Test sets", test)] if part]
 
 
-def _wide_task_table(rows: Sequence[TaskRow], value, *, bold: str) -> tuple[list[str], list[list[str]], set[int]]:
+def _wide_task_table(
+    rows: Sequence[TaskRow], value: Callable[[TaskRow], str], *, bold: str
+) -> tuple[list[str], list[list[str]], set[int]]:
     """Pivot rows to model x column. Returns the header, the body, and the body rows that a rule goes before."""
     columns = list(dict.fromkeys(row.column for row in rows))
     of_cell = {(row.kind, row.model, row.column): row for row in rows}
@@ -567,7 +570,7 @@ def read_cross_path_rows(paths: Iterable[Path | str]) -> list[CrossPathRow]:
                     n=summary.n,
                     seeds=summary.seeds,
                     values=tuple(map(_percent, values)),
-                    guess_rate=_percent(statistics.fmean(report["guess_rate"] for report in of_model)),
+                    guess_rate=100 * statistics.fmean(report["guess_rate"] for report in of_model),
                     num_words=sum(report["num_words"] for report in of_model),
                 )
             )
@@ -612,7 +615,7 @@ def _cross_path_body(rows: Sequence[CrossPathRow]) -> list[list[str]]:
 # --------------------------------------------------------------------------------------------------------- layouts
 
 
-def csv_text(rows: Sequence[object]) -> str:
+def csv_text(rows: Sequence["DataclassInstance"]) -> str:
     """Write dataclass rows as CSV: one column a field, floats with six significant digits, empty for None."""
     if not rows:
         return ""
@@ -671,6 +674,18 @@ def latex_escape(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
+def write_table(rows: Sequence["DataclassInstance"], *, markdown: str, latex: str, files: Mapping[str, str]) -> None:
+    """Write the three files of a table.
+
+    Args:
+        rows: what the CSV file holds.
+        markdown, latex: the same, laid out.
+        files: the paths, as `csv`, `markdown` and `latex`.
+    """
+    for form, text in (("csv", csv_text(rows)), ("markdown", markdown), ("latex", latex)):
+        write_text(files[form], text)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_file(Path(path)) as partial:
@@ -680,7 +695,8 @@ def write_text(path: Path | str, text: str) -> None:
 def _blocks(header: Sequence[str], body: Sequence[Sequence[str]], _rules: set[int]) -> str:
     """Break a wide Markdown table into several that fit a terminal, repeating the first column."""
     widths = [max(len(cells[column]) for cells in [header, *body]) + 3 for column in range(len(header))]
-    blocks, width = [[]], widths[0]
+    blocks: list[list[int]] = [[]]
+    width = widths[0]
     for column in range(1, len(header)):
         if blocks[-1] and width + widths[column] > _TERMINAL_WIDTH:
             blocks.append([])
@@ -703,9 +719,11 @@ def mean_sd_n(mean: float, sd: float | None, n: int | None, form: str = ".1f") -
 
 
 def _over_seeds(values: Sequence[float | None], form: str) -> str:
-    if None in values:
+    defined = all_or_none(values)
+    if defined is None:
         return NOT_AVAILABLE
-    return mean_sd_n(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), form)
+    sd = statistics.stdev(defined) if len(defined) > 1 else None
+    return mean_sd_n(statistics.fmean(defined), sd, len(defined), form)
 
 
 def _same_or_range(values: Sequence[int | None]) -> str:

@@ -209,9 +209,9 @@ def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake evaluate`") from None
+        raise UserError(f"{path} is missing: run `snakemake {path}`") from None
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}): delete it and run `snakemake evaluate`") from None
+        raise UserError(f"{path} is no JSON ({error}): delete it and run `snakemake {path}`") from None
 
 
 def _read_config(path: Path) -> dict:

@@ -170,7 +170,7 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
         num_items, num_ids = writer.num_items, writer.num_ids
     share = 100 * num_unknown / max(num_ids, 1)
     logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", encoded, num_items, num_ids, share)
-    if max_tokens is not None:
+    if num_cut:
         logger.info("%s: %d items longer than %d tokens cut", encoded, num_cut, max_tokens)
     return num_items
 

@@ -10,8 +10,10 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,13 +43,12 @@ def _restore_numpy_aliases() -> None:
 
 def _restore_getargspec() -> None:
     """Python 3.11 took it away; fairseq's wrapper for several GPUs asks it for argument names only."""
-    if not hasattr(inspect, "getargspec"):
-        inspect.getargspec = inspect.getfullargspec
+    vars(inspect).setdefault("getargspec", inspect.getfullargspec)
 
 
 def allow_checkpoint_types() -> None:
     """Let `torch.load` read the plain types of a fairseq checkpoint and still refuse anything that could run code."""
-    scalar = np.float64(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [
             argparse.Namespace,
@@ -66,21 +67,22 @@ def _hashable_fairseq_dataclasses() -> Iterator[None]:
     """While fairseq is imported, give its dataclasses a hash: Python 3.11 refuses unhashable ones as defaults."""
     dataclass = dataclasses.dataclass
 
-    def with_hash(cls: type | None = None, /, **options: bool) -> type | Callable[[type], type]:
+    def with_hash(cls: type | None = None, /, **options: bool) -> Any:
         if cls is None:
-            return lambda cls: with_hash(cls, **options)
+            return partial(with_hash, **options)
         if cls.__module__.partition(".")[0] == "fairseq":
             options["unsafe_hash"] = True
         return dataclass(cls, **options)
 
-    dataclasses.dataclass = with_hash
+    replacement: Any = with_hash
+    dataclasses.dataclass = replacement
     try:
         yield
     finally:
         dataclasses.dataclass = dataclass
 
 
-def _unwrapped_type(self: object, attribute_name: str) -> object:
+def _unwrapped_type(self: Any, attribute_name: str) -> object:
     """Return the type of a dataclass field, X for Optional[X]: fairseq recognises only the spelling of Python 3.8."""
     declared = self.__dataclass_fields__[attribute_name].type
     if typing.get_origin(declared) in (typing.Union, types.UnionType):

@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from cross_thought.errors import UserError
 from cross_thought.jobs import end_with_parent, import_from
@@ -46,6 +47,7 @@ def run_key(arguments: Sequence[str], data: Path) -> str:
         data: folder of the binarized data.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
+    # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made
     for path in sorted(path for path in data.rglob("[!.]*") if path.is_file()):
         digest.update(path.relative_to(data).as_posix().encode())
         with path.open("rb") as file:
@@ -78,7 +80,8 @@ def train(
     import_from(str(REPOSITORY))  # Snakemake takes PYTHONPATH away in a conda environment
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     log.parent.mkdir(parents=True, exist_ok=True)
-    started, last_lines = time.monotonic(), deque(maxlen=200)
+    started = time.monotonic()
+    last_lines: deque[str] = deque(maxlen=200)
     first_update = None
     with log.open("a", encoding="utf-8") as log_file, ExitStack() as stack:
         reader, writer = os.pipe()
@@ -95,7 +98,7 @@ def train(
         if nodes == 1:
             # a scheduler's SIGTERM may reach this process alone: training saves and ends on it. srun would not pass it
             # on but kill; there SLURM itself signals every process.
-            signal.signal(signal.SIGTERM, lambda *_: [child.terminate() for child in children])
+            signal.signal(signal.SIGTERM, lambda *_: _terminate(children))
         threading.Thread(target=_end_together, args=[children], daemon=True).start()
         for line in lines:
             log_file.write(line)
@@ -134,6 +137,11 @@ def _process_commands(command: list[str], *, processes: int, nodes: int, threads
     spread = {"nodes": nodes, "ntasks": processes, "ntasks_per_node": processes // nodes, "cpus_per_task": threads}
     with_rank = 'exec "$@" --distributed-rank "$SLURM_PROCID" --device-id "$SLURM_LOCALID"'
     return [["srun", *as_flags(spread), "sh", "-c", with_rank, "sh", *command]]
+
+
+def _terminate(children: Sequence[subprocess.Popen]) -> None:
+    for child in children:
+        child.terminate()
 
 
 def _end_together(children: Sequence[subprocess.Popen], grace_s: float = 60) -> None:
@@ -199,7 +207,7 @@ def write_history(log: Path, history: Path) -> None:
             percent, tokens trained on so far, seconds since the attempt's start; empty where fairseq does not
             report it.
     """
-    rows: dict[tuple[str, int], dict[str, object]] = {}
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
     with log.open(encoding="utf-8", errors="replace") as lines:
         for tag, stats in map(_parse_line, lines):
             if not tag:
@@ -218,7 +226,7 @@ def write_history(log: Path, history: Path) -> None:
             print(*row.values(), sep="\t", file=file)
 
 
-def as_flags(settings: dict[str, object]) -> Iterator[str]:
+def as_flags(settings: Mapping[str, object]) -> Iterator[str]:
     """Yield command-line flags: `{"lr": 0.1, "cpu": True}` as `--lr 0.1 --cpu`; None and False are left out."""
     for name, value in settings.items():
         if value is None or value is False:
@@ -230,7 +238,11 @@ def as_flags(settings: dict[str, object]) -> Iterator[str]:
 
 def hardware_flags(device: str, precision: str, processes: int = 1) -> dict[str, object]:
     """Return fairseq's flags for what a training job runs on."""
-    flags = {"cpu": device == "cpu", "fp16": precision == "float16", "distributed_world_size": processes}
+    flags: dict[str, object] = {
+        "cpu": device == "cpu",
+        "fp16": precision == "float16",
+        "distributed_world_size": processes,
+    }
     if processes == 1:
         return flags
     return flags | {

@@ -8,8 +8,10 @@ import argparse
 import random
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import FairseqEncoder, register_model, register_model_architecture
 from fairseq.models.roberta.model import RobertaLMHead, RobertaModel, base_architecture
+from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
@@ -52,7 +54,7 @@ class CrossThoughtModel(RobertaModel):
         )
 
     @classmethod
-    def build_model(cls, args: argparse.Namespace, task: object) -> "CrossThoughtModel":
+    def build_model(cls, args: argparse.Namespace, task: FairseqTask) -> "CrossThoughtModel":
         """Build the model for a task.
 
         Raises:
@@ -84,7 +86,7 @@ class RegisteredEncoder(FairseqEncoder):
         dictionary: fairseq's dictionary, `<mask>` included.
     """
 
-    def __init__(self, args: argparse.Namespace, dictionary: object) -> None:
+    def __init__(self, args: argparse.Namespace, dictionary: Dictionary) -> None:
         super().__init__(dictionary)
         self.args = args
         self.sentence_encoder = CrossThoughtEncoder(

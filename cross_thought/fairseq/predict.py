@@ -50,12 +50,12 @@ class Predictor:
         dataset = self._task.load_dataset(split)
         if len(dataset) == 0:
             raise UserError(f"split {split!r} of the task has no example: check its data file")
-        scores = [None] * len(dataset)
+        scores: dict[int, torch.Tensor] = {}
         for sample in self._batches(dataset):
             output, _ = self._model(**sample["net_input"], features_only=True, classification_head_name=self._head)
             for index, row in zip(sample["id"].tolist(), output.float().cpu(), strict=True):
                 scores[index] = row
-        return torch.stack(scores)
+        return torch.stack([scores[index] for index in range(len(dataset))])
 
     def _batches(self, dataset: object) -> Iterator[dict]:
         iterator = self._task.get_batch_iterator(

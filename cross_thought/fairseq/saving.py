@@ -4,19 +4,20 @@
 need it too.
 """
 
+import argparse
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import FairseqDataset
+from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
 from fairseq.file_io import PathManager
 from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq_cli import train as fairseq_train
@@ -32,7 +33,7 @@ class AtomicPathManager(PathManager):
     """fairseq's file access, writing through a temporary sibling, and linking instead of copying."""
 
     @staticmethod
-    def open(path: str, mode: str = "r", **options: object) -> IO:
+    def open(path: str, mode: str = "r", **options: object) -> AbstractContextManager[IO]:
         """Open a file; one opened for writing comes into place when it is closed without an error."""
         if "w" not in mode:
             return PathManager.open(path, mode, **options)
@@ -62,6 +63,7 @@ def install() -> None:
     checkpoint_utils.torch_persistent_save = torch.save
     fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
     MaskedLMTask.load_dataset = _as_if_uninterrupted(MaskedLMTask.load_dataset)
+    MaskTokensDataset.set_epoch = _forgetting(MaskTokensDataset.set_epoch)
 
 
 def _as_if_uninterrupted(load_dataset: Callable) -> Callable:
@@ -78,6 +80,21 @@ def _as_if_uninterrupted(load_dataset: Callable) -> Callable:
         load_dataset(self, split, epoch if self.has_sharded_data(split) else 1, combine, **options)
         if split != self.args.train_subset:
             self.datasets[split].set_epoch = partial(_set_first_epoch, self.datasets[split])
+
+    return wrapped
+
+
+def _forgetting(set_epoch: Callable) -> Callable:
+    """Wrap how masking goes on to another epoch, so that none of the last one's masks is used again.
+
+    fairseq remembers the last few masked examples by their number, whatever the epoch: with a batch of few streams that
+    ends one epoch and begins the next, they would be masked as before, but not in a training that starts in between.
+    """
+
+    def wrapped(self: MaskTokensDataset, epoch: int, **unused: object) -> None:
+        set_epoch(self, epoch, **unused)
+        for kind in (MaskTokensDataset, LRUCacheDataset):
+            kind.__getitem__.cache_clear()
 
     return wrapped
 
@@ -101,8 +118,8 @@ def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
 
     signal.signal(signal.SIGTERM, note_signal)
 
-    def wrapped(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch):
-        result = validate_and_save(args, trainer, task, epoch_itr, valid_subsets, end_of_epoch)
+    def wrapped(args: argparse.Namespace, trainer: object, task: object, epoch_itr: object, *what: object) -> object:
+        result = validate_and_save(args, trainer, task, epoch_itr, *what)
         if _any_process(received):
             checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)
             sys.exit(STOPPED_STATUS)

@@ -293,7 +293,7 @@ def count_symbols(folder: Path, num_symbols: int) -> np.ndarray:
     return counts
 
 
-_encoder: Encoder | None = None
+_encoder: Encoder  # what `encode_file` encodes with, in this process and in those that it forks
 
 
 def _parcels(text: Path, workers: int) -> list[tuple[int, int]]:

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,7 +205,7 @@ def _explained(error: Exception, timeout_s: float) -> TransferError:
     import requests
     import urllib3
 
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
         is_lasting = 400 <= status < 500 and status not in (408, 425, 429)
         return TransferError(f"the server answered {status} {error.response.reason}", is_lasting=is_lasting)
@@ -324,11 +323,6 @@ def record_checksum(lock_path: Path, name: str, size: int, digest: str) -> str:
         with atomic_file(lock_path) as partial:
             partial.write_text("\n".join([*lines, f"{name}\t{size}\t{digest}", ""]), encoding="utf-8")
         return digest
-
-
-def disk_bytes(downloads: Iterable[Download]) -> int:
-    """Return the bytes that files take, as far as their sizes are known."""
-    return sum(download.num_bytes or 0 for download in downloads)
 
 
 class _Progress:

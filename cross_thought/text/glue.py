@@ -77,16 +77,13 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
         num_empty += not all(map(str.strip, sentences))
         examples.append(Example(label, sentences))
 
-    logger.info(
-        "%s %s: %d rows of %s (%d malformed and %d without an agreed label left out, %d with an empty sentence)",
-        task.name,
-        split_name,
-        num_rows,
-        where,
-        num_malformed,
-        num_ignored,
-        num_empty,
-    )
+    counts = {
+        "malformed, left out": num_malformed,
+        "without an agreed label, left out": num_ignored,
+        "with an empty sentence": num_empty,
+    }
+    notes = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    logger.info("%s %s: %d rows of %s%s", task.name, split_name, num_rows, where, notes)
     if split.expected_rows is not None and num_rows != split.expected_rows:
         raise UserError(
             f"{where} has {num_rows} rows where {task.name}'s published {split_name} has {split.expected_rows}: "

@@ -3,9 +3,10 @@
 import csv
 import os
 import shutil
+import site
 import subprocess
 import sys
-from collections.abc import Callable
+import venv
 from pathlib import Path
 from typing import IO
 
@@ -34,14 +35,12 @@ TINY = {
 TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "seeds": [1]}
 TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
 
-Run = Callable[..., subprocess.CompletedProcess]
-
 
 def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None) -> subprocess.CompletedProcess:
     """Run the workflow in a folder, with an overlay for its config.
 
     Args:
-        directory: where results/ is made.
+        directory: where results/ is made; a clone made by `clone_with_python` runs its own workflow.
         arguments: targets and flags.
         overlay: what is laid over config.yaml.
     """
@@ -57,7 +56,10 @@ def start_snakemake(
 
     Its output goes to a file, if one is given.
     """
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    is_clone = (directory / "Snakefile").exists()
+    snakefile = (directory if is_clone else REPOSITORY) / "Snakefile"
+    python = directory / ".venv/bin/python" if is_clone else sys.executable
+    command = [str(python), "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "2"]
     if overlay is not None:
         (directory / "overlay.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
         command += ["--configfile", "overlay.yaml"]
@@ -70,10 +72,25 @@ def start_snakemake(
     )
 
 
+def clone_with_python(directory: Path) -> None:
+    """Make a folder what `make install` makes of a clone: the workflow, and a Python of its own with our packages."""
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copyfile(REPOSITORY / name, directory / name)
+    for name in (
+        *("rules", "schemas", "workflow_scripts", "envs", "profiles"),
+        *("cross_thought", "resources", "report"),
+    ):
+        shutil.copytree(REPOSITORY / name, directory / name)
+    venv.create(directory / ".venv", symlinks=True)
+    packages = next((directory / ".venv/lib").glob("python*/site-packages"))
+    (packages / "ours.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the tiny chain once and return its folder."""
-    directory = tmp_path_factory.mktemp("tiny run")  # a space in the path, as users have them
+    """Run the tiny chain once, in a clone whose path is such as users have them, and return its folder."""
+    directory = tmp_path_factory.mktemp("tiny 'rün' & more")
+    clone_with_python(directory)
     done = run_snakemake(directory, overlay=TINY)
     assert done.returncode == 0, done.stderr[-5000:]
     return directory

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -64,8 +65,6 @@ def test_every_task_goes_from_raw_files_to_its_metrics(name: str, glue_run: Path
         assert set(figures["metrics"]) == METRICS.get(name, {"accuracy"})
         assert figures["num_examples"] == (task.splits[split].expected_rows if real else COUNTS[split.rstrip("1")])
     assert document["num_train_examples"] == COUNTS["train"]
-    log = (glue_run / f"results/logs/binarize_task/{name}.log").read_text()
-    assert "items longer than 15 tokens cut" in log
     binarized = glue_run / "results/binarized/tasks" / name
     assert (binarized / "input1").exists() == (task.num_sentences == 2)
 
@@ -74,7 +73,7 @@ def test_sentences_cut_are_counted(glue_run: Path) -> None:
     if not (REAL_DATA / "glue" / "RTE").is_dir():
         pytest.skip(f"needs the real files in {REAL_DATA}/glue/RTE")
     log = (glue_run / "results/logs/binarize_task/RTE.log").read_text()
-    assert "train/sentence1: 0 items longer" not in log
+    assert re.search(r"train/sentence1: [1-9]\d* items longer than 15 tokens cut", log)
 
 
 def test_own_files_are_named_in_the_log(glue_run: Path) -> None:

@@ -31,9 +31,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Results:
     tables = results.folder / "tables"
     tables.mkdir()
 
-    def outputs(name: str) -> dict[str, Path]:
-        endings = {"csv": "csv", "markdown": "md", "latex": "tex"}
-        return {key: tables / f"{name}.{ending}" for key, ending in endings.items()}
+    def files(name: str) -> dict[str, str]:
+        endings = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
+        return {form: str(tables / f"{name}.{ending}") for form, ending in endings.items()}
 
     script("tabulate_tasks")(
         results.metrics,
@@ -41,17 +41,16 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Results:
         task_entries={name: {} for name in results.tasks},
         control="mlm",
         references=REFERENCES,
-        **outputs("tasks"),
+        files=files("tasks"),
     )
-    script("tabulate_pretraining")(results.files("pretrain/*/*/history.tsv"), **outputs("pretraining"))
-    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), **outputs("cross_path"))
+    script("tabulate_pretraining")(results.files("pretrain/*/*/history.tsv"), files=files("pretraining"))
+    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), files=files("cross_path"))
     script("tabulate_ablations")(
         yaml.safe_load((results.folder / "config.yaml").read_text()),
         histories=results.files("pretrain/*/*/history.tsv"),
         cross_path_reports=results.files("cross_path/*/*.json"),
         metrics=results.metrics,
-        figures=[results.folder / "ablations.svg"],
-        **outputs("ablations"),
+        files=files("ablations"),
     )
     return results
 

@@ -1,0 +1,53 @@
+"""Every path, command and name that the documents name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENTS = [
+    path for name in ("README.md", "CONTRIBUTING.md", "docs/*.md", "benchmarks/*.md") for path in REPOSITORY.glob(name)
+]
+# made by a run, or a user's own
+NOT_HERE = re.compile(r"^(results/(?!README)|downloads/|glue/|gpt2_bpe/|wikitext/|\.venv|/)|^my")
+MADE = set(re.findall(r"`([\w.-]+)", (REPOSITORY / "results/README.md").read_text(encoding="utf-8")))
+
+pytestmark = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def text(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere(document: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text(document)) if not link.startswith("https://")]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_paths_exist(document: Path) -> None:
+    spans = re.findall(r"`([^`\n]+)`", text(document))
+    paths = [span for span in spans if re.fullmatch(r"[\w.-]+(/[\w.-]*)+|\w+\.(yaml|md|txt|py)", span)]
+    paths = [path for path in paths if not NOT_HERE.match(path) and path.split("/")[0] not in MADE]
+    # a table's row may name files of the folder it is about
+    folders = [REPOSITORY, *(REPOSITORY / "cross_thought" / name for name in ("", "fairseq")), document.parent]
+    assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []
+
+
+def test_names_are_in_their_files(document: Path) -> None:
+    for path, name in re.findall(r"^\| `([\w./-]+\.\w+)` \| `([^`]+)` \|", text(document), re.MULTILINE):
+        assert name in text(REPOSITORY / path), f"{document.name}: {path} has no {name}"
+
+
+def test_make_targets_exist(document: Path) -> None:
+    makefile = text(REPOSITORY / "Makefile")
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)\b", text(document), re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"`make {target}`"
+
+
+def test_overlays_and_modules_exist(document: Path) -> None:
+    for overlay in re.findall(r"--configfile (config/[\w-]+\.yaml)", text(document)):
+        assert (REPOSITORY / overlay).exists(), overlay
+    for module in re.findall(r"python -m ((?:cross_thought|benchmarks)[\w.]*)", text(document)):
+        place = REPOSITORY / module.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
