@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,7 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
         raise UserError(
             f"{path} has no member {member}: the archive is not the expected one, fetch it again"
         ) from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:  # RuntimeError: locked
         raise UserError(f"{path} is no sound zip archive ({error}): delete it and fetch it again") from error
 
 

@@ -357,6 +357,8 @@ def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
     label_column = entry.get("label_column")
     if label_column is None:
         raise UserError(f"tasks.{name}.label_column is missing: name the column of the label")
+    if label_column in columns:
+        raise UserError(f"tasks.{name}.label_column {label_column!r} is one of input_columns: name the label's own")
     header = bool(entry.get("header", True))
     named = [column for column in (*columns, label_column) if isinstance(column, str)]
     if named and not header:
