@@ -1,5 +1,6 @@
 """A pre-trained model outside training, the held-out text that it was validated on, and that text for people."""
 
+import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.fairseq.launch import model_flags
 
 bridge.install()
 
@@ -32,12 +35,72 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
     from cross_thought.fairseq.model import RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
-    dictionary = Dictionary.load(str(vocabulary / "dict.txt"))
-    dictionary.add_symbol("<mask>")
+    dictionary = _dictionary(vocabulary)
     model = RegisteredEncoder(state["args"], dictionary)
     prefix = "encoder."
     model.load_state_dict({name.removeprefix(prefix): weight for name, weight in state["model"].items()})
     return model.eval(), dictionary
+
+
+def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> None:
+    """Hold a given checkpoint against the config before anything is trained from it.
+
+    Args:
+        checkpoint: a fairseq checkpoint.
+        name: the model's key in the config.
+        model: its entry of the effective config.
+        vocabulary: folder of dict.txt.
+
+    Raises:
+        UserError: as `load_checkpoint`; if the checkpoint has other sizes than the config, or lacks weights.
+    """
+    from cross_thought.fairseq.model import ARCHITECTURES, CrossThoughtModel, RegisteredEncoder
+
+    state = load_checkpoint(checkpoint)
+    missing = next((key for key in ("optimizer_history", "extra_state") if key not in state), None)
+    if missing:
+        raise UserError(f"{checkpoint} lacks `{missing}`, which fairseq asks for: take a checkpoint that fairseq wrote")
+    args = argparse.Namespace(**{key: value for key, value in model_flags(model).items() if value is not None})
+    ARCHITECTURES[args.arch](args)
+    args.max_positions = args.num_positions
+    with torch.device("meta"):  # names and shapes only
+        built = CrossThoughtModel(args, RegisteredEncoder(args, _dictionary(vocabulary)))
+    weights = dict(state["model"])
+    built.upgrade_state_dict(weights)  # as fairseq does when it loads them
+    found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
+    wanted = {key: tuple(weight.shape) for key, weight in built.state_dict().items()}
+    place = "encoder.sentence_encoder"
+    for key, axis, text, remedy in (
+        ("embed_tokens", 0, "a dictionary of {} symbols", "set bpe and corpus as they were when it was trained"),
+        ("embed_tokens", 1, "states of width {}", f"set models.{name}.embed_dim to {{}}"),
+        ("layers.0.fc1", 0, "feed-forward layers of width {}", f"set models.{name}.ffn_dim to {{}}"),
+        ("embed_positions", 0, "a position table of {} rows", f"set models.{name}.num_positions to 2 less than {{}}"),
+    ):
+        full = f"{place}.{key}.weight"
+        if full in found and len(found[full]) == 2 and found[full][axis] != wanted[full][axis]:
+            has, needs = found[full][axis], wanted[full][axis]
+            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy.format(has)}")
+    layers, needed = (len([key for key in keys if _is_layer(key, place)]) for keys in (found, wanted))
+    if layers and layers != needed:
+        raise UserError(f"{checkpoint} has {layers} layers, the config's model {needed}: set models.{name}.num_layers")
+    odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
+    if odd:
+        raise UserError(
+            f"{checkpoint} is no checkpoint of this encoder: {odd} has shape {found.get(odd, 'none')} there and "
+            f"{wanted.get(odd, 'none')} here; set models.{name}.architecture, or take another checkpoint"
+        )
+
+
+def _is_layer(key: str, place: str) -> bool:
+    """Whether a weight is the one that each encoder layer has once."""
+    return key.startswith(f"{place}.layers.") and key.endswith(".fc1.weight")
+
+
+def _dictionary(vocabulary: Path) -> Dictionary:
+    """Return fairseq's dictionary with `<mask>`, as pre-training has it."""
+    dictionary = Dictionary.load(str(vocabulary / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    return dictionary
 
 
 def held_out_documents(binarized: Path, *, bos_id: int) -> Iterator[Tensor]:
