@@ -2,9 +2,9 @@
 
     python -m cross_thought.config [FILE ...]
 
-lays YAML files over config.yaml and says what is wrong with them, if anything: also what ends Snakemake before it asks
-here (a file that is not there, not UTF-8, not YAML). Needs neither torch nor fairseq: the workflow reads the config where
-only Snakemake is installed.
+lays YAML files over config.yaml and says what is wrong with them, if anything: also what ends Snakemake before it comes
+here (a file that is not there, not UTF-8, not YAML). Needs neither torch nor fairseq: the workflow reads the config
+where only Snakemake is installed.
 """
 
 import copy
@@ -144,7 +144,9 @@ def effective_config(raw: Config) -> Config:
         _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
-        raise UserError(f"config: control is {_shown(config['control'])}, which is no model; choose one of {known}, or null")
+        raise UserError(
+            f"config: control is {_shown(config['control'])}, which is no model; choose one of {known}, or null"
+        )
     if config["hardware"] == config["hardware"] | {"device": "cpu", "precision": "float16"}:
         raise UserError("config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32")
     return config
@@ -290,9 +292,13 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
         return
     if start == name or start not in tasks:
         others = ", ".join(task for task in tasks if task != name) or "none"
-        raise UserError(f"{place} is {_shown(start)}, which is no other task of this config ({others}); add it, or set null")
+        raise UserError(
+            f"{place} is {_shown(start)}, which is no other task of this config ({others}); add it, or set null"
+        )
     if tasks[start].get("start_from"):
-        raise UserError(f"{place} is {_shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one")
+        raise UserError(
+            f"{place} is {_shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
+        )
 
 
 def _check_updates(name: str, settings: Config) -> None:

@@ -39,7 +39,7 @@ def logged_job(log: str) -> Iterator[None]:
 def _log_file(path: str) -> Iterator[IO[str]]:
     """Open a job's log; one that cannot be written is told on the terminal."""
     try:
-        file = open(path, "w", encoding="utf-8", buffering=1)
+        file = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed below, where the disk may be full)
     except OSError as error:
         sys.exit(f"error: {environment_error(error) or error}")
     try:

@@ -30,7 +30,9 @@ def load_checkpoint(path: Path) -> dict:
         raise UserError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
     if damaged:
         raise UserError(f"{path} cannot be read as a checkpoint: its part {damaged} is damaged; {_AGAIN}")
-    if not isinstance(state, dict) or "model" not in state or not isinstance(state.get("args"), argparse.Namespace):
+    weights = state.get("model") if isinstance(state, dict) else None
+    is_model = isinstance(weights, dict) and all(map(torch.is_tensor, weights.values()))
+    if not is_model or not isinstance(state.get("args"), argparse.Namespace):
         raise UserError(f"{path} is no fairseq checkpoint: it lacks `args` and `model`")
     return state
 

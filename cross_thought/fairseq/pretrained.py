@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from fairseq.data import Dictionary, data_utils  # noqa: E402
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode  # noqa: E402
 
 _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
+
+Shapes = dict[str, tuple[int, ...]]
 
 if TYPE_CHECKING:
     from cross_thought.fairseq.model import RegisteredEncoder
@@ -69,31 +72,36 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     built.upgrade_state_dict(weights)  # as fairseq does when it loads them
     found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
     wanted = {key: tuple(weight.shape) for key, weight in built.state_dict().items()}
-    place = "encoder.sentence_encoder"
-    for key, axis, text, remedy in (
-        ("embed_tokens", 0, "a dictionary of {} symbols", "set bpe and corpus as they were when it was trained"),
-        ("embed_tokens", 1, "states of width {}", f"set models.{name}.embed_dim to {{}}"),
-        ("layers.0.fc1", 0, "feed-forward layers of width {}", f"set models.{name}.ffn_dim to {{}}"),
-        ("embed_positions", 0, "a position table of {} rows", f"set models.{name}.num_positions to 2 less than {{}}"),
-    ):
-        full = f"{place}.{key}.weight"
-        if full in found and len(found[full]) == 2 and found[full][axis] != wanted[full][axis]:
-            has, needs = found[full][axis], wanted[full][axis]
-            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy.format(has)}")
-    layers, needed = (len([key for key in keys if _is_layer(key, place)]) for keys in (found, wanted))
-    if layers and layers != needed:
-        raise UserError(f"{checkpoint} has {layers} layers, the config's model {needed}: set models.{name}.num_layers")
+    for text, key, has, needs in _sizes(name, found, wanted):
+        if has != needs:
+            remedy = f"set {key} to {has}" if key else "set bpe and corpus as they were when it was trained"
+            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy}")
     odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
     if odd:
         raise UserError(
-            f"{checkpoint} is no checkpoint of this encoder: {odd} has shape {found.get(odd, 'none')} there and "
-            f"{wanted.get(odd, 'none')} here; set models.{name}.architecture, or take another checkpoint"
+            f"{checkpoint} does not fit models.{name}: the shape of {odd} is {found.get(odd, 'none')} there and "
+            f"{wanted.get(odd, 'none')} here; set the architecture that it was trained with, or take another one"
         )
 
 
-def _is_layer(key: str, place: str) -> bool:
-    """Whether a weight is the one that each encoder layer has once."""
-    return key.startswith(f"{place}.layers.") and key.endswith(".fc1.weight")
+def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[tuple[str, str | None, int, int]]:
+    """Yield the sizes that a config can set: text, key, the checkpoint's size, the config's."""
+
+    def num_layers(shapes: Shapes) -> int:
+        return sum(re.fullmatch(rf"{re.escape(place)}layers\.\d+\.fc1\.weight", key) is not None for key in shapes)
+
+    place, key = "encoder.sentence_encoder.", f"models.{name}"
+    for weight, axis, extra, text, setting in (
+        ("embed_tokens.weight", 0, 0, "a dictionary of {} symbols", None),
+        ("embed_tokens.weight", 1, 0, "states of width {}", f"{key}.embed_dim"),
+        ("layers.0.fc1.weight", 0, 0, "feed-forward layers of width {}", f"{key}.ffn_dim"),
+        ("embed_positions.weight", 0, 2, "{} positions", f"{key}.num_positions"),
+    ):
+        shape = found.get(place + weight, ())
+        if len(shape) == 2:
+            yield text, setting, shape[axis] - extra, wanted[place + weight][axis] - extra
+    if num_layers(found):
+        yield "{} layers", f"{key}.num_layers", num_layers(found), num_layers(wanted)
 
 
 def _dictionary(vocabulary: Path) -> Dictionary:
