@@ -29,6 +29,15 @@ BASE = REPOSITORY / "config.yaml"
 REPLACED = ("models", "tasks")
 
 RESERVED_MODEL = "majority"  # a row of the tables
+_TYPE_NAMES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "keys with values",
+    "string": "text",
+}
 _LONGEST_VALUE = 80  # characters of a value that a message shows
 
 Config = dict
@@ -190,7 +199,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         unknown = next(key for key in error.instance if key not in known)
-        near = get_close_matches(str(unknown), known, n=1)
+        near = get_close_matches(str(unknown), known, n=1, cutoff=0.7)
         remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"config: unknown key {_shown(unknown)} at {place}; {remedy}"
     if error.validator == "required":
@@ -216,7 +225,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
 
 def _type_remedy(types: list[str], value: object) -> str:
     """Say what type is wanted, and how to write what was meant where YAML reads it as something else."""
-    remedy = f"it must be of type {' or '.join(types)}"
+    remedy = f"it must be {' or '.join(_TYPE_NAMES[name] for name in types)}"
     if "string" in types and not isinstance(value, dict | list | None):
         return f"{remedy}: put it in quotes"
     if isinstance(value, float) and value.is_integer() and "integer" in types:

@@ -79,8 +79,8 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
     if odd:
         raise UserError(
-            f"{checkpoint} does not fit models.{name}: the shape of {odd} is {found.get(odd, 'none')} there and "
-            f"{wanted.get(odd, 'none')} here; set the architecture that it was trained with, or take another one"
+            f"{checkpoint} does not fit models.{name}: {odd} is {found.get(odd, 'missing')} there and "
+            f"{wanted.get(odd, 'missing')} here; take a checkpoint of this encoder, with its LM head"
         )
 
 
