@@ -6,12 +6,18 @@ RUN := .venv/bin/python -m
 SOURCES := cross_thought workflow_scripts tests benchmarks
 RULES := Snakefile $(wildcard rules/*.smk)
 
+# Snakemake keeps a cache at home; where that cannot be written, it goes here
+ifeq ($(shell test -w "$$HOME" && echo yes),)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
+
 .PHONY: install demo verify test coverage lint format clean
 
 install: .venv/installed
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@command -v $(CXX) > /dev/null || { echo "A C++ compiler is needed (fairseq builds its data loader): apt install g++"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(RUN) pip install --requirement requirements.txt
 	touch $@

@@ -1,16 +1,25 @@
 """The effective config: what the user wrote, checked as a whole before any job starts.
 
-Needs neither torch nor fairseq: the workflow reads it where only Snakemake is installed.
+    python -m cross_thought.config [FILE ...]
+
+lays YAML files over config.yaml and says what is wrong with them, if anything: also what ends Snakemake before it comes
+here (a file that is not there, not UTF-8, not YAML). Needs neither torch nor fairseq: the workflow reads the config
+where only Snakemake is installed.
 """
 
 import copy
+import math
+import os
+import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-from cross_thought.errors import UserError
+from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.text.tasks import task_from_config
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
@@ -19,25 +28,97 @@ BASE = REPOSITORY / "config.yaml"
 # mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
 REPLACED = ("models", "tasks")
 
+RESERVED_MODEL = "majority"  # a row of the tables
+_TYPE_NAMES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "keys with values",
+    "string": "text",
+}
+_LONGEST_VALUE = 80  # characters of a value that a message shows
+
 Config = dict
 
 
-def load_config(overlay: Config) -> Config:
+def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
     """Lay what the user gives over config.yaml, and check the whole.
 
     Args:
         overlay: the merged `--configfile` files and `--config` values; `models` and `tasks` in it replace those of
             config.yaml, all else is laid over it key by key.
+        files: those files: what stands twice in one cannot be seen in `overlay`.
 
     Raises:
-        UserError: naming the key, its value and the remedy.
+        UserError: naming the file and line, or the key, its value and the remedy.
     """
-    try:
-        base = yaml.safe_load(BASE.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{BASE} cannot be read: {' '.join(str(error).split())}") from None
+    for path in files:
+        if path.suffix != ".json":
+            read_yaml(path)
+    base = read_yaml(BASE)
     base |= {key: {} for key in REPLACED if key in overlay}
     return effective_config(_merge(base, overlay))
+
+
+def read_yaml(path: Path) -> Config:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
+    """
+    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        bad = error.object[error.start]
+        raise UserError(f"{shown}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read ({error.strerror}); give a YAML file that is there") from None
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        _refuse_double_keys(node, str(shown), set())
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise UserError(f"{shown}{line} is not YAML ({_one_line(problem)}); mend it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{shown} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
+    return content
+
+
+def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> None:
+    """Refuse a key that stands twice in a mapping, at any depth; `seen` are nodes done, for aliases lead in circles."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_double_keys(child, file, seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys: set[tuple[str, str]] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in keys:
+                    line = key.start_mark.line + 1
+                    raise UserError(f"{file}, line {line}: key {_shown(key.value)} stands twice in one place; keep one")
+                keys.add((key.tag, key.value))
+            _refuse_double_keys(value, file, seen)
+
+
+def _one_line(text: object) -> str:
+    """Return a text of any origin as one line."""
+    return " ".join(str(text).split())
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message shows it: in one line, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def effective_config(raw: Config) -> Config:
@@ -54,6 +135,8 @@ def effective_config(raw: Config) -> Config:
     """
     check_schema(raw)
     config = copy.deepcopy(raw)
+    if RESERVED_MODEL in config["models"]:
+        raise UserError(f"config: models.{RESERVED_MODEL} has the name of a row that the tables have; rename the model")
     for key in REPLACED:
         config[key] = {name: entry or {} for name, entry in config[key].items()}
     for name, overrides in config["models"].items():
@@ -63,13 +146,16 @@ def effective_config(raw: Config) -> Config:
         _check_model(name, model)
         _check_processes(name, model, config["hardware"])
     _check_files(config)
-    for name in config["tasks"]:
+    for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
+        _check_updates(name, config["finetuning"] | task)
     for factor, names in (config["ablation"] or {}).items():
         _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
-        raise UserError(f"config: control is {config['control']!r}, which is no model; choose one of {known}, or null")
+        raise UserError(
+            f"config: control is {_shown(config['control'])}, which is no model; choose one of {known}, or null"
+        )
     if config["hardware"] == config["hardware"] | {"device": "cpu", "precision": "float16"}:
         raise UserError("config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32")
     return config
@@ -82,9 +168,30 @@ def check_schema(raw: Config) -> None:
         UserError: for the first key that does not fit, in one sentence.
     """
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(raw))
+    try:
+        error = jsonschema.exceptions.best_match(_Validator(schema).iter_errors(raw))
+    except RecursionError:
+        raise UserError("config: it is nested too deep, or holds itself (a YAML alias within its anchor)") from None
     if error is not None:
         raise UserError(_describe(error))
+
+
+def _is_integer(_: object, value: object) -> bool:
+    """Whether a value is written as an integer: 900.0, an integer to JSON Schema, is none to fairseq's flags."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    """Whether a value is a finite number: no comparison would refuse YAML's .nan."""
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
 
 
 def _describe(error: jsonschema.ValidationError) -> str:
@@ -92,15 +199,15 @@ def _describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         unknown = next(key for key in error.instance if key not in known)
-        near = get_close_matches(str(unknown), known, n=1)
+        near = get_close_matches(str(unknown), known, n=1, cutoff=0.7)
         remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return f"config: unknown key {unknown!r} at {place}; {remedy}"
+        return f"config: unknown key {_shown(unknown)} at {place}; {remedy}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"config: key {missing!r} is missing at {place}; the default is in config.yaml"
     wanted = {
         "enum": lambda value: f"it must be one of {', '.join(map(str, value))}",
-        "type": lambda value: f"it must be of type {value if isinstance(value, str) else ' or '.join(value)}",
+        "type": lambda value: _type_remedy([value] if isinstance(value, str) else value, error.instance),
         "minimum": lambda value: f"it must be at least {value}",
         "maximum": lambda value: f"it must be at most {value}",
         "exclusiveMinimum": lambda value: f"it must be more than {value}",
@@ -108,11 +215,31 @@ def _describe(error: jsonschema.ValidationError) -> str:
         "minItems": lambda value: f"it needs at least {value} entries" if value > 1 else "it must not be empty",
         "minProperties": lambda value: "it must not be empty",
         "uniqueItems": lambda value: "its entries must differ",
+        "maxLength": lambda value: f"it must have at most {value} characters",
         "pattern": lambda value: "use letters, digits, '.', '_' and '-' only, a letter or digit first",
         "anyOf": lambda value: error.schema.get("description", "see schemas/config.schema.yaml"),
     }
     remedy = wanted.get(error.validator, lambda value: error.message)(error.validator_value)
-    return f"config: {place} is {error.instance!r}; {remedy}"
+    return f"config: {place} is {_shown(error.instance)}; {remedy}"
+
+
+def _type_remedy(types: list[str], value: object) -> str:
+    """Say what type is wanted, and how to write what was meant where YAML reads it as something else."""
+    remedy = f"it must be {' or '.join(_TYPE_NAMES[name] for name in types)}"
+    if "string" in types and not isinstance(value, dict | list | None):
+        return f"{remedy}: put it in quotes"
+    if isinstance(value, float) and value.is_integer() and "integer" in types:
+        return f"{remedy}: write {int(value)}"
+    if isinstance(value, str) and "number" in types:
+        try:
+            number = float(value)
+        except ValueError:
+            return remedy
+        if math.isfinite(number):  # YAML takes 1e-5 for text
+            mantissa, _, exponent = repr(number).partition("e")
+            point = mantissa if "." in mantissa else f"{mantissa}.0"
+            return f"{remedy}: write {point}e{exponent}" if exponent else f"{remedy}: write {point}"
+    return remedy
 
 
 def _merge(base: dict, over: dict) -> dict:
@@ -131,7 +258,7 @@ def _fill_in_data_dir(config: Config) -> None:
         if "{data_dir}" not in path:
             return path
         if config["data_dir"] is None:
-            raise UserError(f"config: {key} is {path!r}, but data_dir is not set; add --config data_dir=FOLDER")
+            raise UserError(f"config: {key} is {_shown(path)}, but data_dir is not set; add --config data_dir=FOLDER")
         return path.replace("{data_dir}", config["data_dir"].rstrip("/"))
 
     for split, paths in (config["corpus"]["files"] or {}).items():
@@ -174,9 +301,20 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
         return
     if start == name or start not in tasks:
         others = ", ".join(task for task in tasks if task != name) or "none"
-        raise UserError(f"{place} is {start!r}, which is no other task of this config ({others}); add it, or set null")
+        raise UserError(
+            f"{place} is {_shown(start)}, which is no other task of this config ({others}); add it, or set null"
+        )
     if tasks[start].get("start_from"):
-        raise UserError(f"{place} is {start!r}, which itself starts from {tasks[start]['start_from']}; name that one")
+        raise UserError(
+            f"{place} is {_shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
+        )
+
+
+def _check_updates(name: str, settings: Config) -> None:
+    """Refuse a warm-up that takes as long as the fine-tuning."""
+    updates, warmup = settings.get("num_updates"), settings.get("warmup_updates")
+    if updates is not None and warmup is not None and warmup >= updates:
+        raise UserError(f"config: warmup_updates {warmup} of tasks.{name} must be less than its num_updates {updates}")
 
 
 def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:
@@ -184,7 +322,7 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
     place = f"config: ablation.{factor}"
     for name in names:
         if name not in models:
-            raise UserError(f"{place} names {name!r}, which is no model; choose from {', '.join(models)}")
+            raise UserError(f"{place} names {_shown(name)}, which is no model; choose from {', '.join(models)}")
         if models[name]["source"] != "pretrain":
             raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
         if models[name][factor] is None:
@@ -220,8 +358,10 @@ def _check_processes(name: str, model: Config, hardware: Config) -> None:
 def _check_files(config: Config) -> None:
     """Refuse paths that do not lead to what they name."""
     data_dir = config["data_dir"]
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"config: data_dir is {data_dir!r}, which is no folder; correct it or set it to null")
+    if data_dir is not None:
+        if not os.path.isdir(data_dir):
+            raise UserError(f"config: data_dir is {_shown(data_dir)}, which is no folder; correct it or set it to null")
+        _refuse_braces("data_dir", data_dir)
     corpus = config["corpus"]
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
@@ -232,5 +372,26 @@ def _check_files(config: Config) -> None:
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
     for key, path in paths:
-        if not Path(path).is_file():
-            raise UserError(f"config: {key} is {path!r}, which is no file; correct the path")
+        if os.path.isdir(path):
+            raise UserError(f"config: {key} is {_shown(path)}, which is a folder; give a file")
+        if not os.path.isfile(path):
+            raise UserError(f"config: {key} is {_shown(path)}, which is no file; correct the path")
+        if not os.access(path, os.R_OK):
+            raise UserError(f"config: {key} is {_shown(path)}, which you may not read; change its permissions")
+        _refuse_braces(key, path)
+
+
+def _refuse_braces(key: str, path: str) -> None:
+    """Refuse a path that Snakemake would read as a pattern."""
+    if "{" in path or "}" in path:
+        raise UserError(f"config: {key} is {_shown(path)}, and braces are Snakemake's signs for wildcards; rename it")
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        given: Config = {}
+        for argument in sys.argv[1:]:
+            given = _merge(given, read_yaml(Path(argument)))
+        for name, entry in load_config(given)["tasks"].items():
+            task_from_config(name, entry)
+        print("config: all right")

@@ -1,5 +1,6 @@
 """Errors that a user can mend: one sentence each, no traceback."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,34 @@ from contextlib import contextmanager
 
 class UserError(Exception):
     """Something outside the code is wrong: the message names it, its place and the remedy."""
+
+
+DISK_FULL = "the disk is full: free some space and run the same command again"
+OUT_OF_MEMORY = "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample"
+
+_REMEDIES = {
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.EFBIG: "the file would be larger than is allowed here: raise the limit (ulimit -f) or use another disk",
+    errno.EROFS: "the file system is read-only: run in a folder where you may write",
+    errno.EACCES: "you may not read or write it: change its permissions",
+    errno.EPERM: "you may not read or write it: change its permissions",
+    errno.EISDIR: "it is a folder where a file is needed: correct the path or move the folder away",
+    errno.ENOTDIR: "it is a file where a folder is needed: correct the path or move the file away",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.EIO: "the disk does not work: see to it, then run the same command again",
+}
+
+
+def environment_error(error: Exception) -> UserError | None:
+    """Return the sentence for an error that the machine made and no code can mend; None for any other."""
+    if isinstance(error, MemoryError):
+        return UserError(OUT_OF_MEMORY)
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        place = f"{error.filename}: " if error.filename else ""
+        return UserError(f"{place}{_REMEDIES[error.errno]}")
+    return None
 
 
 @contextmanager

@@ -4,12 +4,13 @@ import logging
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from cross_thought.errors import UserError
+from cross_thought.errors import DISK_FULL, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,18 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder to work in where nothing can be written.
+
+    Raises:
+        UserError: if it is read-only, not the user's, or on a full disk.
+    """
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder.resolve().name}/, the folder to run in, may not be written: run in another one")
+    if shutil.disk_usage(folder).free == 0:
+        raise UserError(f"{folder.resolve().name}/, the folder to run in: {DISK_FULL}")
+
+
 @contextmanager
 def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
     """Open a file, or a member of the zip archive at `path`, for reading bytes.
@@ -64,7 +77,13 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
         raise UserError(
             f"{path} has no member {member}: the archive is not the expected one, fetch it again"
         ) from error
-    except zipfile.BadZipFile as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # RuntimeError: locked
         raise UserError(f"{path} is no sound zip archive ({error}): delete it and fetch it again") from error
 
 

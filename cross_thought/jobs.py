@@ -7,9 +7,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import IO
 
-from cross_thought.errors import UserError
+from cross_thought.errors import UserError, environment_error
 
 
 @contextmanager
@@ -20,16 +21,32 @@ def logged_job(log: str) -> Iterator[None]:
         log: the rule's log file. Any other exception leaves its traceback there.
     """
     end_with_parent()
-    with open(log, "w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    with _log_file(log) as file, redirect_stdout(file), redirect_stderr(file):
         logging.basicConfig(stream=file, level=logging.INFO, format="%(message)s", force=True)
         try:
             yield
-        except UserError as error:
-            print(f"error: {error}", file=file)
+        except Exception as error:
+            sentence = error if isinstance(error, UserError) else environment_error(error)
+            last_words = traceback.format_exc() if sentence is None else f"error: {sentence}\n"
+            try:
+                file.write(last_words)
+            except OSError:  # a full disk takes no log either: the terminal has to do
+                sys.__stderr__.write(last_words)
             sys.exit(1)
-        except Exception:
-            traceback.print_exc(file=file)
-            raise
+
+
+@contextmanager
+def _log_file(path: str) -> Iterator[IO[str]]:
+    """Open a job's log; one that cannot be written is told on the terminal."""
+    try:
+        file = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed below, where the disk may be full)
+    except OSError as error:
+        sys.exit(f"error: {environment_error(error) or error}")
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what a full disk did not take
+            file.close()
 
 
 def end_with_parent() -> None:

@@ -11,6 +11,7 @@ sys.path.insert(0, REPOSITORY)
 
 from cross_thought.config import load_config
 from cross_thought.errors import UserError
+from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
 from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
@@ -23,7 +24,8 @@ import_from(REPOSITORY)
 sys.executable = shlex.quote(sys.executable)
 
 try:
-    config = load_config(config)
+    check_writable(Path.cwd())
+    config = load_config(config, files=workflow.configfiles)
     TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -10,6 +10,7 @@ import numpy as np
 from cross_thought.evaluation.provenance import record_command
 from cross_thought.fairseq.checkpoints import export_model
 from cross_thought.fairseq.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
+from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
 from cross_thought.text.tasks import Task, task_from_config
 
@@ -96,6 +97,7 @@ def finetune(
     pretrained: Path,
     *,
     task: Task,
+    model_name: str,
     model: dict,
     settings: dict,
     seed: int,
@@ -110,6 +112,7 @@ def finetune(
         data: binarized task.
         pretrained: checkpoint to start from; of another task's fine-tuning, all but the head is taken.
         task: what is learnt.
+        model_name: the model's key in the config.
         model: the model's entry of the effective config.
         settings: fine-tuning settings of the task.
         seed: of fairseq, and so of Python, numpy and torch.
@@ -119,6 +122,8 @@ def finetune(
         command_record: the command line, when it ran and for how long (JSON).
     """
     started = time.time()
+    if model["source"] != "pretrain" and not task.start_from:
+        check_fits(pretrained, model_name, model, data / "input0")
     lengths = row_lengths(data)
     changed = (
         settings.get("max_train_examples") or settings["num_epochs"] != 10 or settings["batch_size"] != task.batch_size
@@ -168,6 +173,7 @@ if "snakemake" in globals():
             Path(snakemake.input.data),
             Path(snakemake.input.pretrained),
             task=task,
+            model_name=snakemake.wildcards.model,
             model=snakemake.params.model,
             settings=finetuning_settings(task, snakemake.params.finetuning, snakemake.params.entry),
             seed=int(snakemake.wildcards.seed),

@@ -2,15 +2,18 @@
 
 import argparse
 import hashlib
+import re
+import zipfile
 from pathlib import Path
 
 import torch
 
-from cross_thought.errors import UserError
+from cross_thought.errors import OUT_OF_MEMORY, UserError
 from cross_thought.fairseq.bridge import allow_checkpoint_types
 from cross_thought.files import atomic_file
 
 VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
+_AGAIN = "fetch or make the file again"
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -22,35 +25,64 @@ def load_checkpoint(path: Path) -> dict:
     allow_checkpoint_types()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_part(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: give the path of a fairseq checkpoint") from None
     except Exception as error:  # torch reports a broken file in many ways
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}): fetch or make the file again") from None
-    if not isinstance(state, dict) or "model" not in state or not isinstance(state.get("args"), argparse.Namespace):
+        raise UserError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
+    if damaged:
+        raise UserError(f"{path} cannot be read as a checkpoint: its part {damaged} is damaged; {_AGAIN}")
+    weights = state.get("model") if isinstance(state, dict) else None
+    is_model = isinstance(weights, dict) and all(map(torch.is_tensor, weights.values()))
+    if not is_model or not isinstance(state.get("args"), argparse.Namespace):
         raise UserError(f"{path} is no fairseq checkpoint: it lacks `args` and `model`")
     return state
+
+
+def _damaged_part(path: Path) -> str | None:
+    """Return the first part of a checkpoint that has not its checksum, which torch writes but does not hold it to."""
+    if not zipfile.is_zipfile(path):  # torch's old format, without checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def _reason(error: Exception) -> str:
+    """Return why torch did not load a file, and the remedy; torch's own advice, to load it unsafely, is kept back."""
+    foreign = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
+    if foreign:
+        return (
+            f"it holds {foreign[1]}, which could run code, and was not loaded; fairseq's checkpoints hold none: take "
+            "one from a source that you trust"
+        )
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}; correct the path or its permissions"
+    return f"it is cut, damaged, or no checkpoint at all; {_AGAIN}"
 
 
 def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
     """Find the checkpoint to go on from in the folder of a training run.
 
     Returns:
-        The newest checkpoint that can be read and its updates; (None, 0) if there is none. A broken one is reported
-        and passed over.
+        The checkpoint of the most updates that can be read, whatever the files' times are (clocks jump), and those
+        updates; (None, 0) if there is none. A broken one is reported and passed over.
     """
-    candidates = sorted(run.glob("checkpoint_*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     best: tuple[Path | None, int] = (None, 0)
-    for path in candidates:
+    for path in sorted(run.glob("checkpoint_*.pt")):
         if path.name == "checkpoint_best.pt":  # the best need not be the newest
             continue
         try:
-            num_updates = load_checkpoint(path)["optimizer_history"][-1]["num_updates"]
+            state = load_checkpoint(path)
+            history = state.get("optimizer_history")
+            if not history or "last_optimizer_state" not in state:
+                raise UserError(f"{path} is no checkpoint of a training in progress: it lacks the optimizer's state")
         except UserError as error:
             print(f"warning: {error}; going on from an older checkpoint", flush=True)
             continue
-        if num_updates > best[1]:
-            best = (path, num_updates)
+        if history[-1]["num_updates"] > best[1]:
+            best = (path, history[-1]["num_updates"])
     return best
 
 

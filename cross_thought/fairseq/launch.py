@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cross_thought.errors import UserError
+from cross_thought.errors import DISK_FULL, UserError
 from cross_thought.jobs import end_with_parent, import_from
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,10 +32,15 @@ _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
 _KNOWN_FAILURES = {
     "Minimum loss scale reached": "the loss became infinite in float16: lower learning_rate, or set hardware.precision "
     "to float32",
+    "the gradient is no finite number": "the loss became infinite or no number (NaN): lower learning_rate",
+    "exceeds max_tokens limit": "a row is longer than max_tokens: raise it",
     "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
     "tokens_per_sample or max_tokens",
     "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",
-    "No space left on device": "the disk is full: free some space and run the same command again",
+    "No space left on device": DISK_FULL,
+    "File too large": "a checkpoint would be larger than a file may be here: raise the limit (ulimit -f)",
+    "Read-only file system": "the file system is read-only: run in a folder where you may write",
+    "PermissionError": "a file or folder of results/ may not be written: change its permissions",
 }
 
 
@@ -177,6 +182,8 @@ def _explain(status: int, lines: list[str], log: Path) -> str:
             return f"fairseq stopped with status {status}: {remedy} (its output: {log})"
     if status == 128 + signal.SIGTERM:
         return f"training was asked to stop and has saved its state: the same command goes on from there ({log})"
+    if status == -signal.SIGKILL:
+        return f"training was killed, most likely for want of memory: give the job more, or lower batch_size ({log})"
     if status < 0:
         return f"fairseq was ended by signal {-status}; the same command goes on from the last checkpoint ({log})"
     reason = next((line.strip() for line in reversed(lines) if line.strip()), "no output")

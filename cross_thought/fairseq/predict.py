@@ -7,6 +7,7 @@ import torch
 
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
+from cross_thought.fairseq.checkpoints import load_checkpoint
 
 bridge.install()
 
@@ -24,9 +25,14 @@ class Predictor:
         checkpoint: fairseq checkpoint with a classification head.
         data: binarized task: input0, input1, label.
         device: "cpu" or "cuda".
+
+    Raises:
+        UserError: if the checkpoint cannot be read, or was not fine-tuned.
     """
 
     def __init__(self, checkpoint: Path, data: Path, *, device: str) -> None:
+        if getattr(load_checkpoint(checkpoint)["args"], "task", None) != "sentence_prediction":
+            raise UserError(f"{checkpoint} has no classification head: give a checkpoint that was fine-tuned on the task")
         models, arguments, self._task = checkpoint_utils.load_model_ensemble_and_task(
             [str(checkpoint)], arg_overrides={"data": str(data), "no_shuffle": True}
         )

@@ -1,6 +1,8 @@
 """A pre-trained model outside training, the held-out text that it was validated on, and that text for people."""
 
+import argparse
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.fairseq.launch import model_flags
 
 bridge.install()
 
@@ -17,6 +21,8 @@ from fairseq.data import Dictionary, data_utils  # noqa: E402
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode  # noqa: E402
 
 _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
+
+Shapes = dict[str, tuple[int, ...]]
 
 if TYPE_CHECKING:
     from cross_thought.fairseq.model import RegisteredEncoder
@@ -32,12 +38,77 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
     from cross_thought.fairseq.model import RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
-    dictionary = Dictionary.load(str(vocabulary / "dict.txt"))
-    dictionary.add_symbol("<mask>")
+    dictionary = _dictionary(vocabulary)
     model = RegisteredEncoder(state["args"], dictionary)
     prefix = "encoder."
     model.load_state_dict({name.removeprefix(prefix): weight for name, weight in state["model"].items()})
     return model.eval(), dictionary
+
+
+def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> None:
+    """Hold a given checkpoint against the config before anything is trained from it.
+
+    Args:
+        checkpoint: a fairseq checkpoint.
+        name: the model's key in the config.
+        model: its entry of the effective config.
+        vocabulary: folder of dict.txt.
+
+    Raises:
+        UserError: as `load_checkpoint`; if the checkpoint has other sizes than the config, or lacks weights.
+    """
+    from cross_thought.fairseq.model import ARCHITECTURES, CrossThoughtModel, RegisteredEncoder
+
+    state = load_checkpoint(checkpoint)
+    missing = next((key for key in ("optimizer_history", "extra_state") if key not in state), None)
+    if missing:
+        raise UserError(f"{checkpoint} lacks `{missing}`, which fairseq asks for: take a checkpoint that fairseq wrote")
+    args = argparse.Namespace(**{key: value for key, value in model_flags(model).items() if value is not None})
+    ARCHITECTURES[args.arch](args)
+    args.max_positions = args.num_positions
+    with torch.device("meta"):  # names and shapes only
+        built = CrossThoughtModel(args, RegisteredEncoder(args, _dictionary(vocabulary)))
+    weights = dict(state["model"])
+    built.upgrade_state_dict(weights)  # as fairseq does when it loads them
+    found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
+    wanted = {key: tuple(weight.shape) for key, weight in built.state_dict().items()}
+    for text, key, has, needs in _sizes(name, found, wanted):
+        if has != needs:
+            remedy = f"set {key} to {has}" if key else "set bpe and corpus as they were when it was trained"
+            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy}")
+    odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
+    if odd:
+        raise UserError(
+            f"{checkpoint} does not fit models.{name}: {odd} is {found.get(odd, 'missing')} there and "
+            f"{wanted.get(odd, 'missing')} here; take a checkpoint of this encoder, with its LM head"
+        )
+
+
+def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[tuple[str, str | None, int, int]]:
+    """Yield the sizes that a config can set: text, key, the checkpoint's size, the config's."""
+
+    def num_layers(shapes: Shapes) -> int:
+        return sum(re.fullmatch(rf"{re.escape(place)}layers\.\d+\.fc1\.weight", key) is not None for key in shapes)
+
+    place, key = "encoder.sentence_encoder.", f"models.{name}"
+    for weight, axis, extra, text, setting in (
+        ("embed_tokens.weight", 0, 0, "a dictionary of {} symbols", None),
+        ("embed_tokens.weight", 1, 0, "states of width {}", f"{key}.embed_dim"),
+        ("layers.0.fc1.weight", 0, 0, "feed-forward layers of width {}", f"{key}.ffn_dim"),
+        ("embed_positions.weight", 0, 2, "{} positions", f"{key}.num_positions"),
+    ):
+        shape = found.get(place + weight, ())
+        if len(shape) == 2:
+            yield text, setting, shape[axis] - extra, wanted[place + weight][axis] - extra
+    if num_layers(found):
+        yield "{} layers", f"{key}.num_layers", num_layers(found), num_layers(wanted)
+
+
+def _dictionary(vocabulary: Path) -> Dictionary:
+    """Return fairseq's dictionary with `<mask>`, as pre-training has it."""
+    dictionary = Dictionary.load(str(vocabulary / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    return dictionary
 
 
 def held_out_documents(binarized: Path, *, bos_id: int) -> Iterator[Tensor]:

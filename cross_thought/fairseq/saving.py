@@ -20,12 +20,14 @@ from fairseq import checkpoint_utils
 from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
 from fairseq.file_io import PathManager
 from fairseq.tasks.masked_lm import MaskedLMTask
+from fairseq.trainer import Trainer
 from fairseq_cli import train as fairseq_train
 
 from cross_thought.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
+NO_NUMBER = "the gradient is no finite number"
 STOPPED_STATUS = 128 + signal.SIGTERM  # exit status of a training that SIGTERM ended, after it has saved
 
 
@@ -62,6 +64,7 @@ def install() -> None:
     # fairseq's own swallows errors after a third try: a full disk would go unnoticed until a resume
     checkpoint_utils.torch_persistent_save = torch.save
     fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
+    Trainer.clip_grad_norm = _refusing_nan(Trainer.clip_grad_norm)
     MaskedLMTask.load_dataset = _as_if_uninterrupted(MaskedLMTask.load_dataset)
     MaskTokensDataset.set_epoch = _forgetting(MaskTokensDataset.set_epoch)
 
@@ -102,6 +105,21 @@ def _forgetting(set_epoch: Callable) -> Callable:
 def _set_first_epoch(dataset: FairseqDataset, _: int) -> None:
     """Stand in for a dataset's `set_epoch`: whatever the epoch, it is the first."""
     type(dataset).set_epoch(dataset, 1)
+
+
+def _refusing_nan(clip_grad_norm: Callable) -> Callable:
+    """Wrap the gradient norm of an update: one that is no number ends the training before it spoils the weights.
+
+    fairseq would go on for ever, and save the spoilt weights over the good ones. In float16 it sees to it itself.
+    """
+
+    def wrapped(self: Trainer, clip_norm: float) -> torch.Tensor:
+        norm = clip_grad_norm(self, clip_norm)
+        if not self.args.fp16 and not torch.isfinite(norm):
+            raise ArithmeticError(f"{NO_NUMBER} in update {self.get_num_updates() + 1}")
+        return norm
+
+    return wrapped
 
 
 def _saving_on_sigterm(validate_and_save: Callable) -> Callable:

@@ -56,7 +56,10 @@ class Encoder:
 
     def __init__(self, vocabulary: Path) -> None:
         combined = vocabulary / "tokenizer.json"
-        text = combined.read_text(encoding="utf-8") if combined.is_file() else load_gpt2_files(vocabulary).to_str()
+        if combined.is_file():
+            text = combined.read_text(encoding="utf-8")
+        else:
+            text = load_gpt2_files(vocabulary / "encoder.json", vocabulary / "vocab.bpe").to_str()
         self._tokenizer = gigatoken.Tokenizer.from_json(text)
         self.num_symbols, self.newline_id = bpe_symbols(vocabulary)
         self.dtype = np.uint16 if self.num_symbols <= 1 << 16 else np.uint32
@@ -92,27 +95,23 @@ def bpe_symbols(vocabulary: Path) -> tuple[int, int]:
     try:
         ids = json.loads(path.read_text(encoding="utf-8"))
         return max(ids.values()) + 1, ids[_NEWLINE]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:  # of whatever shape the JSON is
         raise UserError(f"{path} is no byte-level BPE vocabulary ({error!r}): make or fetch it again") from error
 
 
-def load_gpt2_files(vocabulary: Path) -> Tokenizer:
+def load_gpt2_files(encoder: Path, merges: Path) -> Tokenizer:
     """Read encoder.json and vocab.bpe.
 
     Raises:
         UserError: if one of them is missing or damaged.
     """
-    for name in ("encoder.json", "vocab.bpe"):
-        if not (vocabulary / name).is_file():
-            raise UserError(
-                f"{vocabulary / name} is not there: put GPT-2's BPE files in place, or set bpe.source to train"
-            )
+    for path in (encoder, merges):
+        if not path.is_file():
+            raise UserError(f"{path} is not there: put GPT-2's BPE files in place, or set bpe.source to train")
     try:
-        model = models.BPE.from_file(str(vocabulary / "encoder.json"), str(vocabulary / "vocab.bpe"))
+        model = models.BPE.from_file(str(encoder), str(merges))
     except Exception as error:  # the library raises nothing narrower
-        raise UserError(
-            f"{vocabulary}: encoder.json and vocab.bpe do not fit together ({error}); fetch both again"
-        ) from error
+        raise UserError(f"{encoder} and {merges} do not fit together ({error}); fetch both again") from error
     return _with_gpt2_words(model)
 
 
@@ -176,7 +175,7 @@ def copy_vocabulary(*, encoder: Path, merges: Path, dictionary: Path, output_dir
     with atomic_directory(output_dir) as folder:
         for source, name in ((encoder, "encoder.json"), (merges, "vocab.bpe"), (dictionary, "dict.txt")):
             shutil.copyfile(source, folder / name)
-        (folder / "tokenizer.json").write_text(load_gpt2_files(folder).to_str(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(load_gpt2_files(encoder, merges).to_str(), encoding="utf-8")
         num_lines = sum(1 for _ in read_lines(dictionary))
         if num_lines != GPT2_DICTIONARY_LINES:
             raise UserError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, read_lines
-from cross_thought.text.tasks import Column, RawFile, Split, Task
+from cross_thought.text.tasks import Column, RawFile, Split, Task, is_own
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
     split = task.splits[split_name]
     where = raw_file.path if raw_file.member is None else f"{raw_file.path}:{raw_file.member}"
     lines = enumerate(read_lines(Path(raw_file.path), member=raw_file.member), start=1)
+    num_fields = None  # of the first line, which all of a file of one's own must have; published ones are as they are
     names: Sequence[str] = ()
     if split.header:
         names = next(lines, (0, ""))[1].removesuffix("\r").split("\t")
@@ -61,6 +62,12 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
         if ids is not None and (tuple(fields[1:3]) in ids) != raw_file.keep_ids:
             continue
         num_rows += 1
+        num_fields = num_fields or len(names) or len(fields)
+        if is_own(task) and split.num_fields is None and len(fields) != num_fields:
+            raise UserError(
+                f"{where}, line {line_number}: {len(fields)} fields where line 1 has {num_fields}; mend the row: is it "
+                "cut, or is there a tab in a sentence?"
+            )
         try:
             sentences = tuple(fields[index] for index in inputs)
             label = "" if label_index is None else fields[label_index]
@@ -130,6 +137,17 @@ def _check_label(label: str, task: Task, *, where: str, line_number: int) -> Non
         )
 
 
+def _check_classes(task: Task, examples: Sequence[Example], *, where: str) -> None:
+    """Refuse to train on examples that lack a class."""
+    present = {example.label for example in examples}
+    missing = [label for label in task.labels or () if label not in present]
+    if missing:
+        raise UserError(
+            f"{where}: none of the {len(examples)} rows to train on has the label {missing[0]!r}; add such rows, raise "
+            f"tasks.{task.name}.max_train_examples, or take the label out of the task's labels"
+        )
+
+
 def _read_ids(path: str) -> set[tuple[str, ...]]:
     """Read MRPC's pairs of sentence ids, one a line."""
     return {tuple(line.removesuffix("\r").split("\t")) for line in read_lines(Path(path))}
@@ -160,6 +178,8 @@ def prepare_task(
                 kept = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), max_train_examples))
                 logger.info("%s train: a sample of %d of %d rows", task.name, len(kept), len(examples))
                 examples = [examples[index] for index in kept]
+            if split_name == "train":
+                _check_classes(task, examples, where=raw[split_name].path)
             write_prepared(folder / f"{split_name}.tsv", examples)
             counts[split_name] = len(examples)
     return counts

@@ -315,6 +315,11 @@ def is_demo(task: Task) -> bool:
     return task.name in TASKS and task.name.startswith("demo-")
 
 
+def is_own(task: Task) -> bool:
+    """Whether the task is one that the config describes."""
+    return task.name not in TASKS
+
+
 def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
     """Return a task of the registry, or one that the config describes wholly (an entry with `files`).
 
@@ -347,6 +352,8 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
 
 def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
     """Return the task that a config entry describes."""
+    if name in TASKS:
+        raise UserError(f"tasks.{name} has files of its own, but {name} is a known task: choose another name for yours")
     files = {split: path for split, path in entry["files"].items() if path is not None}
     for required in ("train", "valid"):
         if required not in files:
@@ -357,6 +364,8 @@ def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
     label_column = entry.get("label_column")
     if label_column is None:
         raise UserError(f"tasks.{name}.label_column is missing: name the column of the label")
+    if label_column in columns:
+        raise UserError(f"tasks.{name}.label_column {label_column!r} is one of input_columns: name the label's own")
     header = bool(entry.get("header", True))
     named = [column for column in (*columns, label_column) if isinstance(column, str)]
     if named and not header:

@@ -64,7 +64,7 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("corpus/valid_fraction", 0, "corpus.valid_fraction is 0; it must be more than 0"),
         ("seeds", [], "seeds is []; it must not be empty"),
         ("seeds", [1, 1], "seeds is [1, 1]; its entries must differ"),
-        ("seeds", "1", "seeds is '1'; it must be of type array"),
+        ("seeds", "1", "seeds is '1'; it must be a list"),
         ("pretraining_seed", "all", "pretraining_seed is 'all'; each: a pre-training for every seed"),
         ("models", {}, "models is {}; it must not be empty"),
         ("models/a b", {}, "models is 'a b'; use letters, digits"),

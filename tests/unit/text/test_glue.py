@@ -89,12 +89,14 @@ def test_rows_without_an_agreed_label_are_left_out_but_counted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"h\na\tb\t1\nc\td\n", "a, line 3: 2 fields where columns 1, 2, 3 are needed"),
-        (b"h\na\tb\t2\n", "a, line 2: label '2' is none of mine's 0, 1"),
-        (b"h\na\tb\t1 \n", "a, line 2: label '1 ' is none of mine's 0, 1"),
+        (b"h\th\na\tb\n", "a, line 2: 2 fields where columns 1, 2, 3 are needed"),
+        (b"h\th\th\na\tb\t1\nc\td\n", "a, line 3: 2 fields where line 1 has 3; mend the row: is it cut, or"),
+        (b"h\th\th\na\tb\tc\t1\n", "a, line 2: 4 fields where line 1 has 3; mend the row: is it cut, or"),
+        (b"h\th\th\na\tb\t2\n", "a, line 2: label '2' is none of mine's 0, 1"),
+        (b"h\th\th\na\tb\t1 \n", "a, line 2: label '1 ' is none of mine's 0, 1"),
         (b"h\n", "has no rows"),
         (b"", "has no rows"),
-        (b"h\na\tb\t1\n\xff\tb\t1\n", "a: byte 8 (0xff) is not valid UTF-8"),
+        (b"h\th\th\na\tb\t1\n\xff\tb\t1\n", "a: byte 12 (0xff) is not valid UTF-8"),
     ],
 )
 def test_what_does_not_fit_is_named_by_its_line(content: bytes, message: str, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_what_does_not_fit_is_named_by_its_line(content: bytes, message: str, tm
 def test_a_score_must_be_a_number(score: str, tmp_path: Path) -> None:
     task = own_task(labels=None, metrics=("pearson",))
     with pytest.raises(UserError, match=rf"line 2: score '{score}' is not a number"):
-        read(task, tmp_path / "a", f"h\na\tb\t{score}\n".encode())
+        read(task, tmp_path / "a", f"h\th\th\na\tb\t{score}\n".encode())
 
 
 def test_a_wrong_row_count_is_refused_unless_it_is_wanted(tmp_path: Path) -> None:

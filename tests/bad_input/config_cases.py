@@ -1,0 +1,134 @@
+"""Configs that cannot be meant so: each goes the way of `--configfile`, without the start of a Snakemake each time."""
+
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from snakemake.common.configfile import load_configfile
+
+from cross_thought.config import load_config, read_yaml
+from cross_thought.text.tasks import task_from_config
+from tests.bad_input.cases import Case, refusal
+
+REPOSITORY = Path(__file__).parents[2]
+OWN = "files: {train: a.tsv, valid: a.tsv}, input_columns: [1, 2], label_column: 3"
+
+# what is wrong, and the YAML laid over config.yaml; `a.tsv` is there, `folder` is a folder
+VALUES = [
+    ("one value where a list belongs", "seeds: 1"),
+    ("a number that YAML reads as text", "model_defaults: {pretraining: {learning_rate: 1e-5}}"),
+    ("a broken number where a whole one belongs", "model_defaults: {pretraining: {max_updates: 900.0}}"),
+    ("no number", "finetuning: {weight_decay: .nan}"),
+    ("a negative number", "corpus: {valid_fraction: -0.1}"),
+    ("zero of something", "model_defaults: {num_slots: 0}"),
+    ("a huge seed", "seeds: [99999999999]"),
+    ("a huge size", "model_defaults: {embed_dim: 1000000000000}"),
+    ("an empty list", "seeds: []"),
+    ("no model at all", "models: {}"),
+    ("an entry twice", "seeds: [1, 2, 1]"),
+    ("a value that is none of the choices", "bpe: {source: gpt3}"),
+    ("an unknown key", "training: {epochs: 3}"),
+    ("a key written wrongly", "tasks: {RTE: {num_epoch: 3}}"),
+    ("a name with a space", "models: {my model: {}}"),
+    ("a name that the tables use", "models: {majority: {}}"),
+    ("labels that YAML reads as truth values", f"tasks: {{mine: {{{OWN}, labels: [no, yes]}}}}"),
+    ("a list that holds itself", "seeds: &seeds [*seeds]"),
+]
+COMBINATIONS = [
+    ("a segment longer than the positions", "model_defaults: {segment_length: 64}"),
+    ("heads that do not divide the width", "model_defaults: {embed_dim: 65, num_heads: 4}"),
+    ("a warm-up longer than the training", "model_defaults: {pretraining: {warmup_updates: 1000}}"),
+    ("a warm-up longer than the fine-tuning", "tasks: {RTE: {num_updates: 10, warmup_updates: 20}}"),
+    ("float16 on a CPU", "hardware: {precision: float16}"),
+    ("batches that the processes cannot share", "hardware: {processes: 2}"),
+    ("a control that is no model", "control: bert"),
+    ("a checkpoint without its place", "models: {mine: {source: path}}"),
+    ("a start from a task that is not there", "tasks: {RTE: {start_from: MNLI}}"),
+    ("an unknown task", "tasks: {RET: {}}"),
+    ("an own task with a known task's name", f"tasks: {{RTE: {{{OWN}}}}}"),
+    ("a label that is a sentence", f"tasks: {{mine: {{{OWN.replace('3', '2')}}}}}"),
+    ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
+]
+PATHS = [
+    ("a folder for a file", "corpus: {source: files, files: {train: [folder]}}"),
+    ("a file that is not there", "corpus: {source: files, files: {train: [gone.txt]}}"),
+    ("a file for a folder", "data_dir: a.tsv"),
+    ("a placeholder without its value", 'corpus: {source: files, files: {train: ["{data_dir}/a.txt"]}}'),
+    ("a path with Snakemake's signs", 'corpus: {source: files, files: {train: ["{x}.txt"]}}'),
+]
+# what is wrong, and the content of my.yaml
+FILES = [
+    ("a key that stands twice, of which YAML would take the last", b"seeds: [1]\ncontrol: null\nseeds: [2]\n"),
+    ("the same, deep inside", b"hardware:\n  threads: 1\n  threads: 2\n"),
+    ("not UTF-8", b"# na\xefve\nseeds: [1]\n"),
+    ("not YAML", b"seeds: [1\ncontrol: null\n"),
+    ("a date of month 13", b"control: 2026-13-01\n"),
+    ("an object of Python", b"control: !!python/object/apply:os.system [ls]\n"),
+    ("a list, no keys", b"- seeds\n"),
+    ("empty", b""),
+]
+
+
+def lay_over(content: bytes) -> None:
+    """Load my.yaml of this content as rules/common.smk does."""
+    Path("a.tsv").write_text("one\ttwo\tlabel\n")
+    Path("{x}.txt").write_text("text\n")
+    Path("folder").mkdir()
+    path = Path("my.yaml").absolute()
+    path.write_bytes(content)
+    config = load_config(load_configfile(path), files=[path])
+    for name, entry in config["tasks"].items():
+        task_from_config(name, entry)
+
+
+def read_file(content: bytes) -> None:
+    """Read my.yaml of this content as `python -m cross_thought.config` does."""
+    Path("my.yaml").write_bytes(content)
+    read_yaml(Path("my.yaml").absolute())
+
+
+def unreadable_file() -> str:
+    """Name a file that the user may not read; root may read all, unless it gives that up."""
+    Path("secret.txt").write_text("text\n")
+    Path("secret.txt").chmod(0)
+    Path("my.yaml").write_text("corpus: {source: files, files: {train: [secret.txt]}}")
+    command = [sys.executable, "-m", "cross_thought.config", "my.yaml"]
+    done = subprocess.run(
+        [*without_privileges(), *command], env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    return done.stderr.strip().removeprefix("error: ")
+
+
+def without_privileges() -> list[str]:
+    """Return what, put before a command, makes permissions hold for root, too."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("needs setpriv")
+    return [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
+
+
+CASES = [
+    *(
+        Case(group="Config: values", what=f"{what}: `{text}`", run=partial(refusal, partial(lay_over, text.encode())))
+        for what, text in VALUES
+    ),
+    *(
+        Case(group="Config: together", what=f"{what}: `{text}`", run=partial(refusal, partial(lay_over, text.encode())))
+        for what, text in COMBINATIONS
+    ),
+    *(
+        Case(group="Config: paths", what=f"{what}: `{text}`", run=partial(refusal, partial(lay_over, text.encode())))
+        for what, text in PATHS
+    ),
+    Case(group="Config: paths", what="a file that one may not read", run=unreadable_file),
+    *(
+        Case(group="Config: files", what=what, run=partial(refusal, partial(read_file, content)))
+        for what, content in FILES
+    ),
+    Case(group="Config: files", what="a folder", run=partial(refusal, partial(read_yaml, Path("/")))),
+    Case(group="Config: files", what="not there", run=partial(refusal, partial(read_yaml, Path("gone.yaml")))),
+]

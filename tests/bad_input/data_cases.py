@@ -1,0 +1,184 @@
+"""Data files as they come: cut, shifted, mislabelled, odd. The functions of the rules read them."""
+
+import logging
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cross_thought.fairseq.binarize import binarize_task
+from cross_thought.text.bpe import copy_vocabulary, encode_task, train_vocabulary
+from cross_thought.text.corpus import TextFile, prepare_corpus
+from cross_thought.text.glue import prepare_task, read_prepared
+from cross_thought.text.tasks import TASKS, raw_files, task_from_config
+from tests.bad_input.cases import Case, refusal
+
+HEADER = b"premise\thypothesis\tlabel\n"
+ROWS = b"a cat\tan animal\tyes\na dog\ta cat\tno\n"
+ENTRY = {
+    "files": {"train": "train.tsv", "valid": "dev.tsv"},
+    "input_columns": ["premise", "hypothesis"],
+    "label_column": "label",
+    "labels": ["no", "yes"],
+}
+OUTPUT = Path("results/tasks/mine")
+
+# what is wrong, the content of train.tsv, that of dev.tsv, what the task's entry says otherwise
+REFUSED = [
+    ("a file that is cut within a row", HEADER + ROWS + b"a bird\tan ani", HEADER + ROWS, {}),
+    ("a tab in a sentence", HEADER + ROWS + b"a\tbird\tan animal\tyes\n", HEADER + ROWS, {}),
+    ("an unknown label", HEADER + ROWS + b"a bird\tan animal\tmaybe\n", HEADER + ROWS, {}),
+    ("a label with a space", HEADER + ROWS + b"a bird\tan animal\tyes \n", HEADER + ROWS, {}),
+    ("no label", HEADER + ROWS, HEADER + b"a bird\tan animal\t\n", {}),
+    ("a class missing from train", HEADER + b"a cat\tan animal\tyes\n", HEADER + ROWS, {}),
+    ("no rows in the dev set", HEADER + ROWS, HEADER, {}),
+    ("an empty dev set", HEADER + ROWS, b"", {"input_columns": [1, 2], "label_column": 3}),
+    ("a column that the header lacks", HEADER + ROWS, HEADER + ROWS, {"label_column": "gold"}),
+    ("a column that rows lack", HEADER + ROWS, HEADER + ROWS, {"label_column": 7}),
+    ("not UTF-8", HEADER + ROWS + b"caf\xe9\ta bar\tyes\n", HEADER + ROWS, {}),
+    ("a score that is no number", HEADER + b"a\tb\thigh\n", HEADER + b"a\tb\t1\n", {"labels": None}),
+    ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
+]
+# what looks wrong, train.tsv, and the examples that come out beside those of ROWS
+ACCEPTED = [
+    ("columns that nobody asked for", HEADER.replace(b"\n", b"\tid\n") + ROWS.replace(b"\n", b"\t7\n"), 0),
+    ("an empty sentence", HEADER + ROWS + b"\ta cat\tno\n", 1),
+    ("the same row twice", HEADER + ROWS + ROWS, 2),
+    ("a byte order mark", b"\xef\xbb\xbf" + HEADER + ROWS, 0),
+    ("Windows line ends", (HEADER + ROWS).replace(b"\n", b"\r\n"), 0),
+    ("old Mac line ends and U+2028 within a sentence", HEADER + ROWS + "a\rb\tc\u2028d\tno\n".encode(), 1),
+]
+CORPORA = [
+    ("a corpus without text", b"\n \n\n"),
+    ("a corpus of one document, with none to hold out", b"one sentence .\nanother one .\n"),
+    ("a corpus that is not UTF-8", b"good\n\xff\xfe\n"),
+]
+
+
+def prepare(train: bytes, dev: bytes, changes: dict) -> None:
+    """Prepare an own task of these files, and see that nothing half-made is left if it is refused."""
+    Path("train.tsv").write_bytes(train)
+    Path("dev.tsv").write_bytes(dev)
+    task = task_from_config("mine", ENTRY | changes)
+    try:
+        prepare_task(task, raw_files(task, data_dir=None), OUTPUT)
+    finally:
+        assert OUTPUT.exists() or not list(Path().glob("results/tasks/.*"))
+
+
+def accept(train: bytes, more: int) -> str:
+    """Prepare an own task of this file; return the line of the log that counts its rows."""
+    with logged() as lines:
+        prepare(train, HEADER + ROWS, {})
+    examples = [example.sentences for example in read_prepared(OUTPUT / "train.tsv")]
+    assert examples[:2] == [("a cat", "an animal"), ("a dog", "a cat")]
+    assert len(examples) == 2 + more
+    return next(line for line in lines if "train" in line)
+
+
+def make_corpus(content: bytes) -> None:
+    """Prepare a corpus of one file."""
+    Path("text.txt").write_bytes(content)
+    prepare_corpus({"train": [TextFile(path="text.txt")], "valid": []}, Path("results/corpus"), valid_fraction=0.02)
+
+
+def make_rte(write: Callable[[Path], None]) -> None:
+    """Prepare RTE out of an own archive."""
+    path = Path("mine/glue/RTE.zip")
+    path.parent.mkdir(parents=True)
+    write(path)
+    prepare_task(TASKS["RTE"], raw_files(TASKS["RTE"], data_dir="mine"), Path("results/tasks/RTE"))
+
+
+def write_archive(path: Path, *, name: str = "RTE/train.tsv") -> None:
+    """Write an archive with one short file."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n")
+
+
+def write_cut_archive(path: Path) -> None:
+    """Write an archive without its end."""
+    write_archive(path)
+    path.write_bytes(path.read_bytes()[:80])
+
+
+def long_sentence() -> str:
+    """Take a sentence of 10,000 words through BPE and binarization; return the line of the log that counts the cut."""
+    prepare(HEADER + ROWS + b"word " * 10_000 + b"\ta cat\tno\n", HEADER + ROWS, {})
+    Path("text.txt").write_text("a cat an animal a dog word word\n" * 9)
+    vocabulary, encoded = Path("vocabulary"), Path("encoded")
+    train_vocabulary(Path("text.txt"), vocabulary, vocab_size=300, workers=1)
+    encode_task(OUTPUT, encoded, vocabulary=vocabulary)
+    with logged() as lines:
+        binarize_task(
+            task_from_config("mine", ENTRY),
+            prepared=OUTPUT,
+            encoded=encoded,
+            vocabulary=vocabulary,
+            output_dir=Path("binarized"),
+            max_sentence_tokens=512,
+        )
+    return next(line for line in lines if "cut" in line)
+
+
+def gpt2_files(*, encoder: str, dictionary: str) -> None:
+    """Take GPT-2's BPE files of one's own."""
+    Path("encoder.json").write_text(encoder)
+    Path("vocab.bpe").write_text("#version: 0.2\n")
+    Path("dict.txt").write_text(dictionary)
+    copy_vocabulary(
+        encoder=Path("encoder.json"),
+        merges=Path("vocab.bpe"),
+        dictionary=Path("dict.txt"),
+        output_dir=Path("vocabulary"),
+    )
+
+
+class logged(logging.Handler):  # noqa: N801  (a context manager)
+    """The lines that are logged meanwhile."""
+
+    def __enter__(self) -> list[str]:
+        self.lines: list[str] = []
+        self._logger = logging.getLogger("cross_thought")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
+        return self.lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
+
+
+CASES = [
+    *(
+        Case(group="Data", what=what, run=partial(refusal, partial(prepare, train, dev, changes)))
+        for what, train, dev, changes in REFUSED
+    ),
+    Case(group="Data", what="another number of rows than GLUE's", run=partial(refusal, partial(make_rte, write_archive))),
+    Case(
+        group="Data",
+        what="an archive without the file",
+        run=partial(refusal, partial(make_rte, partial(write_archive, name="RTE/dev.tsv"))),
+    ),
+    Case(group="Data", what="an archive that is cut", run=partial(refusal, partial(make_rte, write_cut_archive))),
+    *(Case(group="Data", what=what, run=partial(refusal, partial(make_corpus, text))) for what, text in CORPORA),
+    Case(
+        group="Data",
+        what="BPE files that are none",
+        run=partial(refusal, partial(gpt2_files, encoder="[1]", dictionary="0 1\n")),
+    ),
+    Case(
+        group="Data",
+        what="a dictionary that is cut",
+        run=partial(refusal, partial(gpt2_files, encoder='{"a": 0}', dictionary="0 1\n")),
+    ),
+    *(
+        Case(group="Data that goes through", what=what, run=partial(accept, train, more), refused=False)
+        for what, train, more in ACCEPTED
+    ),
+    Case(group="Data that goes through", what="a sentence of 10,000 words", run=long_sentence, refused=False),
+]
