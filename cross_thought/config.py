@@ -4,6 +4,7 @@ Needs neither torch nor fairseq: the workflow reads it where only Snakemake is i
 """
 
 import copy
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,7 +18,7 @@ SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
 # mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
-REPLACED = ("models", "tasks")
+REPLACED = ("models", "tasks", "embedding_tasks")
 
 Config = dict
 
@@ -26,8 +27,9 @@ def load_config(overlay: Config) -> Config:
     """Lay what the user gives over config.yaml, and check the whole.
 
     Args:
-        overlay: the merged `--configfile` files and `--config` values; `models` and `tasks` in it replace those of
-            config.yaml, all else is laid over it key by key.
+        overlay: the merged `--configfile` files and `--config` values; `models`, `tasks` and `embedding_tasks` in it
+            replace those of config.yaml, all else is laid over it key by key. With `tasks` of its own but without
+            `embedding_tasks`, it has none of the latter.
 
     Raises:
         UserError: naming the key, its value and the remedy.
@@ -37,6 +39,8 @@ def load_config(overlay: Config) -> Config:
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{BASE} cannot be read: {' '.join(str(error).split())}") from None
     base |= {key: {} for key in REPLACED if key in overlay}
+    if "tasks" in overlay:
+        base["embedding_tasks"] = {}
     return effective_config(_merge(base, overlay))
 
 
@@ -65,6 +69,8 @@ def effective_config(raw: Config) -> Config:
     _check_files(config)
     for name in config["tasks"]:
         _check_start(name, config["tasks"])
+    for name, entry in config["embedding_tasks"].items():
+        _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
         _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
@@ -136,12 +142,19 @@ def _fill_in_data_dir(config: Config) -> None:
 
     for split, paths in (config["corpus"]["files"] or {}).items():
         config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
-    for name, task in config["tasks"].items():
-        for split, path in task.get("files", {}).items():
-            task["files"][split] = fill(f"tasks.{name}.files.{split}", path)
+    for key, split, files in _task_files(config):
+        files[split] = fill(key, files[split])
     for name, model in config["models"].items():
         if model["location"] is not None:
             model["location"] = fill(f"models.{name}.location", model["location"])
+
+
+def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the key, the split and the mapping that holds it of every file of a task of one's own."""
+    for section in ("tasks", "embedding_tasks"):
+        for name, task in config[section].items():
+            for split in task.get("files", {}):
+                yield f"{section}.{name}.files.{split}", split, task["files"]
 
 
 def _check_model(name: str, model: Config) -> None:
@@ -177,6 +190,16 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
         raise UserError(f"{place} is {start!r}, which is no other task of this config ({others}); add it, or set null")
     if tasks[start].get("start_from"):
         raise UserError(f"{place} is {start!r}, which itself starts from {tasks[start]['start_from']}; name that one")
+
+
+def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) -> None:
+    """Refuse a second description of the same data."""
+    described = [key for key in entry if key != "positive_label"]
+    if name in tasks and described:
+        raise UserError(
+            f"config: embedding_tasks.{name}.{described[0]}: the data of {name} are those of tasks.{name}; say it "
+            "there, or give this one another name"
+        )
 
 
 def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:
@@ -226,8 +249,7 @@ def _check_files(config: Config) -> None:
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
     paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
-    for name, task in config["tasks"].items():
-        paths += [(f"tasks.{name}.files.{split}", path) for split, path in task.get("files", {}).items()]
+    paths += [(key, files[split]) for key, split, files in _task_files(config)]
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
