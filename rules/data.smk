@@ -113,6 +113,7 @@ rule prepare_task:
         runtime=growing(60),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
+        section=lambda wildcards: data_section(wildcards.task),
         data_dir=DATA_DIR,
     script:
         "../workflow_scripts/prepare_task.py"

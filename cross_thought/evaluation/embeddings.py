@@ -1,7 +1,7 @@
 """Sentence embeddings as they are, without fine-tuning: similarity against human scores, and retrieval of a partner.
 
-Similarity (as in SemEval's STS and SentEval): Spearman and Pearson correlation of the cosine of a pair's embeddings with
-the pair's score, over all pairs of a split.
+Similarity (as in SemEval and SentEval): Spearman and Pearson correlation of the cosine of a pair's embeddings with the
+pair's score, over all pairs of a split.
 
 Retrieval: the queries are the distinct first sentences of the positive pairs, the candidates all distinct second
 sentences of the split; right are those that stand in a positive pair with the query. Candidates are ranked by cosine;
@@ -222,7 +222,9 @@ def _embed(sentences: Iterable[str], encode: Encode) -> tuple[np.ndarray | spars
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if not np.isfinite(lengths).all():
         sentence = list(places)[int(np.argmin(np.isfinite(lengths[:, 0])))]
-        raise UserError(f"the embedding of {sentence!r} is not finite: the checkpoint is damaged, train the model again")
+        raise UserError(
+            f"the embedding of {sentence!r} is not finite: the checkpoint is damaged, train the model again"
+        )
     return embeddings / np.where(lengths > 0, lengths, 1), places
 
 

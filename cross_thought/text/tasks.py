@@ -98,37 +98,24 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingTask:
-    """A task of sentence pairs that embeddings are evaluated on as they are, without fine-tuning.
+    """What embeddings are evaluated on as they are, without fine-tuning: the sentence pairs of a task.
 
     Attributes:
-        task: whose pairs they are.
+        name: of the task, as in the config.
         evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
+        splits: those that can be scored: all whose labels are known, but train, which others learn from.
         positive_label: of retrieval, the label of the pairs that belong together; None: all do.
     """
 
-    task: Task
+    name: str
     evaluation: str
+    splits: tuple[str, ...]
     positive_label: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The task's name, as in the config."""
-        return self.task.name
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
         return EMBEDDING_METRICS[self.evaluation]
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that can be scored: all whose labels are known, but train, which others learn from."""
-        labelled = self.evaluation == SIMILARITY or self.positive_label is not None
-        return tuple(
-            name
-            for name, split in self.task.splits.items()
-            if name != "train" and (split.label_column is not None or not labelled)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,9 +424,7 @@ def _checked_labels(place: str, labels: Sequence[Any]) -> tuple[str, ...]:
     """Return the labels as strings, or say what is wrong with them."""
     texts = tuple(str(label) for label in labels)
     if len(texts) < 2 or len(set(texts)) < len(texts):
-        raise UserError(
-            f"{place}.labels {list(texts)} must be two or more different labels, or null for regression"
-        )
+        raise UserError(f"{place}.labels {list(texts)} must be two or more different labels, or null for regression")
     for text in texts:
         if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
             raise UserError(f"{place}.labels has {text!r}, which cannot be a label: rename it in files and config")
@@ -466,12 +451,14 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     if task.num_sentences != 2:
         raise UserError(f"{place} has single sentences: similarity and retrieval need a task of sentence pairs")
     positive_label = entry.get("positive_label")
+    labelled = tuple(split for split, file in task.splits.items() if split != "train" and file.label_column is not None)
     if task.labels is None:
         if positive_label is not None:
             raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
-        has_scores = any(split.label_column is not None for split in task.splits.values())
-        return EmbeddingTask(task=task, evaluation=SIMILARITY if has_scores else RETRIEVAL)
-    if all(split.label_column is None for split in task.splits.values()):
+        if labelled:
+            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled)
+        return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=tuple(task.splits))
+    if not labelled:
         raise UserError(f"{place}.labels is set without `label_column`: name the column of the label")
     if positive_label is None:
         positive_label = next((label for label in ("entailment", "1") if label in task.labels), None)
@@ -480,7 +467,7 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
             f"{place}.positive_label is {positive_label!r}: choose from {', '.join(task.labels)} the label of the "
             "pairs that belong together"
         )
-    return EmbeddingTask(task=task, evaluation=RETRIEVAL, positive_label=positive_label)
+    return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=labelled, positive_label=positive_label)
 
 
 def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> str:

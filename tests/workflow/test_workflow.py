@@ -109,7 +109,7 @@ def keys(config: dict, prefix: str = "") -> set[str]:
     """Return the dotted names of all values in a config; a model or a task is one value."""
     names = set()
     for name, value in config.items():
-        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks")
+        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks", "embedding_tasks")
         names |= keys(value, f"{prefix}{name}.") if is_group else {prefix + name}
     return names
 
