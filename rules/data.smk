@@ -56,6 +56,7 @@ rule generate_demo:
             task=DEMO_TASKS,
             split=["train", "dev", "test"],
         ),
+        pairs=f"{DEMO_DIR}/demo-find/pairs.tsv",
     log:
         "results/logs/generate_demo.log",
     benchmark:

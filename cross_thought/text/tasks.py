@@ -337,10 +337,21 @@ _ALL_TASKS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL_TASKS}
 
+# pairs without labels, for embeddings alone
+PAIRS: dict[str, Task] = {
+    "demo-find": Task(
+        name="demo-find",
+        metrics=(),
+        labels=None,
+        num_sentences=2,
+        splits={"valid": Split(file="pairs.tsv", input_columns=(1, 2))},
+    )
+}
+
 
 def is_demo(task: Task) -> bool:
     """Whether the task's files are generated."""
-    return task.name in TASKS and task.name.startswith("demo-")
+    return task.folder is None and task.name in TASKS | PAIRS
 
 
 def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str = "tasks") -> Task:
@@ -359,16 +370,17 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
     """
     entry = dict(entry or {})
     place = f"{section}.{name}"
+    known = TASKS if section == "tasks" else TASKS | PAIRS
     if "files" in entry:
         task = _own_task(name, entry, section=section)
-    elif name in TASKS:
-        task = TASKS[name]
+    elif name in known:
+        task = known[name]
         misplaced = sorted(set(entry) & set(OWN_TASK_KEYS))
         if misplaced:
             raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
     else:
         raise UserError(
-            f"{place} is unknown: choose from {', '.join(TASKS)}, or describe a task of your own with `files`"
+            f"{place} is unknown: choose from {', '.join(known)}, or describe a task of your own with `files`"
         )
     if entry.get("check_rows") is False:
         splits = {split: replace(value, expected_rows=None) for split, value in task.splits.items()}

@@ -200,6 +200,7 @@ def test_labels_decide_what_is_evaluated() -> None:
     assert task_of("SNLI", {"positive_label": "contradiction"}).positive_label == "contradiction"
     assert task_of("MNLI", {}).splits == ("valid", "valid1")
     assert task_of("demo-overlap", {}).evaluation == "similarity"
+    assert task_of("demo-find", {}) == EmbeddingTask(name="demo-find", evaluation="retrieval", splits=("valid",))
     pairs = task_of("mine", OWN)
     assert (pairs.evaluation, pairs.positive_label, pairs.splits) == ("retrieval", None, ("valid", "test"))
     scored = task_of("mine", OWN | {"label_column": 3})
