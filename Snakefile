@@ -12,6 +12,7 @@ include: "rules/binarize.smk"
 include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
+include: "rules/embed.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
 
@@ -22,6 +23,7 @@ localrules:
     binarize,
     pretrain,
     finetune,
+    embeddings,
     tables,
     submission,
     exports,
@@ -51,6 +53,11 @@ rule pretrain:
 rule finetune:
     input:
         all_metrics(),
+
+
+rule embeddings:
+    input:
+        expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
 
 
 rule tables:

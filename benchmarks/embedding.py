@@ -25,7 +25,7 @@ from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from cross_thought.embed import PRECISIONS, SentenceEncoder
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.pretrained import build_tokenizer
+from cross_thought.loading import build_tokenizer
 from cross_thought.tokenizer import SentenceTokenizer
 
 # file, 0-based columns of sentences

@@ -11,7 +11,7 @@ import copy
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,7 +26,7 @@ SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
 # mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
-REPLACED = ("models", "tasks")
+REPLACED = ("models", "tasks", "embedding_tasks")
 
 RESERVED_MODEL = "majority"  # a row of the tables
 _TYPE_NAMES = {
@@ -47,8 +47,9 @@ def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
     """Lay what the user gives over config.yaml, and check the whole.
 
     Args:
-        overlay: the merged `--configfile` files and `--config` values; `models` and `tasks` in it replace those of
-            config.yaml, all else is laid over it key by key.
+        overlay: the merged `--configfile` files and `--config` values; `models`, `tasks` and `embedding_tasks` in it
+            replace those of config.yaml, all else is laid over it key by key. With `tasks` of its own but without
+            `embedding_tasks`, it has none of the latter.
         files: those files: what stands twice in one cannot be seen in `overlay`.
 
     Raises:
@@ -59,6 +60,8 @@ def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
             read_yaml(path)
     base = read_yaml(BASE)
     base |= {key: {} for key in REPLACED if key in overlay}
+    if "tasks" in overlay:
+        base["embedding_tasks"] = {}
     return effective_config(_merge(base, overlay))
 
 
@@ -149,6 +152,8 @@ def effective_config(raw: Config) -> Config:
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
         _check_updates(name, config["finetuning"] | task)
+    for name, entry in config["embedding_tasks"].items():
+        _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
         _check_ablation(factor, names, config["models"])
     if config["control"] is not None and config["control"] not in config["models"]:
@@ -263,12 +268,19 @@ def _fill_in_data_dir(config: Config) -> None:
 
     for split, paths in (config["corpus"]["files"] or {}).items():
         config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
-    for name, task in config["tasks"].items():
-        for split, path in task.get("files", {}).items():
-            task["files"][split] = fill(f"tasks.{name}.files.{split}", path)
+    for key, split, files in _task_files(config):
+        files[split] = fill(key, files[split])
     for name, model in config["models"].items():
         if model["location"] is not None:
             model["location"] = fill(f"models.{name}.location", model["location"])
+
+
+def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the key, the split and the mapping that holds it of every file of a task of one's own."""
+    for section in ("tasks", "embedding_tasks"):
+        for name, task in config[section].items():
+            for split in task.get("files", {}):
+                yield f"{section}.{name}.files.{split}", split, task["files"]
 
 
 def _check_model(name: str, model: Config) -> None:
@@ -315,6 +327,16 @@ def _check_updates(name: str, settings: Config) -> None:
     updates, warmup = settings.get("num_updates"), settings.get("warmup_updates")
     if updates is not None and warmup is not None and warmup >= updates:
         raise UserError(f"config: warmup_updates {warmup} of tasks.{name} must be less than its num_updates {updates}")
+
+
+def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) -> None:
+    """Refuse a second description of the same data."""
+    described = [key for key in entry if key != "positive_label"]
+    if name in tasks and described:
+        raise UserError(
+            f"config: embedding_tasks.{name}.{described[0]}: the data of {name} are those of tasks.{name}; say it "
+            "there, or give this one another name"
+        )
 
 
 def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:
@@ -366,8 +388,7 @@ def _check_files(config: Config) -> None:
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
     paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
-    for name, task in config["tasks"].items():
-        paths += [(f"tasks.{name}.files.{split}", path) for split, path in task.get("files", {}).items()]
+    paths += [(key, files[split]) for key, split, files in _task_files(config)]
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))

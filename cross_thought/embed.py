@@ -15,7 +15,7 @@ from tqdm import tqdm
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, count_lines, read_lines
-from cross_thought.pretrained import load_pretrained
+from cross_thought.loading import load_pretrained
 from cross_thought.tokenizer import SentenceTokenizer
 
 PRECISIONS = ("float32", "bfloat16", "float16")

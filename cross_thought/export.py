@@ -15,7 +15,7 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.provenance import environment
 from cross_thought.fairseq.checkpoints import load_checkpoint
 from cross_thought.files import atomic_directory
-from cross_thought.pretrained import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_pretrained
+from cross_thought.loading import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_pretrained
 
 FORMATS = ("safetensors", "sentence-transformers")
 

@@ -16,7 +16,13 @@ from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
 from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
-from cross_thought.text.tasks import DATA_KEYS, own_or_download, raw_files, task_from_config
+from cross_thought.text.tasks import (
+    DATA_KEYS,
+    embedding_task_from_config,
+    own_or_download,
+    raw_files,
+    task_from_config,
+)
 
 import_from(REPOSITORY)
 
@@ -27,9 +33,16 @@ try:
     check_writable(Path.cwd())
     config = load_config(config, files=workflow.configfiles)
     TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
+    EMBEDDING_TASKS = {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# every task whose text is prepared
+PREPARED_TASKS = {
+    name: task_from_config(name, entry, section="embedding_tasks")
+    for name, entry in config["embedding_tasks"].items()
+    if name not in TASKS
+} | TASKS
 MODELS = config["models"]
 SEEDS = config["seeds"]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
@@ -63,7 +76,7 @@ def alternatives(names):
 
 wildcard_constraints:
     model=alternatives(MODELS),
-    task=alternatives(TASKS),
+    task=alternatives(PREPARED_TASKS),
     seed=r"\d+",
 
 
@@ -94,7 +107,7 @@ def corpus_inputs():
 
 def task_inputs(task):
     """Return the files that a task is made of."""
-    files = raw_files(TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
+    files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
     return sorted({path for file in files for path in (file.path, file.ids_path) if path})
 
 
@@ -105,7 +118,7 @@ def all_downloads():
         needed += corpus_inputs()
     if config["bpe"]["source"] == "gpt2":
         needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
-    for task in TASKS:
+    for task in PREPARED_TASKS:
         needed += task_inputs(task)
     return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
 
@@ -119,9 +132,14 @@ KEPT_TASKS = [
 ]
 
 
+def data_section(task):
+    """Return the key of the config under which a task's data are described."""
+    return "tasks" if task in TASKS else "embedding_tasks"
+
+
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
-    return {key: value for key, value in (config["tasks"][task] or {}).items() if key in DATA_KEYS}
+    return {key: value for key, value in config[data_section(task)][task].items() if key in DATA_KEYS}
 
 
 def num_gpus():
@@ -181,6 +199,16 @@ def all_predictions():
     return all_evaluations("predictions.tsv")
 
 
+def all_embeddings(name):
+    """Return one file of every evaluation of embeddings; a model that is not trained here has no seeds."""
+    return [
+        f"results/embeddings/{model}/{task}/seed-{seed}/{name}"
+        for model in MODELS
+        for seed in (PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1])
+        for task in EMBEDDING_TASKS
+    ]
+
+
 def all_binarized():
     """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
     corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
@@ -207,6 +235,7 @@ def case_study():
 # A table is made where the config has something for it: no pre-training of our own, no row.
 TABLES = [
     "tasks",
+    *(["embeddings"] if EMBEDDING_TASKS else []),
     *(["pretraining"] if all_histories() else []),
     *(["cross_path"] if all_cross_path() else []),
     *(["ablations"] if config["ablation"] else []),

@@ -56,6 +56,7 @@ rule generate_demo:
             task=DEMO_TASKS,
             split=["train", "dev", "test"],
         ),
+        pairs=f"{DEMO_DIR}/demo-find/pairs.tsv",
     log:
         "results/logs/generate_demo.log",
     benchmark:
@@ -113,6 +114,7 @@ rule prepare_task:
         runtime=growing(60),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
+        section=lambda wildcards: data_section(wildcards.task),
         data_dir=DATA_DIR,
     script:
         "../workflow_scripts/prepare_task.py"

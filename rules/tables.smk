@@ -247,7 +247,7 @@ rule record_provenance:
         data=[
             *(["results/corpus"] if TRAINED_MODELS else []),
             "results/bpe/vocabulary",
-            *expand("results/tasks/{task}", task=TASKS),
+            *expand("results/tasks/{task}", task=PREPARED_TASKS),
         ],
     output:
         report(

@@ -10,7 +10,7 @@ from cross_thought.text.tasks import raw_files, task_from_config
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         params = snakemake.params
-        task = task_from_config(snakemake.wildcards.task, params.entry)
+        task = task_from_config(snakemake.wildcards.task, params.entry, section=params.section)
         raw = raw_files(task, data_dir=params.data_dir)
         for file in raw.values():
             report_source(file.path, data_dir=params.data_dir)

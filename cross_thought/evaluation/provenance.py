@@ -103,7 +103,7 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
+        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
 
@@ -179,6 +179,11 @@ def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results:
     return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
 
 
+def _embedding_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    run = results / "embeddings" / row["model"] / row["task"] / f"seed-{seed}"
+    return [run / "pairs.tsv"], _pretraining_runs(row["model"], seed, results)
+
+
 def _ablation_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
     if row["task"]:
         return _task_sources(row, figure, seed, results)
@@ -198,12 +203,14 @@ def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -
 
 SOURCES: dict[str, Sources] = {
     "tasks": _task_sources,
+    "embeddings": _embedding_sources,
     "pretraining": _pretraining_sources,
     "cross_path": _cross_path_sources,
     "ablations": _ablation_sources,
 }
 _FIGURES = {
     "tasks": ("mean", "sd", "difference"),
+    "embeddings": ("mean", "sd"),
     "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
     "cross_path": ("mean", "sd"),
     "ablations": ("mean", "sd"),

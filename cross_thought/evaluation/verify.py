@@ -17,6 +17,8 @@ import yaml
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
 from cross_thought.evaluation.aggregate import summarise
+from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
+from cross_thought.evaluation.embeddings_table import embedding_rows, embeddings_latex, embeddings_markdown
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.evaluation.provenance import REPOSITORY
@@ -33,7 +35,7 @@ from cross_thought.evaluation.tables import (
     task_markdown,
     task_rows,
 )
-from cross_thought.text.tasks import Task, task_from_config
+from cross_thought.text.tasks import Task, embedding_task_from_config, task_from_config
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
@@ -84,6 +86,27 @@ def task_numbers(
     yield from _csv_numbers(tables / "tasks.csv", rows, ("kind", "model", "task", "split", "metric"))
     yield from _text_lines(tables / "tasks.md", task_markdown(rows, tasks=tasks))
     yield from _text_lines(tables / "tasks.tex", task_latex(rows, tasks=tasks))
+
+
+def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
+    """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model."""
+    tasks = {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
+    pooling = config["embedding"]["pooling"]
+    runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
+    documents = []
+    for model, seed, place, pooled in [*runs, (LEXICAL, None, "", None)]:
+        for name, task in tasks.items():
+            folder = results / "embeddings" / model / name / place
+            pairs = read_pairs(folder / "pairs.tsv")
+            computed = embeddings_document(model=model, task=task, seed=seed, pooling=pooled, pairs=pairs)
+            yield from _json_numbers(str(folder / "metrics.json"), _read_json(folder / "metrics.json"), computed)
+            documents.append(computed)
+    ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
+    rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
+    tables = results / "tables"
+    yield from _csv_numbers(tables / "embeddings.csv", rows, ("kind", "model", "task", "split", "metric"))
+    yield from _text_lines(tables / "embeddings.md", embeddings_markdown(rows, tasks=tasks, pooling=pooling))
+    yield from _text_lines(tables / "embeddings.tex", embeddings_latex(rows, tasks=tasks, pooling=pooling))
 
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -150,6 +173,9 @@ def numbers(results: Path) -> Iterator[Number]:
     )
     if trained:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
+    if config.get("embedding_tasks"):
+        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in config["models"]}
+        yield from embedding_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
         yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)

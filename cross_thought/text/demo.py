@@ -1,10 +1,11 @@
-"""The demo's text: documents whose facts can be told from other sentences only, and three tasks about them.
+"""The demo's text: documents whose facts can be told from other sentences only, and four tasks about them.
 
 A document tells three facts about somebody, all three in every sentence, in random order and with a random one of two
 words for each value. So a hidden word says nothing about the rest of its sentence, and the other sentences say all.
 In the tasks, too, no word is worth anything by itself: what counts is which words mean the same.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def write_corpus(path: Path, *, num_documents: int, seed: int) -> None:
 
 
 def write_tasks(directory: Path, *, seed: int) -> None:
-    """Write train.tsv, dev.tsv and test.tsv of the three tasks, in the formats of GLUE's QNLI, STS-B and SST-2.
+    """Write the tasks: train.tsv, dev.tsv and test.tsv of three, in the formats of GLUE's QNLI, STS-B and SST-2.
 
     - `demo-match`: do two sentences state the same facts? Where a fact is the same, the words for it differ; in half of
       the pairs one fact is another.
@@ -80,6 +81,9 @@ def write_tasks(directory: Path, *, seed: int) -> None:
     - `demo-job`: is the person's job one of the first three? The training sentences name every job by its first word,
       the others by its second, so the label of a word seen in training has to be carried over to the word that means
       the same.
+    - `demo-find`, for embeddings without fine-tuning: a pair for each combination of facts, in pairs.tsv. The two
+      sentences of a pair share no word for a fact, so that one finds the other by what words mean alone; sentences of
+      other pairs do share words.
 
     Args:
         directory: the folder that gets a folder for each task.
@@ -92,6 +96,10 @@ def write_tasks(directory: Path, *, seed: int) -> None:
                 generator = random.Random(f"{task} {split} {seed}")
                 with (partial / f"{split}.tsv").open("w", encoding="utf-8", newline="\n") as file:
                     file.writelines("\t".join(row) + "\n" for row in rows[task](split, size, generator))
+    with atomic_directory(Path(directory) / "demo-find") as partial:
+        generator = random.Random(f"demo-find {seed}")
+        with (partial / "pairs.tsv").open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines("\t".join(row) + "\n" for row in _find_rows(generator))
 
 
 def _document(generator: random.Random) -> Iterator[str]:
@@ -131,6 +139,11 @@ def _pair(num_different: int, generator: random.Random) -> tuple[str, str]:
     for fact in generator.sample(range(len(first)), num_different):
         others = [value for value in range(len(list(FACTS.values())[fact])) if value != first[fact]]
         second[fact] = generator.choice(others)
+    return _in_other_words(first, second, generator)
+
+
+def _in_other_words(first: Sequence[int], second: Sequence[int], generator: random.Random) -> tuple[str, str]:
+    """State facts in one sentence and facts in another, which takes the other word of each value."""
     choices = [generator.randrange(2) for _ in first]
     other_choices = [1 - choice for choice in choices]
     return (_sentence(SUBJECT, first, choices, generator), _sentence(SUBJECT, second, other_choices, generator))
@@ -166,3 +179,10 @@ def _job_rows(split: str, size: int, generator: random.Random) -> Iterator[tuple
         sentence = _sentence(SUBJECT, values, choices, generator)
         label = str(int(values[0] < len(FACTS["job"]) // 2))
         yield (str(index), sentence) if split == "test" else (sentence, label)
+
+
+def _find_rows(generator: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the `demo-find` file, each as its fields."""
+    yield ("sentence1", "sentence2")
+    for values in itertools.product(*(range(len(words)) for words in FACTS.values())):
+        yield _in_other_words(values, values, generator)

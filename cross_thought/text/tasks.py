@@ -20,6 +20,12 @@ OVERRIDABLE = (
 # what the prepared text depends on; the rest of a task's entry concerns fine-tuning
 DATA_KEYS = (*OWN_TASK_KEYS, "max_train_examples", "check_rows")
 
+SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+EMBEDDING_METRICS = {
+    SIMILARITY: ("spearman", "pearson"),
+    RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
+}
+
 Column = int | str
 
 
@@ -88,6 +94,28 @@ class Task:
     def is_regression(self) -> bool:
         """Whether the label is a number."""
         return self.labels is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingTask:
+    """What embeddings are evaluated on as they are, without fine-tuning: the sentence pairs of a task.
+
+    Attributes:
+        name: of the task, as in the config.
+        evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
+        splits: those that can be scored: all whose labels are known, but train, which others learn from.
+        positive_label: of retrieval, the label of the pairs that belong together; None: all do.
+    """
+
+    name: str
+    evaluation: str
+    splits: tuple[str, ...]
+    positive_label: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what is measured, the main one first."""
+        return EMBEDDING_METRICS[self.evaluation]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,18 +337,29 @@ _ALL_TASKS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL_TASKS}
 
+# pairs without labels, for embeddings alone
+PAIRS: dict[str, Task] = {
+    "demo-find": Task(
+        name="demo-find",
+        metrics=(),
+        labels=None,
+        num_sentences=2,
+        splits={"valid": Split(file="pairs.tsv", input_columns=(1, 2))},
+    )
+}
+
 
 def is_demo(task: Task) -> bool:
     """Whether the task's files are generated."""
-    return task.name in TASKS and task.name.startswith("demo-")
+    return task.folder is None and task.name in TASKS | PAIRS
 
 
 def is_own(task: Task) -> bool:
     """Whether the task is one that the config describes."""
-    return task.name not in TASKS
+    return task.name not in TASKS | PAIRS
 
 
-def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
+def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str = "tasks") -> Task:
     """Return a task of the registry, or one that the config describes wholly (an entry with `files`).
 
     Args:
@@ -328,21 +367,25 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
         entry: its value: fine-tuning settings that replace the defaults, `check_rows: false` to accept files with other
             row counts than the published ones, and for a task of one's own `files` ({train, valid, test} to paths),
             `header`, `input_columns`, `label_column`, `labels` (null: regression), `metrics`, `score_scale`.
+        section: the config's key that the entry stands under. Under `embedding_tasks`, a task of one's own needs no
+            train file and no labels, and those of its test file are read.
 
     Raises:
         UserError: if the task is unknown or its description is incomplete or contradicts itself.
     """
     entry = dict(entry or {})
+    place = f"{section}.{name}"
+    known = TASKS if section == "tasks" else TASKS | PAIRS
     if "files" in entry:
-        task = _own_task(name, entry)
-    elif name in TASKS:
-        task = TASKS[name]
+        task = _own_task(name, entry, section=section)
+    elif name in known:
+        task = known[name]
         misplaced = sorted(set(entry) & set(OWN_TASK_KEYS))
         if misplaced:
-            raise UserError(f"tasks.{name}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
+            raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
     else:
         raise UserError(
-            f"tasks.{name} is unknown: choose from {', '.join(TASKS)}, or describe a task of your own with `files`"
+            f"{place} is unknown: choose from {', '.join(known)}, or describe a task of your own with `files`"
         )
     if entry.get("check_rows") is False:
         splits = {split: replace(value, expected_rows=None) for split, value in task.splits.items()}
@@ -350,34 +393,35 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None) -> Task:
     return replace(task, **{key: entry[key] for key in OVERRIDABLE if entry.get(key) is not None})
 
 
-def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
+def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
     """Return the task that a config entry describes."""
-    if name in TASKS:
-        raise UserError(f"tasks.{name} has files of its own, but {name} is a known task: choose another name for yours")
+    place, is_learnt = f"{section}.{name}", section == "tasks"
+    if name in TASKS | PAIRS:
+        raise UserError(f"{place} has files of its own, but {name} is a known task: choose another name for yours")
     files = {split: path for split, path in entry["files"].items() if path is not None}
-    for required in ("train", "valid"):
+    for required in ("train", "valid") if is_learnt else ():
         if required not in files:
-            raise UserError(f"tasks.{name}.files lacks `{required}`: give a path for train and for valid")
+            raise UserError(f"{place}.files lacks `{required}`: give a path for train and for valid")
     columns = tuple(entry.get("input_columns") or ())
     if len(columns) not in (1, 2):
-        raise UserError(f"tasks.{name}.input_columns names {len(columns)} columns: give one, or two for sentence pairs")
+        raise UserError(f"{place}.input_columns names {len(columns)} columns: give one, or two for sentence pairs")
     label_column = entry.get("label_column")
-    if label_column is None:
-        raise UserError(f"tasks.{name}.label_column is missing: name the column of the label")
-    if label_column in columns:
-        raise UserError(f"tasks.{name}.label_column {label_column!r} is one of input_columns: name the label's own")
+    if label_column is None and is_learnt:
+        raise UserError(f"{place}.label_column is missing: name the column of the label")
+    if label_column is not None and label_column in columns:
+        raise UserError(f"{place}.label_column {label_column!r} is one of input_columns: name the label's own")
     header = bool(entry.get("header", True))
     named = [column for column in (*columns, label_column) if isinstance(column, str)]
     if named and not header:
-        raise UserError(f"tasks.{name} names the column {named[0]!r} but has `header: false`: give its number")
+        raise UserError(f"{place} names the column {named[0]!r} but has `header: false`: give its number")
     labels = entry.get("labels")
     if labels is not None:
-        labels = _checked_labels(name, labels)
+        labels = _checked_labels(place, labels)
     metrics = tuple(entry.get("metrics") or (("accuracy",) if labels else ("pearson", "spearman")))
     for metric in metrics:
         allowed = METRICS[3:] if labels is None else METRICS[:3]
         if metric not in allowed:
-            raise UserError(f"tasks.{name}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
+            raise UserError(f"{place}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
     return Task(
         name=name,
         metrics=metrics,
@@ -387,7 +431,7 @@ def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
             split: Split(
                 file=path,
                 input_columns=columns,
-                label_column=None if split.startswith("test") else label_column,
+                label_column=None if split.startswith("test") and is_learnt else label_column,
                 header=header,
             )
             for split, path in files.items()
@@ -397,17 +441,54 @@ def _own_task(name: str, entry: Mapping[str, Any]) -> Task:
     )
 
 
-def _checked_labels(name: str, labels: Sequence[Any]) -> tuple[str, ...]:
+def _checked_labels(place: str, labels: Sequence[Any]) -> tuple[str, ...]:
     """Return the labels as strings, or say what is wrong with them."""
     texts = tuple(str(label) for label in labels)
     if len(texts) < 2 or len(set(texts)) < len(texts):
-        raise UserError(
-            f"tasks.{name}.labels {list(texts)} must be two or more different labels, or null for regression"
-        )
+        raise UserError(f"{place}.labels {list(texts)} must be two or more different labels, or null for regression")
     for text in texts:
         if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
-            raise UserError(f"tasks.{name}.labels has {text!r}, which cannot be a label: rename it in files and config")
+            raise UserError(f"{place}.labels has {text!r}, which cannot be a label: rename it in files and config")
     return texts
+
+
+def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> EmbeddingTask:
+    """Return a task that embeddings are evaluated on.
+
+    Args:
+        name: a key of the config's `embedding_tasks`. What is a key of `tasks` as well has its files from there.
+        config: the effective config.
+
+    Returns:
+        The task; scores make it a similarity, labels a retrieval of the pairs with `positive_label` (by default
+        `entailment` or `1`), and no labels a retrieval of all pairs.
+
+    Raises:
+        UserError: if the task is unknown or incomplete, has single sentences, or no such positive label.
+    """
+    entry, place = config["embedding_tasks"][name], f"embedding_tasks.{name}"
+    section = "tasks" if name in config["tasks"] else "embedding_tasks"
+    task = task_from_config(name, config[section][name], section=section)
+    if task.num_sentences != 2:
+        raise UserError(f"{place} has single sentences: similarity and retrieval need a task of sentence pairs")
+    positive_label = entry.get("positive_label")
+    labelled = tuple(split for split, file in task.splits.items() if split != "train" and file.label_column is not None)
+    if task.labels is None:
+        if positive_label is not None:
+            raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
+        if labelled:
+            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled)
+        return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=tuple(task.splits))
+    if not labelled:
+        raise UserError(f"{place}.labels is set without `label_column`: name the column of the label")
+    if positive_label is None:
+        positive_label = next((label for label in ("entailment", "1") if label in task.labels), None)
+    if positive_label not in task.labels:
+        raise UserError(
+            f"{place}.positive_label is {positive_label!r}: choose from {', '.join(task.labels)} the label of the "
+            "pairs that belong together"
+        )
+    return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=labelled, positive_label=positive_label)
 
 
 def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> str:

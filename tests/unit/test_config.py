@@ -101,6 +101,18 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ),
         ("tasks/demo-match", {"start_from": "MNLI"}, "demo-match.start_from is 'MNLI', which is no other task of this"),
         ("tasks/demo-match", {"start_from": "demo-match"}, "start_from is 'demo-match', which is no other task"),
+        ("embedding/pooling", "max", "embedding.pooling is 'max'; it must be one of mean, concat, slot0"),
+        ("embedding_tasks/RTE", {"num_epochs": 3}, "unknown key 'num_epochs' at embedding_tasks.RTE; known keys: posi"),
+        (
+            "embedding_tasks/demo-overlap",
+            {"check_rows": False},
+            "embedding_tasks.demo-overlap.check_rows: the data of demo-overlap are those of tasks.demo-overlap; say it",
+        ),
+        (
+            "embedding_tasks/mine",
+            {"files": {"test": "gone.tsv"}},
+            "embedding_tasks.mine.files.test is 'gone.tsv', which is no file; correct the path",
+        ),
         ("tasks/demo-match", {"num_epoch": 3}, "unknown key 'num_epoch' at tasks.demo-match; did you mean num_epochs?"),
     ],
 )
@@ -119,6 +131,12 @@ def test_an_overlay_replaces_tasks_and_models_and_is_laid_over_the_rest(config: 
     assert list(effective["models"]) == ["one"]
     assert effective["bpe"] == {"source": "train", "vocab_size": 300}
     assert effective["corpus"] == config["corpus"]
+
+
+def test_an_overlay_with_tasks_of_its_own_inherits_no_embedding_tasks() -> None:
+    assert load_config({"tasks": {"RTE": {}}})["embedding_tasks"] == {}
+    assert load_config({"tasks": {"RTE": {}}, "embedding_tasks": {"MRPC": None}})["embedding_tasks"] == {"MRPC": {}}
+    assert load_config({"seeds": [1]})["embedding_tasks"] == {"demo-overlap": {}, "demo-find": {}}
 
 
 def test_a_missing_key_is_named(config: dict) -> None:

@@ -28,11 +28,12 @@ TINY = {
         "demo-overlap": {"max_train_examples": 96},
         "demo-job": {"max_train_examples": 96, "start_from": "demo-match", "keep_checkpoints": True},
     },
+    "embedding_tasks": {"demo-overlap": {}, "demo-match": {}, "demo-find": {}},
     "seeds": [1, 2],
 }
 
 # one task and one seed of it, for tests that run the whole chain in some special way
-TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "seeds": [1]}
+TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "embedding_tasks": {}, "seeds": [1]}
 TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
 
 

@@ -109,7 +109,7 @@ def keys(config: dict, prefix: str = "") -> set[str]:
     """Return the dotted names of all values in a config; a model or a task is one value."""
     names = set()
     for name, value in config.items():
-        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks")
+        is_group = isinstance(value, dict) and prefix + name not in ("models", "tasks", "embedding_tasks")
         names |= keys(value, f"{prefix}{name}.") if is_group else {prefix + name}
     return names
 
@@ -152,6 +152,26 @@ def test_tables_have_every_model_task_and_metric(tiny_run: Path) -> None:
     }
 
 
+def test_embeddings_are_evaluated_without_fine_tuning(tiny_run: Path) -> None:
+    results = tiny_run / "results"
+    rows = list(csv.DictReader((results / "tables/embeddings.csv").open()))
+    found = {(row["model"], row["task"], row["metric"], row["seeds"]) for row in rows}
+    for model, seeds in (("cross_thought", "1 2"), ("mlm", "1 2"), ("tf-idf", ""), ("chance", "")):
+        assert {(model, "demo-overlap", metric, seeds) for metric in ("spearman", "pearson")} <= found
+        assert {(model, "demo-find", metric, seeds) for metric in ("accuracy@1", "mrr", "recall@10")} <= found
+    assert "demo-find (valid), retrieval: 216 queries" in (results / "tables/embeddings.md").read_text()
+    assert "Embeddings without fine-tuning" in (results / "report.html").read_text()
+    numbers = json.loads((results / "provenance.json").read_text())["numbers"]
+    (number,) = [
+        number
+        for number in numbers
+        if (number["table"], number["model"], number.get("task")) == ("embeddings", "mlm", "demo-match")
+        and (number["metric"], number["figure"]) == ("mrr", "mean")
+    ]
+    assert number["sources"] == [f"results/embeddings/mlm/demo-match/seed-{seed}/pairs.tsv" for seed in (1, 2)]
+    assert number["runs"] == [f"results/pretrain/mlm/seed-{seed}" for seed in (1, 2)]
+
+
 def test_every_declared_result_is_there(tiny_run: Path) -> None:
     results = tiny_run / "results"
     for path in (
@@ -177,9 +197,14 @@ def test_verify_passes_and_names_a_changed_prediction(tiny_run: Path, tmp_path: 
     fields = lines[1].split("\t")
     fields[3] = "entailment" if fields[3] == "not_entailment" else "not_entailment"
     path.write_text("\n".join([lines[0], "\t".join(fields), *lines[2:]]))
+    pairs = results / "embeddings/cross_thought/demo-overlap/seed-1/pairs.tsv"
+    header, first, *rest = pairs.read_text().splitlines()
+    pairs.write_text("\n".join([header, first.rpartition("\t")[0] + "\t-0.75", *rest]) + "\n")
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "tasks.csv: model, mlm, demo-match, valid, accuracy: mean: the file says" in done.stderr
+    assert "demo-overlap/seed-1/metrics.json: splits: valid: metrics: pearson: the file says" in done.stderr
+    assert "embeddings.csv: model, cross_thought, demo-overlap, valid, pearson: mean: the file says" in done.stderr
 
 
 def test_a_task_starts_from_another_with_a_fresh_head(tiny_run: Path) -> None:

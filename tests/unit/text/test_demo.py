@@ -127,6 +127,14 @@ def test_match_pairs(tasks: Path) -> None:
     assert 0.9 < labels["entailment"] / labels["not_entailment"] < 1.1
 
 
+def test_pairs_to_find(tasks: Path) -> None:
+    rows = read_rows(tasks / "demo-find" / "pairs.tsv")
+    facts = [tuple(facts_of(row[name]) for name in ("sentence1", "sentence2")) for row in rows]
+    assert all(first[fact][0] == second[fact][0] for first, second in facts for fact in FACTS)
+    assert all(first[fact][1] != second[fact][1] for first, second in facts for fact in FACTS)
+    assert len({tuple(first[fact][0] for fact in FACTS) for first, _ in facts}) == len(rows) == 6**3
+
+
 def test_match_labels_are_not_read_off_a_word(tasks: Path) -> None:
     rows = read_rows(tasks / "demo-match" / "train.tsv")
     counts = Counter(

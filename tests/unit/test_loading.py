@@ -17,7 +17,7 @@ from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.errors import UserError
 from cross_thought.export import export_model
 from cross_thought.fairseq.checkpoints import VOCABULARY_HASH
-from cross_thought.pretrained import build_tokenizer, find_vocabulary, load_pretrained
+from cross_thought.loading import build_tokenizer, find_vocabulary, load_pretrained
 from cross_thought.text.bpe import Encoder
 from cross_thought.tokenizer import SentenceTokenizer
 

@@ -1,0 +1,86 @@
+"""Embeddings without fine-tuning. In: pre-trained checkpoints, prepared pairs. Out: each pair scored, with metrics."""
+
+if EMBEDDING_TASKS:
+
+    # One job for all tasks: it starts and loads the model once, which takes longer than most tasks do.
+    rule embed_tasks:
+        input:
+            checkpoint=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+            vocabulary="results/bpe/vocabulary",
+            prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
+        output:
+            pairs=expand("results/embeddings/{{model}}/{task}/seed-{{seed}}/pairs.tsv", task=EMBEDDING_TASKS),
+            metrics=expand("results/embeddings/{{model}}/{task}/seed-{{seed}}/metrics.json", task=EMBEDDING_TASKS),
+        log:
+            "results/logs/embed_tasks/{model}/seed-{seed}.log",
+        benchmark:
+            "results/benchmarks/embed_tasks/{model}/seed-{seed}.jsonl"
+        conda:
+            TRAINING_ENV
+        threads: config["hardware"]["threads"]
+        resources:
+            mem_mb=growing(8000),
+            runtime=growing(60),
+            gpu=num_gpus(),
+        params:
+            tasks=list(EMBEDDING_TASKS.values()),
+            pooling=config["embedding"]["pooling"],
+            device=config["hardware"]["device"],
+        script:
+            "../workflow_scripts/embed_tasks.py"
+
+    rule embed_words:
+        input:
+            prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
+        output:
+            pairs=expand("results/embeddings/tf-idf/{task}/pairs.tsv", task=EMBEDDING_TASKS),
+            metrics=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
+        log:
+            "results/logs/embed_words.log",
+        benchmark:
+            "results/benchmarks/embed_words.jsonl"
+        conda:
+            "../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(8000),
+            runtime=growing(60),
+        params:
+            tasks=list(EMBEDDING_TASKS.values()),
+        script:
+            "../workflow_scripts/embed_words.py"
+
+    rule tabulate_embeddings:
+        input:
+            metrics=all_embeddings("metrics.json"),
+            lexical=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
+        output:
+            csv=report(
+                "results/tables/embeddings.csv",
+                caption="../report/embeddings.rst",
+                category="Tables",
+                labels={"table": "embeddings", "format": "CSV"},
+            ),
+            markdown=report(
+                "results/tables/embeddings.md",
+                caption="../report/embeddings.rst",
+                category="Tables",
+                labels={"table": "embeddings", "format": "Markdown"},
+            ),
+            latex="results/tables/embeddings.tex",
+        log:
+            "results/logs/tabulate_embeddings.log",
+        benchmark:
+            "results/benchmarks/tabulate_embeddings.jsonl"
+        conda:
+            "../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(1000),
+            runtime=growing(10),
+        params:
+            models=list(MODELS),
+            tasks=list(EMBEDDING_TASKS.values()),
+            pooling=config["embedding"]["pooling"],
+        script:
+            "../workflow_scripts/tabulate_embeddings.py"

@@ -1,0 +1,233 @@
+"""Similarity and retrieval with embeddings as they are: by hand, against brute force and against trec_eval."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytrec_eval
+from scipy import stats
+
+from cross_thought.errors import UserError
+from cross_thought.evaluation import embeddings
+from cross_thought.evaluation.embeddings import (
+    Rankings,
+    Similarities,
+    embeddings_document,
+    evaluate_split,
+    rank_right,
+    read_pairs,
+    tf_idf,
+    write_pairs,
+)
+from cross_thought.text.glue import Example
+from cross_thought.text.tasks import EmbeddingTask, embedding_task_from_config
+
+STS = EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",))
+MRPC = EmbeddingTask(name="MRPC", evaluation="retrieval", splits=("valid",), positive_label="1")
+
+
+def encoder(vectors: dict[str, list[float]]):
+    """Return an encoder that looks its sentences up."""
+    return lambda sentences: np.asarray([vectors[sentence] for sentence in sentences], dtype=np.float32)
+
+
+def test_similarity_is_the_correlation_of_cosines_with_scores() -> None:
+    vectors = {"a": [1, 0], "b": [2, 0], "c": [1, 1], "d": [0, 3], "e": [-1, 0]}
+    rows = [("5", "b"), ("2", "c"), ("1", "d"), ("3", "e")]
+    found = evaluate_split(STS, [Example(score, ("a", other)) for score, other in rows], encoder(vectors))
+    np.testing.assert_allclose(found.cosine, [1, 0.5**0.5, 0, -1], atol=1e-7)
+    assert found.score == [5, 2, 1, 3]
+    # ranks 4, 2, 1, 3 of the scores against 4, 3, 2, 1 of the cosines: 1 - 6 * 6 / 60
+    assert found.metrics()["spearman"] == pytest.approx(0.4)
+    assert found.metrics()["pearson"] == pytest.approx(np.corrcoef([5, 2, 1, 3], [1, 0.5**0.5, 0, -1])[0, 1])
+    assert (found.chance(), found.sizes()) == ({"spearman": 0, "pearson": 0}, {"num_examples": 4})
+
+
+def test_equal_scores_or_cosines_have_no_correlation() -> None:
+    for scores, cosines in (([1.0, 1.0], [0.1, 0.2]), ([1.0, 2.0], [0.5, 0.5]), ([1.0], [0.5])):
+        assert Similarities(list(range(len(scores))), scores, cosines).metrics() == {"spearman": None, "pearson": None}
+
+
+def test_retrieval_by_hand() -> None:
+    vectors = {"q1": [1, 0], "q2": [0, 1], "x": [1, 0.1], "y": [1, 1], "z": [0.1, 1], "w": [-1, 0]}
+    examples = [
+        Example("1", ("q1", "x")),
+        Example("1", ("q1", "w")),
+        Example("0", ("q1", "z")),
+        Example("1", (" q2 ", "y")),
+        Example("1", ("q2", "y")),  # the same pair again
+    ]
+    found = evaluate_split(MRPC, examples, encoder(vectors))
+    assert found == Rankings(
+        row=[0, 1, 3],
+        query=[0, 0, 3],
+        candidates=[4, 4, 4],
+        rank=[1, 4, 2],
+        cosine=pytest.approx([0.995037, -1, 0.707107]),
+    )
+    assert found.metrics() == pytest.approx(
+        {"accuracy@1": 0.5, "mrr": 0.75, "recall@1": 0.25, "recall@5": 1, "recall@10": 1}
+    )
+    # of 4 candidates 2 are right for q1: the first right one is 1st, 2nd, 3rd in 1/2, 1/3, 1/6 of the orders
+    assert found.chance() == pytest.approx(
+        {
+            "accuracy@1": (1 / 2 + 1 / 4) / 2,
+            "mrr": (1 / 2 + 1 / 6 + 1 / 18 + (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4) / 2,
+            "recall@1": 1 / 4,
+            "recall@5": 1,
+            "recall@10": 1,
+        }
+    )
+    assert found.sizes() == {"num_examples": 3, "num_queries": 2, "num_candidates": 4}
+
+
+def test_ties_go_against_the_encoder_and_a_sentence_does_not_find_itself() -> None:
+    assert rank_right(np.asarray([0.5, 0.5, 0.5, 0.1, 0.9]), [3, 1]) == [5, 4]
+    assert rank_right(np.asarray([0.5, 0.5, 0.5, 0.1, 0.9]), [3, 1], left_out=4) == [4, 3]
+    assert rank_right(np.asarray([0.5, 0.5]), [1, 0]) == [2, 1]
+    # "q" is its own best match, and it stands in the pool; and a pair of twice the same sentence asks nothing
+    examples = [Example("1", ("q", "x")), Example("0", ("p", "q")), Example("1", ("p", "p"))]
+    found = evaluate_split(MRPC, examples, encoder({"q": [1, 0], "x": [1, 1], "p": [0, 1]}))
+    assert (found.rank, found.candidates, found.row) == ([1], [2], [0])
+
+
+def random_pairs(generator: random.Random) -> list[Example]:
+    """Return pairs in which sentences come back, on both sides."""
+    sentences = [f"s{number}" for number in range(60)]
+    return [Example(generator.choice("01"), tuple(generator.choices(sentences, k=2))) for _ in range(200)]
+
+
+@pytest.mark.parametrize("block", [1, 7 * 60, 1 << 24])
+def test_retrieval_agrees_with_trec_eval(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "BLOCK_NUMBERS", block)
+    generator = np.random.default_rng(3)
+    vectors = {f"s{number}": generator.normal(size=5).tolist() for number in range(60)}
+    examples = random_pairs(random.Random(3))
+    found = evaluate_split(MRPC, examples, encoder(vectors))
+
+    pool = {second for _, (_, second) in examples}
+    judged: dict[str, dict[str, int]] = {}
+    for label, (first, second) in examples:
+        if label == "1" and first != second:
+            judged.setdefault(first, {})[second] = 1
+
+    def cosine(left: str, right: str) -> float:
+        one, other = np.asarray(vectors[left]), np.asarray(vectors[right])
+        return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+    run = {query: {name: cosine(query, name) for name in pool if name != query} for query in judged}
+    measures = {"accuracy@1": "success_1", "mrr": "recip_rank", **{f"recall@{k}": f"recall_{k}" for k in (1, 5, 10)}}
+    scored = pytrec_eval.RelevanceEvaluator(judged, set(measures.values())).evaluate(run)
+    assert len(scored) == found.sizes()["num_queries"]
+    expected = {name: np.mean([query[theirs] for query in scored.values()]) for name, theirs in measures.items()}
+    assert found.metrics() == pytest.approx(expected)
+
+
+def test_chance_is_what_random_embeddings_reach() -> None:
+    generator = np.random.default_rng(1)
+    examples = random_pairs(random.Random(1))
+    runs = []
+    for _ in range(150):
+        vectors = {f"s{number}": generator.normal(size=3).tolist() for number in range(60)}
+        runs.append(evaluate_split(MRPC, examples, encoder(vectors)))
+    for name, chance in runs[0].chance().items():
+        reached = [run.metrics()[name] for run in runs]
+        assert abs(np.mean(reached) - chance) < 4 * stats.sem(reached), name
+
+
+def test_tf_idf_knows_words_and_nothing_else() -> None:
+    examples = [
+        Example("5", ("The cat sat.", "the cat sat")),
+        Example("2", ("the cat sat", "the dog sat")),
+        Example("0", ("the cat sat", "physicians agree")),
+        Example("1", ("the cat sat", "...")),
+    ]
+    found = evaluate_split(STS, examples, tf_idf)
+    assert found.cosine[0] == pytest.approx(1)
+    assert 0 < found.cosine[1] < 1
+    assert found.cosine[2:] == [0, 0]
+    assert evaluate_split(STS, [Example("1", ("...", "!"))] * 2, tf_idf).cosine == [0, 0]
+    found = evaluate_split(MRPC, [Example("1", example.sentences) for example in examples], tf_idf)
+    assert (found.rank, found.candidates) == ([1, 1, 2, 3], [4, 3, 3, 3])
+
+
+def test_pairs_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    for pairs in (
+        {"valid": Similarities([0, 1], [2.5, 1.0], [1 / 3, -1e-9]), "test": Similarities([0], [0.0], [0.0])},
+        {"valid": Rankings([0, 4], [0, 0], [9, 9], [1, 3], [0.123457, -0.5])},
+    ):
+        write_pairs(path, pairs)
+        assert read_pairs(path) == pairs
+    path.write_text("split\tpairs\n")
+    with pytest.raises(UserError, match="is no file of scored pairs: delete it and run"):
+        read_pairs(path)
+    with pytest.raises(UserError, match="is missing: run"):
+        read_pairs(tmp_path / "none.tsv")
+
+
+def test_what_cannot_be_evaluated_is_said() -> None:
+    vectors = {"a": [1, 0], "b": [float("nan"), 0]}
+    with pytest.raises(UserError, match="the embedding of 'b' is not finite"):
+        evaluate_split(STS, [Example("1", ("a", "b"))], encoder(vectors))
+    with pytest.raises(UserError, match="MRPC has no pair of two sentences with the label '1'"):
+        evaluate_split(MRPC, [Example("0", ("a", "b"))], encoder(vectors))
+
+
+def test_the_document_has_each_split(tmp_path: Path) -> None:
+    pairs = {"valid": Rankings([0], [0], [10], [2], [0.5])}
+    document = embeddings_document(model="mlm", task=MRPC, seed=3, pooling="mean", pairs=pairs)
+    assert document["splits"]["valid"]["metrics"]["mrr"] == 0.5
+    assert document["splits"]["valid"]["chance"]["recall@5"] == 0.5
+    assert (document["evaluation"], document["splits"]["valid"]["num_queries"]) == ("retrieval", 1)
+
+
+OWN = {"files": {"valid": "b.tsv", "test": "c.tsv"}, "input_columns": [1, 2]}
+
+
+def task_of(name: str, entry: dict, tasks: dict | None = None) -> EmbeddingTask:
+    """Return the task that a config describes."""
+    return embedding_task_from_config(name, {"embedding_tasks": {name: entry}, "tasks": tasks or {}})
+
+
+def test_labels_decide_what_is_evaluated() -> None:
+    assert task_of("STS-B", {}) == STS
+    assert task_of("MRPC", {}) == MRPC
+    assert task_of("QNLI", {}).positive_label == "entailment"
+    assert task_of("SNLI", {}).splits == ("valid", "test")
+    assert task_of("SNLI", {"positive_label": "contradiction"}).positive_label == "contradiction"
+    assert task_of("MNLI", {}).splits == ("valid", "valid1")
+    assert task_of("demo-overlap", {}).evaluation == "similarity"
+    assert task_of("demo-find", {}) == EmbeddingTask(name="demo-find", evaluation="retrieval", splits=("valid",))
+    pairs = task_of("mine", OWN)
+    assert (pairs.evaluation, pairs.positive_label, pairs.splits) == ("retrieval", None, ("valid", "test"))
+    scored = task_of("mine", OWN | {"label_column": 3})
+    assert (scored.evaluation, scored.splits) == ("similarity", ("valid", "test"))
+    labelled = task_of("mine", OWN | {"label_column": 3, "labels": ["no", "yes"], "positive_label": "yes"})
+    assert (labelled.evaluation, labelled.positive_label) == ("retrieval", "yes")
+
+
+def test_a_task_that_is_fine_tuned_on_as_well_has_its_files_there() -> None:
+    entry = {"files": {"train": "a.tsv", "valid": "b.tsv"}, "input_columns": [1, 2], "label_column": 3}
+    task = task_of("mine", {}, {"mine": entry})
+    assert (task.evaluation, task.splits) == ("similarity", ("valid",))
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("STS", {}, "embedding_tasks.STS is unknown: choose from CoLA"),
+        ("SST-2", {}, "embedding_tasks.SST-2 has single sentences"),
+        ("STS-B", {"positive_label": "5"}, "embedding_tasks.STS-B.positive_label is '5', but the task has no labels"),
+        ("MRPC", {"positive_label": "yes"}, "embedding_tasks.MRPC.positive_label is 'yes': choose from 0, 1"),
+        ("MRPC", {"header": True}, "embedding_tasks.MRPC.header belongs to a task of your own"),
+        ("mine", OWN | {"labels": ["a", "b"], "label_column": 3}, "mine.positive_label is None: choose from a, b"),
+        ("mine", OWN | {"labels": ["a", "b"]}, "mine.labels is set without `label_column`: name the column"),
+        ("mine", OWN | {"input_columns": []}, "embedding_tasks.mine.input_columns names 0 columns"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        task_of(name, entry)

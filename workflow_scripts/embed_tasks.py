@@ -1,0 +1,67 @@
+"""Evaluate the embeddings of one pre-trained model on all tasks."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from cross_thought import SentenceEncoder
+from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
+from cross_thought.evaluation.provenance import write_json
+from cross_thought.jobs import logged_job
+from cross_thought.text.tasks import EmbeddingTask
+
+
+def embed_tasks(
+    checkpoint: Path,
+    vocabulary: Path,
+    tasks: Sequence[EmbeddingTask],
+    prepared: Sequence[Path],
+    *,
+    model: str,
+    seed: int,
+    pooling: str,
+    device: str,
+    pairs_files: Sequence[Path],
+    metrics_files: Sequence[Path],
+) -> None:
+    """Write the scored pairs and the metrics of each task.
+
+    Args:
+        checkpoint: the pre-trained model.
+        vocabulary: folder of encoder.json, vocab.bpe and dict.txt.
+        tasks: what to evaluate on; `prepared`, `pairs_files` and `metrics_files` have one path for each.
+        prepared: folders of the tasks' prepared TSV files.
+        model: its name in the config.
+        seed: of the pre-training.
+        pooling: how slot states become an embedding.
+        device: "cpu" or "cuda".
+        pairs_files: TSV files to write.
+        metrics_files: JSON files to write.
+    """
+    encoder = SentenceEncoder.from_pretrained(checkpoint, vocabulary=vocabulary, device=device)
+    encode = partial(encoder.encode, pooling=pooling)
+    for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
+        pairs = evaluate_task(task, folder, encode)
+        document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs)
+        write_pairs(pairs_file, pairs)
+        write_json(metrics_file, document)
+        print(f"{task.name}: {document['splits']}")
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        torch.set_num_threads(snakemake.threads)
+        embed_tasks(
+            Path(snakemake.input.checkpoint),
+            Path(snakemake.input.vocabulary),
+            snakemake.params.tasks,
+            [Path(path) for path in snakemake.input.prepared],
+            model=snakemake.wildcards.model,
+            seed=int(snakemake.wildcards.seed),
+            pooling=snakemake.params.pooling,
+            device=snakemake.params.device,
+            pairs_files=[Path(path) for path in snakemake.output.pairs],
+            metrics_files=[Path(path) for path in snakemake.output.metrics],
+        )
