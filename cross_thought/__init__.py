@@ -5,6 +5,11 @@ What users import stands here and is loaded on first use, so that the workflow c
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cross_thought.embed import SentenceEncoder
+    from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 
 __version__ = "0.1.0"
 

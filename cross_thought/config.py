@@ -86,9 +86,9 @@ def read_yaml(path: Path) -> Config:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
+        place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise UserError(f"{shown}{line} is not YAML ({_one_line(problem)}); mend it") from None
+        raise UserError(f"{shown}{place} is not YAML ({_one_line(problem)}); mend it") from None
     if not isinstance(content, dict):
         raise UserError(f"{shown} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
     return content

@@ -31,7 +31,7 @@ def logged_job(log: str) -> Iterator[None]:
             try:
                 file.write(last_words)
             except OSError:  # a full disk takes no log either: the terminal has to do
-                sys.__stderr__.write(last_words)
+                print(last_words, end="", file=sys.__stderr__)
             sys.exit(1)
 
 

@@ -16,13 +16,7 @@ from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
 from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
-from cross_thought.text.tasks import (
-    DATA_KEYS,
-    embedding_task_from_config,
-    own_or_download,
-    raw_files,
-    task_from_config,
-)
+from cross_thought.text.tasks import DATA_KEYS, embedding_task_from_config, own_or_download, raw_files, task_from_config
 
 import_from(REPOSITORY)
 

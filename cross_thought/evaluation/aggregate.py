@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cross_thought.errors import UserError
-from cross_thought.text.tasks import Task
+from cross_thought.text.tasks import EmbeddingTask, Task
 
 AVERAGE = "average"
 
@@ -68,7 +68,9 @@ def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
     return documents
 
 
-def summarise(documents: Iterable[Mapping], *, models: Sequence[str], tasks: Mapping[str, Task]) -> list[Summary]:
+def summarise(
+    documents: Iterable[Mapping], *, models: Sequence[str], tasks: Mapping[str, Task | EmbeddingTask]
+) -> list[Summary]:
     """Gather the seeds of each (model, task, split, metric), in the order of `models` and `tasks`.
 
     Raises:

@@ -216,7 +216,7 @@ def _embed(sentences: Iterable[str], encode: Encode) -> tuple[np.ndarray | spars
     """
     places = {sentence: place for place, sentence in enumerate(dict.fromkeys(sentences))}
     embeddings = encode(list(places))
-    if sparse.issparse(embeddings):
+    if not isinstance(embeddings, np.ndarray):
         lengths = np.sqrt(np.asarray(embeddings.multiply(embeddings).sum(axis=1))).ravel()
         return sparse.diags_array(1 / np.where(lengths > 0, lengths, 1)) @ embeddings, places
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -20,9 +20,9 @@ PACKAGE = {
 WITH_SNAKEMAKE = {"snakemake", "yaml", "jsonschema"}
 # the picture's parts, from the ground up: what belongs to them, and the floor; the rest is for the encoder's users
 PARTS = {
-    "ground": (("errors", "files", "jobs", "config"), 1),
+    "ground": (("errors", "files", "jobs"), 1),
     "core": (("segments", "layers", "encoder"), 2),
-    "text": (("text",), 2),
+    "text": (("text", "config"), 2),
     "fairseq": (("fairseq",), 3),
     "evaluation": (("evaluation",), 3),
 }
