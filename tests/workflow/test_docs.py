@@ -1,0 +1,74 @@
+"""The pages of docs/, followed to the letter: files as they show them, then every command, in a clone after its demo."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TINY
+
+from cross_thought.config import load_config
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md"]
+
+
+def steps(page: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a page's fenced blocks: kind, content, and for a file its name, the last that stands before the block."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        kind, content = match.groups()
+        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|yaml))`", text[: match.start()])
+        yield kind, content, names[-1] if kind in ("text", "yaml") else ""
+
+
+@pytest.fixture
+def clone(tiny_run: Path, tmp_path: Path) -> Path:
+    """Return a clone after `make demo`, with a demo that is cut down: the pages are about all else."""
+    directory = tmp_path / "clone"
+    shutil.copytree(tiny_run, directory, symlinks=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(load_config(TINY), sort_keys=False), encoding="utf-8")
+    command = directory / ".venv/bin/snakemake"
+    command.write_text('#!/bin/sh\nexec python -m snakemake "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return directory
+
+
+def follow(page: str, directory: Path) -> list[str]:
+    """Do what a page says, and return what its commands printed."""
+    path = os.pathsep.join([str(directory / ".venv/bin"), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "HF_HOME": str(directory / "hub")}
+    printed = []
+    for kind, content, name in steps(page):
+        if name:
+            (directory / name).parent.mkdir(exist_ok=True)
+            (directory / name).write_text(content, encoding="utf-8")
+            continue
+        command = ["bash", "-euo", "pipefail", "-c", content] if kind == "bash" else ["python", "-c", content]
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=False, text=True)
+        assert done.returncode == 0, f"{page}: {content}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+        printed.append(done.stdout)
+    return printed
+
+
+def test_no_page_is_forgotten() -> None:
+    runnable = [path.name for path in DOCS.glob("*.md") if "```bash" in path.read_text(encoding="utf-8")]
+    assert sorted(runnable) == PAGES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
+    printed = follow(page, clone)
+    made = {
+        "embedding.md": ["embeddings.npy", "normalized.npy", "results/tables/embeddings.md"],
+        "export.md": ["exported/model.safetensors", "results/exports/mlm/seed-1/modules.json"],
+        "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
+        "own-task.md": ["results/evaluate/cross_thought/tickets/seed-1/predictions.tsv"],
+    }[page]
+    assert [name for name in made if not (clone / name).is_file()] == []
+    if page == "own-task.md":
+        assert "tickets" in printed[-1]
