@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.errors import UserError
@@ -119,13 +120,26 @@ def build_encoder(weights: Mapping[str, Tensor], settings: Mapping[str, Any], *,
         if not (is_number or (value is None and default is None)):
             raise UserError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutInitialisation():
             encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise UserError(f"{source}: its settings do not fit together ({error}): export or fetch it again") from None
     _check_weights(encoder.state_dict(), weights, source=source)
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
     return encoder.eval().requires_grad_(False)
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leaves new weights undrawn: drawing them on the meta device imports torch's compiler, which takes a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Return the tensor that a function of torch.nn.init was to fill as it is; call anything else."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _check_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, source: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from cross_thought import SentenceEncoder
+from cross_thought.embed import SentenceEncoder
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.evaluation.provenance import write_json
 from cross_thought.jobs import logged_job

@@ -150,7 +150,7 @@ def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
     cosines = []
     for start in range(0, len(pairs), 1024):
         left, right = (embeddings[pairs[start : start + 1024, column]] for column in (0, 1))
-        products = left.multiply(right) if sparse.issparse(left) else left * right
+        products = left * right if isinstance(left, np.ndarray) else left.multiply(right)
         cosines += np.asarray(products.sum(axis=1), dtype=np.float64).ravel().tolist()
     return Similarities(list(range(len(examples))), [float(example.label) for example in examples], cosines)
 
@@ -175,7 +175,7 @@ def _rankings(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) 
     for start in range(0, len(queries), block):
         names = queries[start : start + block]
         cosines = embeddings[[places[name] for name in names]] @ candidates.T
-        cosines = cosines.toarray() if sparse.issparse(cosines) else cosines
+        cosines = cosines if isinstance(cosines, np.ndarray) else cosines.toarray()
         for name, row_cosines in zip(names, np.round(cosines.astype(np.float64), COSINE_DECIMALS), strict=True):
             right = [pool[answer] for answer in pairs[name]]
             rows = list(pairs[name].values())
@@ -293,9 +293,9 @@ def read_pairs(path: Path) -> dict[str, ScoredPairs]:
             for column, convert, value in zip(columns, parse, values, strict=True):
                 getattr(scored, column).append(convert(value))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake embeddings` to make it") from None
+        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
     except (ValueError, StopIteration):
-        raise UserError(f"{path} is no file of scored pairs: delete it and run `snakemake embeddings`") from None
+        raise UserError(f"{path} is no file of scored pairs: delete it and run `snakemake {path}`") from None
     return pairs
 
 
