@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cross_thought.errors import UserError
-from cross_thought.fairseq.launch import as_flags, run_key, train, write_history
+from cross_thought.fairseq.launch import _explain, as_flags, run_key, train, write_history
 
 LOG = """2026-01-01 00:00:00 | INFO | fairseq_cli.train | Namespace(...)
 2026-01-01 00:00:01 | INFO | train_inner | {"epoch": 1, "loss": "6.5", "ppl": "90.5", "num_updates": "20", "lr": "0.001", "wpb": "100", "wall": "3"}
@@ -40,6 +40,8 @@ def test_run_key_depends_on_arguments_and_content(tmp_path: Path) -> None:
     key = run_key(["--lr", "1"], tmp_path)
     assert key == run_key(["--lr", "1"], tmp_path)
     assert key != run_key(["--lr", "2"], tmp_path)
+    (tmp_path / ".snakemake_timestamp").touch()  # which Snakemake puts there
+    assert key == run_key(["--lr", "1"], tmp_path)
     (tmp_path / "train.bin").write_bytes(b"abd")
     assert key != run_key(["--lr", "1"], tmp_path)
 
@@ -50,3 +52,19 @@ def test_a_failure_is_told_in_one_sentence(tmp_path: Path) -> None:
         train([str(tmp_path), "--arch", "cross_thought_tiny", "--no-such-flag"], log=log, threads=1, total_updates=1)
     assert "\n" not in str(error.value)
     assert "no-such-flag" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "sentence"),
+    [
+        (1, "FloatingPointError: Minimum loss scale reached (0.0001).", "the loss became infinite in float16: lower"),
+        (1, "RuntimeError: CUDA out of memory. Tried", "the GPU's memory does not hold a batch: lower batch_size"),
+        (143, "SIGTERM: saving", "training was asked to stop and has saved its state: the same command goes on"),
+        (-9, "| train_inner |", "training was killed, most likely for want of memory"),
+        (-11, "", "fairseq was ended by signal 11; the same command goes on from the last checkpoint"),
+        (2, "usage: ...\nerror: bad flag\n\n", "fairseq stopped with status 2: error: bad flag"),
+        (2, "", "fairseq stopped with status 2: no output"),
+    ],
+)
+def test_the_reason_of_a_failure_is_found(status: int, output: str, sentence: str) -> None:
+    assert sentence in _explain(status, output.splitlines(keepends=True), Path("train.log"))
