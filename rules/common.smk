@@ -20,7 +20,7 @@ from cross_thought.text.tasks import DATA_KEYS, is_demo, own_or_download, raw_fi
 import_from(REPOSITORY)
 
 try:
-    check_writable(Path.cwd())
+    check_writable(Path.cwd(), Path("results"))
     config = load_config(config, files=workflow.configfiles)
     TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
 except UserError as error:

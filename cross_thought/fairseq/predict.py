@@ -32,7 +32,9 @@ class Predictor:
 
     def __init__(self, checkpoint: Path, data: Path, *, device: str) -> None:
         if getattr(load_checkpoint(checkpoint)["args"], "task", None) != "sentence_prediction":
-            raise UserError(f"{checkpoint} has no classification head: give a checkpoint that was fine-tuned on the task")
+            raise UserError(
+                f"{checkpoint} has no classification head: give a checkpoint that was fine-tuned on the task"
+            )
         models, arguments, self._task = checkpoint_utils.load_model_ensemble_and_task(
             [str(checkpoint)], arg_overrides={"data": str(data), "no_shuffle": True}
         )

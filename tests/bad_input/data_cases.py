@@ -134,7 +134,7 @@ def gpt2_files(*, encoder: str, dictionary: str) -> None:
     )
 
 
-class logged(logging.Handler):  # noqa: N801  (a context manager)
+class logged(logging.Handler):
     """The lines that are logged meanwhile."""
 
     def __enter__(self) -> list[str]:
@@ -158,7 +158,9 @@ CASES = [
         Case(group="Data", what=what, run=partial(refusal, partial(prepare, train, dev, changes)))
         for what, train, dev, changes in REFUSED
     ),
-    Case(group="Data", what="another number of rows than GLUE's", run=partial(refusal, partial(make_rte, write_archive))),
+    Case(
+        group="Data", what="another number of rows than GLUE's", run=partial(refusal, partial(make_rte, write_archive))
+    ),
     Case(
         group="Data",
         what="an archive without the file",
