@@ -45,16 +45,21 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder to work in where nothing can be written.
+def check_writable(*folders: Path) -> None:
+    """Refuse to work in folders where nothing can be written; those that are not there are passed over.
 
     Raises:
-        UserError: if it is read-only, not the user's, or on a full disk.
+        UserError: if one is read-only, not the user's, or on a full disk.
     """
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder.resolve().name}/, the folder to run in, may not be written: run in another one")
-    if shutil.disk_usage(folder).free == 0:
-        raise UserError(f"{folder.resolve().name}/, the folder to run in: {DISK_FULL}")
+    for folder in folders:
+        if not folder.exists():
+            continue
+        if not os.access(folder, os.W_OK):
+            raise UserError(
+                f"{folder.resolve().name}/ may not be written: run in another folder, or change permissions"
+            )
+        if shutil.disk_usage(folder).free == 0:
+            raise UserError(f"{folder.resolve().name}/: {DISK_FULL}")
 
 
 @contextmanager

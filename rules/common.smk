@@ -24,7 +24,7 @@ import_from(REPOSITORY)
 sys.executable = shlex.quote(sys.executable)
 
 try:
-    check_writable(Path.cwd())
+    check_writable(Path.cwd(), Path("results"))
     config = load_config(config, files=workflow.configfiles)
     TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
     EMBEDDING_TASKS = {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}

@@ -34,6 +34,7 @@ _KNOWN_FAILURES = {
     "to float32",
     "the gradient is no finite number": "the loss became infinite or no number (NaN): lower learning_rate",
     "exceeds max_tokens limit": "a row is longer than max_tokens: raise it",
+    "The dataset is empty": "no stream or row is short enough for a batch: raise max_tokens",
     "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
     "tokens_per_sample or max_tokens",
     "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",

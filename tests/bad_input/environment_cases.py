@@ -1,0 +1,163 @@
+"""Machines that are not as they should be, and what a user sees on the terminal: a real Snakemake, a real make."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.cases import Case
+from tests.bad_input.config_cases import without_privileges
+from tests.bad_input.data_cases import ENTRY, HEADER, ROWS
+from tests.workflow.conftest import REPOSITORY, run_snakemake, start_snakemake
+
+TASK = {"tasks": {"mine": ENTRY}, "models": {"mlm": {"cross_sequence": False}}}
+
+
+def printed(output: str, *, sign: str = "") -> str:
+    """Return what Snakemake says in place of a traceback: the line after `WorkflowError`, or the first with a sign."""
+    assert "Traceback" not in output
+    lines = output.splitlines()
+    if sign:
+        return next(line for line in lines if sign in line)
+    return lines[next(number for number, line in enumerate(lines) if line.startswith("WorkflowError")) + 1]
+
+
+def snakemake(*arguments: str, prefix: Sequence[str] = (), folder: Path = Path()) -> str:
+    """Run Snakemake, which must fail; return what it prints."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", f"{REPOSITORY}/Snakefile", "--cores", "1", *arguments]
+    done = subprocess.run(
+        [*prefix, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    return done.stdout
+
+
+def key_twice() -> str:
+    """Run with a key that stands twice in the config file."""
+    Path("my.yaml").write_text("seeds: [1]\nseeds: [2]\n")
+    said = printed(snakemake("--dry-run", "--configfile", "my.yaml"))
+    assert not Path("results").exists()
+    return said
+
+
+def failing_job() -> str:
+    """Run a job that refuses its data, in a folder with a space and letters beyond ASCII."""
+    folder = Path("mes données")
+    folder.mkdir()
+    (folder / "train.tsv").write_bytes(HEADER + ROWS + b"a bird\tan animal\tmaybe\n")
+    (folder / "dev.tsv").write_bytes(HEADER + ROWS)
+    done = run_snakemake(folder, "results/tasks/mine", overlay=TASK | {"control": None})
+    assert done.returncode != 0
+    assert not list(folder.glob("results/tasks/*"))
+    return printed(done.stderr, sign="error: ")
+
+
+def read_only(folder: str) -> str:
+    """Run where a folder may not be written."""
+    place = Path("my-runs")
+    (place / folder).mkdir(parents=True)
+    (place / folder).chmod(0o555)
+    said = snakemake("--dry-run", prefix=without_privileges(), folder=place)
+    (place / folder).chmod(0o755)
+    return printed(said)
+
+
+def full_disk() -> str:
+    """Run in a folder on a disk without a free byte."""
+    place = Path("my-runs")
+    place.mkdir()
+    with small_disk(place):
+        try:
+            (place / "all").write_bytes(bytes(1 << 20))
+        except OSError as error:
+            assert error.strerror == "No space left on device"
+        return printed(snakemake("--dry-run", folder=place))
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[None]:
+    """Mount a disk of 64 kB."""
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def second_run() -> str:
+    """Start a second run beside one that works, then end that with Ctrl-C: nothing half-made is left, nor a lock."""
+    overlay = {"corpus": {"demo_documents": 1_000_000}}
+    target = "results/downloads/demo/corpus.txt"
+    with open("first.log", "w") as log:
+        first = start_snakemake(Path(), target, overlay=overlay, output=log)
+    while "rule generate_demo" not in Path("first.log").read_text():
+        assert first.poll() is None, Path("first.log").read_text()
+        time.sleep(0.05)
+    second = snakemake(target, "--configfile", "overlay.yaml")
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait() != 0
+    assert not Path(target).exists()
+    after = start_snakemake(Path(), target, "--dry-run", overlay=overlay)
+    assert after.communicate()[0] is not None
+    assert after.returncode == 0
+    text = second[second.index("LockException:") :].replace(str(Path.cwd()), "FOLDER")
+    assert "Traceback" not in second
+    return " ".join(text.split()).removeprefix("LockException: ")
+
+
+def make(*arguments: str, **environment: str) -> str:
+    """Run make in a copy of its file; return what it prints."""
+    shutil.copy(REPOSITORY / "Makefile", "Makefile")
+    shutil.copy(REPOSITORY / "requirements.txt", "requirements.txt")
+    done = subprocess.run(
+        ["make", *arguments], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert not Path(".venv").exists()
+    return done.stdout
+
+
+def no_compiler() -> str:
+    """Install without a compiler."""
+    return make("install", f"PYTHON={sys.executable}", "CXX=no-such-compiler").splitlines()[-1]
+
+
+def no_home() -> str:
+    """Ask make where Snakemake's cache goes if the home folder cannot be written."""
+    (said,) = re.findall(r"XDG_CACHE_HOME := (.*)", make("-pn", "demo", HOME="/no-such-home"))
+    return said.replace(str(Path.cwd()), "FOLDER")
+
+
+CASES = [
+    Case(group="Environment", what="a key twice in a config file, as Snakemake shows it", run=key_twice),
+    Case(
+        group="Environment", what="a job that fails, as Snakemake shows it: in the log that it prints", run=failing_job
+    ),
+    Case(group="Environment", what="a read-only folder", run=partial(read_only, ".")),
+    Case(group="Environment", what="a read-only results folder", run=partial(read_only, "results")),
+    Case(group="Environment", what="a full disk", run=full_disk),
+    Case(group="Environment", what="two runs at once in one folder; the first ends by Ctrl-C", run=second_run),
+    Case(group="Environment", what="no compiler, with `make`", run=no_compiler),
+    Case(
+        group="Environment",
+        what="a home that cannot be written, with `make demo`: where Snakemake's cache goes",
+        run=no_home,
+        refused=False,
+    ),
+]
