@@ -1,5 +1,6 @@
 """Predict the dev and test sets of one task with one fine-tuned model, and score the predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) 
     if task.labels is None:
         return SplitPredictions(indices, labels, [repr(score * task.score_scale) for score in scores[:, 0].tolist()])
     if task.selection:
-        probabilities, answers = scores.exp(), rankings(task, scores)
+        probabilities, answers = scores.exp(), rankings(scores, names=task.labels)
     else:
         probabilities = torch.softmax(scores, dim=1)
         answers = [task.labels[choice] for choice in scores.argmax(1).tolist()]
@@ -46,16 +47,16 @@ def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) 
     )
 
 
-def rankings(task: Task, log_alpha: torch.Tensor) -> list[str]:
+def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
     """Return each question's candidates, the one with the largest weight first, as `3 1 2 4`.
 
     Args:
-        task: an answer selection.
         log_alpha: shape (questions, N); -inf for no candidate.
+        names: of the candidates, in the order of the columns.
     """
     order = log_alpha.argsort(dim=1, descending=True, stable=True).tolist()
     numbers = (~log_alpha.isneginf()).sum(1).tolist()
-    return [" ".join(task.labels[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
+    return [" ".join(names[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
 
 
 def evaluate(

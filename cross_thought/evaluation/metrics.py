@@ -61,7 +61,7 @@ def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) 
     ranks = []
     for label, ranking in zip(labels, rankings, strict=True):
         numbers = ranking.split()
-        if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels):
+        if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels or ()):
             raise UserError(
                 f"task {task.name}: {ranking!r} is no ranking of candidates with {label!r}, the right one, among them: "
                 "evaluate it again"

@@ -122,7 +122,9 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
 
-def mcnemar_p_value(labels: Sequence, answers: Sequence, control_answers: Sequence) -> float:
+def mcnemar_p_value(
+    labels: Sequence[str] | np.ndarray, answers: Sequence[str] | np.ndarray, control_answers: Sequence[str] | np.ndarray
+) -> float:
     """Return the exact McNemar p value: a sign test on the examples that only one of the two gets right."""
     right = np.asarray(labels) == np.asarray(answers)
     control_right = np.asarray(labels) == np.asarray(control_answers)

@@ -7,6 +7,7 @@ of the right one in label; an empty sentence is no candidate. Import it after `b
 import argparse
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class QuestionDataset(FairseqDataset):
 
     def __init__(
         self,
-        inputs: Sequence[torch.utils.data.Dataset],
+        inputs: Sequence[Any],
         answers: np.ndarray | None,
         *,
         bos_id: int,
@@ -46,7 +47,8 @@ class QuestionDataset(FairseqDataset):
         self._bos_id = bos_id
         self._pad_id = pad_id
         self._order = order
-        self.sizes = sum(np.array(sentences.sizes) + 1 for sentences in inputs)  # of all its sentences, with `<s>`
+        # tokens of all sentences of a question, with `<s>`
+        self.sizes = np.sum([np.array(sentences.sizes) + 1 for sentences in inputs], axis=0)
 
     def __getitem__(self, index: int) -> dict:
         return {"id": index, "sentences": [self._with_bos(sentences[index]) for sentences in self._inputs]}
@@ -58,14 +60,15 @@ class QuestionDataset(FairseqDataset):
         """Make a batch: `net_input.src_tokens`, shape (Q, 1 + N, L), and `target`, shape (Q,)."""
         rows = [sentence for sample in samples for sentence in sample["sentences"]]
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._pad_id)
-        batch = {
-            "id": torch.tensor([sample["id"] for sample in samples]),
+        ids = [sample["id"] for sample in samples]
+        batch: dict[str, Any] = {
+            "id": torch.tensor(ids),
             "net_input": {"src_tokens": tokens.view(len(samples), len(self._inputs), -1)},
             "nsentences": len(samples),
             "ntokens": sum(map(len, rows)),
         }
         if self._answers is not None:
-            batch["target"] = torch.from_numpy(self._answers[batch["id"].numpy()])
+            batch["target"] = torch.from_numpy(self._answers[ids])
         return batch
 
     def _with_bos(self, sentence: Tensor) -> Tensor:
@@ -96,7 +99,7 @@ class AnswerSelectionTask(SentencePredictionTask):
             UserError: if an input is not there.
         """
 
-        def load(name: str, dictionary: object) -> torch.utils.data.Dataset | None:
+        def load(name: str, dictionary: object) -> Any:
             path = os.path.join(self.args.data, name, split)
             return data_utils.load_indexed_dataset(path, dictionary, self.args.dataset_impl, combine=combine)
 

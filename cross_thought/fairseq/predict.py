@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,8 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Path, data: Path, *, device: str) -> None:
-        if getattr(load_checkpoint(checkpoint)["args"], "task", None) != "sentence_prediction":
+        task = getattr(load_checkpoint(checkpoint)["args"], "task", None)
+        if task not in ("sentence_prediction", "answer_selection"):
             raise UserError(
                 f"{checkpoint} has no classification head: give a checkpoint that was fine-tuned on the task"
             )
@@ -111,7 +113,7 @@ class Predictor:
             slots[places] = encoder.embed_sentences(tokens.to(self._device)).cpu()
         return slots
 
-    def _load(self, split: str) -> object:
+    def _load(self, split: str) -> Any:
         """Return a split's data set, which has an example."""
         dataset = self._task.load_dataset(split)
         if len(dataset) == 0:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cross_thought.errors import UserError
-from cross_thought.text.tasks import AnswerSelection, Task
+from cross_thought.text.tasks import AnswerSelection
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
         raise UserError(f"{where}: candidate {label}, the right one, is empty; mend the row")
 
 
-def group_candidates(rows: Iterable[CandidateRow], *, task: Task, split: str, where: str) -> list[Question]:
+def group_candidates(
+    rows: Iterable[CandidateRow], *, task: str, selection: AnswerSelection, split: str, where: str
+) -> list[Question]:
     """Gather the rows of each question, wherever they stand, into one example.
 
     ASSUME: a question's candidates are put in a random order, always the same one, so that a model that finds them all
@@ -52,8 +54,9 @@ def group_candidates(rows: Iterable[CandidateRow], *, task: Task, split: str, wh
 
     Args:
         rows: of one split.
-        task: with `selection.right_label`.
-        split: its name, which the random draws depend on.
+        task: its name.
+        selection: the task's, with `right_label`.
+        split: its name; the random draws depend on both.
         where: the file, for messages.
 
     Returns:
@@ -63,11 +66,10 @@ def group_candidates(rows: Iterable[CandidateRow], *, task: Task, split: str, wh
         UserError: for a question without exactly one right candidate, with fewer than two candidates or more than N, or
             with an empty one; unless the task leaves such questions out.
     """
-    selection = task.selection
     by_question: dict[str, list[CandidateRow]] = {}
     for row in rows:
         by_question.setdefault(row.question, []).append(row)
-    generator = random.Random(f"{task.name} {split} candidates {CANDIDATE_SEED}")
+    generator = random.Random(f"{task} {split} candidates {CANDIDATE_SEED}")
     pool = list({row.candidate: None for group in by_question.values() for row in group}) if selection.fill else []
     questions, num_dropped, num_cut, num_filled = [], 0, 0, 0
     for question, group in by_question.items():
@@ -91,7 +93,7 @@ def group_candidates(rows: Iterable[CandidateRow], *, task: Task, split: str, wh
         questions.append((label, (question, *(candidates[place] for place in order), *empty)))
     logger.info(
         "%s %s: %d questions (%d unusable left out; %d candidates left out, %d of other questions added)",
-        task.name,
+        task,
         split,
         len(questions),
         num_dropped,

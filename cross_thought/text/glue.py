@@ -59,7 +59,8 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
 
     examples: list[Example] = []
     candidate_rows: list[CandidateRow] = []
-    has_candidate_rows = task.selection is not None and task.selection.right_label is not None
+    selection = task.selection
+    has_candidate_rows = selection is not None and selection.right_label is not None
     num_rows = num_malformed = num_ignored = num_empty = 0
     for line_number, line in lines:
         # a file with Windows line ends: that \r belongs to the line end
@@ -92,9 +93,9 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
         if has_candidate_rows:
             candidate_rows.append(CandidateRow(line_number, label, *sentences))
             continue
-        if task.selection is not None:
+        if selection is not None:
             check_question(sentences, label, where=f"{where}, line {line_number}")
-        num_empty += not all(map(str.strip, sentences if task.selection is None else sentences[:1]))
+        num_empty += not all(map(str.strip, sentences if selection is None else sentences[:1]))
         examples.append(Example(label, sentences))
 
     counts = {
@@ -109,8 +110,8 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
             f"{where} has {num_rows} rows where {task.name}'s published {split_name} has {split.expected_rows}: "
             f"fetch the file again, or set tasks.{task.name}.check_rows to false if yours differs on purpose"
         )
-    if has_candidate_rows:
-        questions = group_candidates(candidate_rows, task=task, split=split_name, where=where)
+    if selection is not None and has_candidate_rows:
+        questions = group_candidates(candidate_rows, task=task.name, selection=selection, split=split_name, where=where)
         examples = [Example(*question) for question in questions]
     if not examples:
         raise UserError(f"{where} has no rows: {task.name} needs a filled {split_name} file")

@@ -404,7 +404,8 @@ _ALL_TASKS = (
             "test": Split(file="test.tsv", input_columns=(2, 3, 4, 5, 6)),
         },
         **_selection(AnswerSelection(num_candidates=4)),
-        learning_rate=5e-4,
+        learning_rate=7e-4,
+        batch_size=16,
     ),
 )
 
@@ -583,7 +584,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     section = "tasks" if name in config["tasks"] else "embedding_tasks"
     task = task_from_config(name, config[section][name], section=section)
     if task.num_sentences != 2:
-        raise UserError(f"{place} has single sentences: similarity and retrieval need a task of sentence pairs")
+        kind = "several candidates for a question" if task.selection else "single sentences"
+        raise UserError(f"{place} has {kind}: similarity and retrieval need a task of sentence pairs")
     positive_label = entry.get("positive_label")
     labelled = tuple(split for split, file in task.splits.items() if split != "train" and file.label_column is not None)
     if task.labels is None:
