@@ -228,6 +228,20 @@ class CrossThoughtEncoder(nn.Module):
         slot_states, rows = self._encode_slots(tokens, tokens != self.config.pad_id)
         return slot_states.view(-1, self.config.num_slots, self.config.embed_dim)[rows.ranks]
 
+    def weigh_candidates(self, tokens: Tensor) -> Tensor:
+        """Weigh the candidate answers of questions, everything computed together: the forward of answer selection.
+
+        Args:
+            tokens: questions, each followed by its candidates, as right-padded rows `<s> A </s>`, shape (Q, 1 + N, L);
+                a row of nothing but pads is no candidate.
+
+        Returns:
+            Log alpha as of `attend_to_candidates`, shape (Q, N).
+        """
+        slots = self.embed_sentences(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        is_candidate = (tokens[:, 1:] != self.config.pad_id).any(2)
+        return self.attend_to_candidates(slots[:, 0], slots[:, 1:], is_candidate)
+
     def attend_to_candidates(
         self, question_slots: Tensor, candidate_slots: Tensor, candidate_mask: Tensor | None = None
     ) -> Tensor:
@@ -267,9 +281,8 @@ class CrossThoughtEncoder(nn.Module):
         dtype = torch.promote_types(scores.dtype, torch.float32)
         log_weights = F.log_softmax(scores, dim=1, dtype=dtype).flatten(2)  # (Q, N, k * H)
         if absent is not None:
-            log_weights = log_weights.masked_fill(
-                absent.unsqueeze(2), 0.0
-            )  # whose gradient, unlike -inf's, is a number
+            # only from numbers does logsumexp make gradients that are numbers
+            log_weights = log_weights.masked_fill(absent.unsqueeze(2), 0.0)
         log_alpha = log_weights.logsumexp(2) - math.log(log_weights.size(2))
         return log_alpha if absent is None else log_alpha.masked_fill(absent, float("-inf"))
 

@@ -48,7 +48,7 @@ TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cu
 DATA_DIR = config["data_dir"]
 DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
-DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job"]
+DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
 KNOWN_DOWNLOADS = read_table(Path(REPOSITORY, "resources", "downloads.tsv"))
 MODEL_DOWNLOADS = [
     checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
@@ -256,7 +256,7 @@ def all_tables():
 
 def all_submissions():
     """Return a GLUE submission for each model; none if no task is GLUE's."""
-    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
+    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/") and not task.selection]
     return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
 
 

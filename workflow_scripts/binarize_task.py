@@ -1,4 +1,4 @@
-"""Binarize a task for fairseq's `sentence_prediction`."""
+"""Binarize a task for fairseq."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Predict the dev and test sets of one task with one fine-tuned model, and score the predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,19 +28,35 @@ def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) 
         UserError: if the binarized split has not the rows of the prepared one.
     """
     labels = [example.label for example in read_prepared(prepared / f"{split}.tsv")]
-    scores = predictor.scores(split)
+    scores = predictor.answer_weights(split) if task.selection else predictor.scores(split)
     if len(scores) != len(labels):
         raise UserError(f"{prepared}/{split}.tsv has {len(labels)} rows, its binarized form {len(scores)}: delete both")
     indices = [str(index) for index in range(len(labels))]
     if task.labels is None:
         return SplitPredictions(indices, labels, [repr(score * task.score_scale) for score in scores[:, 0].tolist()])
-    probabilities = torch.softmax(scores, dim=1)
+    if task.selection:
+        probabilities, answers = scores.exp(), rankings(scores, names=task.labels)
+    else:
+        probabilities = torch.softmax(scores, dim=1)
+        answers = [task.labels[choice] for choice in scores.argmax(1).tolist()]
     return SplitPredictions(
         indices,
         labels,
-        [task.labels[choice] for choice in scores.argmax(1).tolist()],
+        answers,
         dict(zip(task.labels, probabilities.T.tolist(), strict=True)),
     )
+
+
+def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
+    """Return each question's candidates, the one with the largest weight first, as `3 1 2 4`.
+
+    Args:
+        log_alpha: shape (questions, N); -inf for no candidate.
+        names: of the candidates, in the order of the columns.
+    """
+    order = log_alpha.argsort(dim=1, descending=True, stable=True).tolist()
+    numbers = (~log_alpha.isneginf()).sum(1).tolist()
+    return [" ".join(names[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
 
 
 def evaluate(

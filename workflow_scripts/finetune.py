@@ -40,11 +40,7 @@ def row_lengths(data: Path) -> np.ndarray:
     bridge.install()
     from fairseq.data import data_utils
 
-    datasets = [
-        data_utils.load_indexed_dataset(str(folder / "train"))
-        for folder in (data / "input0", data / "input1")
-        if folder.exists()
-    ]
+    datasets = [data_utils.load_indexed_dataset(str(folder / "train")) for folder in data.glob("input*")]
     # copies: the sizes are views of a mapped file, which goes with its dataset
     return np.sum([np.array(dataset.sizes) + 1 for dataset in datasets], axis=0)
 
@@ -58,17 +54,18 @@ def finetuning_settings(task: Task, config: dict, entry: dict) -> dict:
 def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardware: dict) -> list[str]:
     """Return fairseq's flags for a fine-tuning run."""
     by_loss = task.best_metric == "loss"
+    kind = "answer_selection" if task.selection else "sentence_prediction"
     flags = {
-        "task": "sentence_prediction",
-        "criterion": "sentence_prediction",
+        "task": kind,
+        "criterion": kind,
         **model_flags(model),
         "forward_mode": "finetune",
         "num_classes": 1 if task.labels is None else len(task.labels),
         "regression_target": task.is_regression,
         "init_token": 0,
         "separator_token": 0,
-        # two rows of the longest that the encoder reads: what is longer, it cuts
-        "max_positions": 2 * (model["num_positions"] + 1),
+        # rows of the longest that the encoder reads: what is longer, it cuts
+        "max_positions": max(2, task.num_sentences) * (model["num_positions"] + 1),
         "batch_size": settings["batch_size"],
         "max_tokens": settings["max_tokens"],
         "required_batch_size_multiple": 1,

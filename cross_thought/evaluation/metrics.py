@@ -1,11 +1,12 @@
-"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy.
+"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy; those of rankings.
 
 Values are fractions (0.91, not 91). A metric that has no value, such as the correlation with constant predictions, is
 `None` (`null` in JSON, `n/a` in tables): a made-up zero would look like a result.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 from scipy import stats
@@ -24,16 +25,19 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
     Args:
         task: whose `metrics` to compute; its `labels` are None for regression.
         labels: the right answers, one string an example (a number's text for regression).
-        predictions: the model's answers in the same form and order.
+        predictions: the model's answers in the same form and order; rankings in answer selection.
 
     Returns:
         Metric name -> fraction, in the order of `task.metrics`; None where the metric is undefined.
 
     Raises:
-        UserError: if there is no example, the lengths differ, or a label is not one of the task's.
+        UserError: if there is no example, the lengths differ, a label is not one of the task's, or a ranking lacks it.
     """
     if not labels or len(labels) != len(predictions):
         raise UserError(f"task {task.name}: {len(predictions)} predictions for {len(labels)} labels: evaluate it again")
+    if task.selection is not None:
+        ranks = ranks_of_labels(task, labels, predictions)
+        return {metric: fmean(_ranking_scores(task, metric, ranks)) for metric in task.metrics}
     if task.labels is None:
         numbers = [_as_numbers(task, values) for values in (labels, predictions)]
         return {metric: _regression_metric(task, metric, *numbers) for metric in task.metrics}
@@ -41,6 +45,29 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
         for unknown in sorted(set(values) - set(task.labels)):
             raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
     return {metric: _classification_metric(task, metric, labels, predictions) for metric in task.metrics}
+
+
+def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[int]:
+    """Return at which place, from 1, each ranking has the right candidate.
+
+    Args:
+        task: an answer selection.
+        labels: the numbers of the right candidates.
+        rankings: the numbers of all candidates of each question, best first, separated by spaces.
+
+    Raises:
+        UserError: if a ranking is none, or lacks the right candidate.
+    """
+    ranks = []
+    for label, ranking in zip(labels, rankings, strict=True):
+        numbers = ranking.split()
+        if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels or ()):
+            raise UserError(
+                f"task {task.name}: {ranking!r} is no ranking of candidates with {label!r}, the right one, among them: "
+                "evaluate it again"
+            )
+        ranks.append(numbers.index(label) + 1)
+    return ranks
 
 
 def positive_label(task: Task) -> str:
@@ -56,16 +83,27 @@ def majority_label(labels: Sequence[str]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
-def majority_metrics(task: Task, labels: Sequence[str]) -> Metrics:
-    """Score always answering the split's most frequent label; None throughout for regression."""
+def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
+    """Score always answering the split's most frequent label; None throughout for regression.
+
+    In answer selection a candidate's number means nothing: there, score what a random order is expected to.
+    """
     if task.labels is None:
         return dict.fromkeys(task.metrics)
-    return compute_metrics(task, labels, [majority_label(labels)] * len(labels))
+    if task.selection is not None:
+        numbers = [len(ranking.split()) for ranking in rows.predictions]
+        return {
+            metric: fmean(fmean(_ranking_scores(task, metric, range(1, number + 1))) for number in numbers)
+            for metric in task.metrics
+        }
+    return compute_metrics(task, rows.labels, [majority_label(rows.labels)] * len(rows.labels))
 
 
-def majority_rate(task: Task, labels: Sequence[str]) -> float | None:
-    """Return the share of the most frequent label, None for regression."""
-    return None if task.labels is None else Counter(labels)[majority_label(labels)] / len(labels)
+def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
+    """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
+    if task.selection is not None:
+        return fmean(1 / len(ranking.split()) for ranking in rows.predictions)
+    return None if task.labels is None else Counter(rows.labels)[majority_label(rows.labels)] / len(rows.labels)
 
 
 def metrics_document(
@@ -89,7 +127,7 @@ def metrics_document(
             split: {
                 "num_examples": len(rows.labels),
                 "metrics": compute_metrics(task, rows.labels, rows.predictions),
-                "majority_rate": majority_rate(task, rows.labels),
+                "majority_rate": majority_rate(task, rows),
             }
             for split, rows in predictions.items()
             if rows.has_labels
@@ -109,6 +147,15 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
             return None
         return float(f1_score(labels, predictions, pos_label=positive, average="binary"))
     raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use accuracy, f1 or matthews")
+
+
+def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float]:
+    """Score each question by the place of its right candidate."""
+    if metric == "accuracy":
+        return [float(rank == 1) for rank in ranks]
+    if metric == "mrr":
+        return [1 / rank for rank in ranks]
+    raise UserError(f"task {task.name}: metric {metric} does not apply to rankings; use accuracy or mrr")
 
 
 def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:

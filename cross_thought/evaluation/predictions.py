@@ -1,7 +1,8 @@
 """Reading and writing `predictions.tsv`: the file from which every task number is computed.
 
-Columns: `split`, `index`, `label` (empty where unknown), `prediction` (a label string, or a number for a regression
-task), then one `score_<label>` column for each label of a classification task, the probability of that label.
+Columns: `split`, `index`, `label` (empty where unknown), `prediction` (a label string; a number for a regression task;
+for answer selection the numbers of the candidates, best first, as `3 1 2 4`), then one `score_<label>` column for each
+label of a classification task, the probability of that label, or for each candidate, the attention weight on it.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ class SplitPredictions:
     """What a model answered to the examples of one split, in the order of the data file.
 
     `indices`, `labels` and `predictions` have one string an example; a label is "" where it is unknown.
-    `scores` maps each label string to its probability for every example; empty for regression.
+    `scores` maps each label string to its probability for every example, in answer selection each candidate's number
+    to its attention weight (0 where there is none); empty for regression.
     """
 
     indices: list[str]

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from cross_thought.evaluation.aggregate import all_or_none
-from cross_thought.evaluation.metrics import compute_metrics, positive_label
+from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
 from cross_thought.text.tasks import Task
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -97,7 +97,7 @@ def compare(
         p_examples=bootstrap_p_value(resampled),
         p_seeds=welch_p_value(defined, control_defined),
         p_mcnemar={
-            seed: mcnemar_p_value(labels, predictions[seed], control_predictions[seed])
+            seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
             for seed in predictions
             if metric == "accuracy" and seed in control_predictions
         },
@@ -122,7 +122,9 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
 
-def mcnemar_p_value(labels: Sequence[str], answers: Sequence[str], control_answers: Sequence[str]) -> float:
+def mcnemar_p_value(
+    labels: Sequence[str] | np.ndarray, answers: Sequence[str] | np.ndarray, control_answers: Sequence[str] | np.ndarray
+) -> float:
     """Return the exact McNemar p value: a sign test on the examples that only one of the two gets right."""
     right = np.asarray(labels) == np.asarray(answers)
     control_right = np.asarray(labels) == np.asarray(control_answers)
@@ -147,7 +149,7 @@ def resample_differences(
     Returns:
         Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
     """
-    columns = np.stack([_encode(task, values) for values in [labels, *answers, *control_answers]], axis=1)
+    columns = np.stack(encode_answers(task, labels, [*answers, *control_answers]), axis=1)
     kinds, counts = np.unique(columns, axis=0, return_counts=True)
     metric_of = weighted_metric(task, metric)
     generator = np.random.default_rng(0)
@@ -167,11 +169,13 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
     """Return the metric as a function of labels (P,), answers (M, P) and weights (R, P), with results (M, R).
 
     P are kinds of example, M sets of answers, R resamples; a weight is the number of times an example counts. Labels
-    are coded by their place in `task.labels`.
+    and answers are coded as by `encode_answers`.
     """
     names = task.labels or ()
     if metric == "accuracy":
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
+    if metric == "mrr":
+        return lambda labels, answers, weights: (1 / answers) @ weights.T / weights.sum(axis=1)
     if metric == "f1":
         positive = names.index(positive_label(task))
         return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
@@ -184,11 +188,24 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
     raise ValueError(f"no weighted form of metric {metric!r}")
 
 
-def _encode(task: Task, values: Sequence[str]) -> np.ndarray:
+def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Code labels and answers as numbers that are equal where the answer is right.
+
+    Args:
+        task: whose labels they are.
+        labels: the right answers.
+        answers: of each seed.
+
+    Returns:
+        The labels and each seed's answers: a place in `task.labels`, or a score; for answer selection the place of the
+        right candidate in the ranking, 1 for the labels.
+    """
+    if task.selection is not None:
+        return [np.asarray(ranks_of_labels(task, labels, rankings)) for rankings in [labels, *answers]]
     if task.labels is None:
-        return np.asarray([float(value) for value in values])
+        return [np.asarray([float(value) for value in values]) for values in [labels, *answers]]
     place = {label: index for index, label in enumerate(task.labels)}
-    return np.asarray([place[value] for value in values])
+    return [np.asarray([place[value] for value in values]) for values in [labels, *answers]]
 
 
 def _f1(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ METRIC_NAMES = {
     "matthews": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",
+    "mrr": "MRR",
     "mean": "",
 }
 
@@ -210,9 +211,9 @@ def _majority_rows(summaries: Sequence[Summary], predictions: Predictions, tasks
         column = (summary.task, summary.split, summary.metric)
         if column in rows:
             continue
-        labels = predictions[summary.model, summary.task, summary.seeds[0]][summary.split].labels
-        value = majority_metrics(tasks[summary.task], labels)[summary.metric]
-        rows[column] = TaskRow(MAJORITY, MAJORITY, *column, mean=_percent(value), num_examples=len(labels))
+        answers = predictions[summary.model, summary.task, summary.seeds[0]][summary.split]
+        value = majority_metrics(tasks[summary.task], answers)[summary.metric]
+        rows[column] = TaskRow(MAJORITY, MAJORITY, *column, mean=_percent(value), num_examples=len(answers.labels))
     return list(rows.values())
 
 
@@ -298,6 +299,13 @@ def task_notes(rows: Sequence[TaskRow], tasks: Mapping[str, Task]) -> list[str]:
     notes = ["Percent: mean ± sample standard deviation over seeds (number of seeds). **Bold**: highest mean."]
     if any(row.kind == MAJORITY for row in rows):
         notes.append("`majority`: what always answering the split's most frequent label scores.")
+    selections = [name for name, task in tasks.items() if task.selection and any(row.task == name for row in ours)]
+    if selections:
+        notes.append(
+            f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
+            "Acc.: how often the right one is first; MRR: the mean of 1 / its place; `majority`: what a random order "
+            "is expected to score."
+        )
     if any(row.task == AVERAGE for row in ours):
         summaries = [Summary(row.model, row.task, row.split, row.metric, (), (), 0) for row in ours]
         averaged = averaged_tasks([s for s in summaries if s.task != AVERAGE], tasks)
@@ -423,6 +431,8 @@ def _difference_table(rows: Sequence[TaskRow]) -> str:
 
 
 def _expected_train_rows(task: Task) -> int | None:
+    if task.selection is not None:  # there, a row need not be an example
+        return None
     return getattr(task.splits.get("train"), "expected_rows", None)
 
 

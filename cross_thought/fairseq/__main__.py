@@ -13,6 +13,7 @@ from cross_thought.fairseq import bridge
 
 bridge.install()
 import_module("cross_thought.fairseq.model")
+import_module("cross_thought.fairseq.answer_selection")
 import_module("cross_thought.fairseq.saving").install()
 
 COMMANDS = ("train", "preprocess", "validate")

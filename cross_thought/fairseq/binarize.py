@@ -213,14 +213,14 @@ def binarize_corpus(encoded: Mapping[str, Path], vocabulary: Path, output_dir: P
 def binarize_task(
     task: Task, *, prepared: Path, encoded: Path, vocabulary: Path, output_dir: Path, max_sentence_tokens: int | None
 ) -> None:
-    """Binarize a task for fairseq's `sentence_prediction`.
+    """Binarize a task for fairseq's `sentence_prediction`, or our `answer_selection`.
 
     Args:
         task: the task.
         prepared: folder of its TSV files, for the labels.
         encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
         vocabulary: folder with the BPE files and dict.txt.
-        output_dir: folder for input0, (input1) and label; appears when all of it is written.
+        output_dir: folder for input0, input1, ... and label; appears when all of it is written.
         max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
 
     Raises:

@@ -43,7 +43,7 @@ class CrossThoughtModel(RobertaModel):
             "--forward-mode",
             choices=["pretrain", "finetune"],
             help="pretrain: token streams cut into segments; finetune: rows of one or two sentences "
-            "(default: finetune for the task sentence_prediction, else pretrain)",
+            "(default: finetune for the tasks sentence_prediction and answer_selection, else pretrain)",
         )
         parser.add_argument(
             "--no-cross-sequence", action="store_true", help="leave cross layer 0 out of pre-training (the MLM control)"
@@ -66,7 +66,8 @@ class CrossThoughtModel(RobertaModel):
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} {getattr(args, name)} is not supported by this encoder: leave the flag out")
         if args.forward_mode is None:
-            args.forward_mode = "finetune" if getattr(args, "task", None) == "sentence_prediction" else "pretrain"
+            is_finetuning = getattr(args, "task", None) in ("sentence_prediction", "answer_selection")
+            args.forward_mode = "finetune" if is_finetuning else "pretrain"
         if not hasattr(args, "max_positions"):
             args.max_positions = args.tokens_per_sample
         return cls(args, RegisteredEncoder(args, task.source_dictionary))
@@ -134,14 +135,16 @@ class RegisteredEncoder(FairseqEncoder):
         """Compute scores over the dictionary, or the features that a classification head reads.
 
         Args:
-            src_tokens: token ids, shape (batch, L): streams to pre-train on, or sentences to fine-tune on.
+            src_tokens: token ids, shape (batch, L): streams to pre-train on, or sentences to fine-tune on; or, for
+                answer selection, questions with their candidates, shape (batch, 1 + N, L).
             features_only: leave out the LM head.
             return_all_hiddens: not supported.
             masked_tokens: the positions to score, shape (batch, L); None: all.
 
         Returns:
             Scores, shape (num_masked, V) or (batch, L, V); or features, shape (batch, L, d) when pre-training and
-            (batch, k, d) when fine-tuning. And an empty dict, where fairseq's own encoders put inner states.
+            (batch, k, d) when fine-tuning; or the candidates' log attention weights, shape (batch, N). And an empty
+            dict, where fairseq's own encoders put inner states.
 
         Raises:
             ValueError: if all hidden states are asked for, or the LM head in fine-tuning.
@@ -149,6 +152,8 @@ class RegisteredEncoder(FairseqEncoder):
         if return_all_hiddens:
             raise ValueError("the inner states of this encoder are packed: return_all_hiddens is not supported")
         if self.args.forward_mode == "finetune":
+            if src_tokens.dim() == 3:
+                return self.sentence_encoder.weigh_candidates(src_tokens), {}
             if not features_only:
                 raise ValueError("--forward-mode finetune has no use for the LM head: pretrain scores masked words")
             return self.sentence_encoder.encode_sentences(src_tokens), {}

@@ -266,7 +266,7 @@ def encode_task(prepared: Path, output_dir: Path, *, vocabulary: Path) -> None:
 
     Args:
         prepared: folder of its TSV files.
-        output_dir: folder to write: `SPLIT/sentence1`, (`SPLIT/sentence2`), each an encoded text.
+        output_dir: folder to write: `SPLIT/sentence1`, `SPLIT/sentence2`, ..., each an encoded text.
         vocabulary: folder of the BPE files.
     """
     encoder = Encoder(vocabulary)

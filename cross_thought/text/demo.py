@@ -50,8 +50,11 @@ TASK_SIZES = {
     "demo-match": {"train": 6000, "dev": 1000, "test": 1000},
     "demo-overlap": {"train": 6000, "dev": 1000, "test": 1000},
     "demo-job": {"train": 2000, "dev": 500, "test": 500},
+    "demo-answer": {"train": 3000, "dev": 500, "test": 500},
 }
 _MATCH_HEADER = ("index", "sentence1", "sentence2", "label")
+NUM_CANDIDATES = 4
+_ANSWER_HEADER = ("index", "question", *(f"candidate{number + 1}" for number in range(NUM_CANDIDATES)), "answer")
 _OVERLAP_HEADER = (
     "index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score",
 )  # fmt: skip
@@ -73,14 +76,16 @@ def write_corpus(path: Path, *, num_documents: int, seed: int) -> None:
 
 
 def write_tasks(directory: Path, *, seed: int) -> None:
-    """Write the tasks: train.tsv, dev.tsv and test.tsv of three, in the formats of GLUE's QNLI, STS-B and SST-2.
+    """Write the tasks: train.tsv, dev.tsv and test.tsv of four, the first three in formats of GLUE.
 
-    - `demo-match`: do two sentences state the same facts? Where a fact is the same, the words for it differ; in half of
-      the pairs one fact is another.
-    - `demo-overlap`: how many of the three facts are the same, scaled to 0..5; words differ as above.
-    - `demo-job`: is the person's job one of the first three? The training sentences name every job by its first word,
-      the others by its second, so the label of a word seen in training has to be carried over to the word that means
-      the same.
+    - `demo-match` (as QNLI): do two sentences state the same facts? Where a fact is the same, the words for it differ;
+      in half of the pairs one fact is another.
+    - `demo-overlap` (as STS-B): how many of the three facts are the same, scaled to 0..5; words differ as above.
+    - `demo-job` (as SST-2): is the person's job one of the first three? The training sentences name every job by its
+      first word, the others by its second, so the label of a word seen in training has to be carried over to the word
+      that means the same.
+    - `demo-answer`: which of four sentences states the same facts as the first? The four differ in one fact, and none
+      has a word for a fact in common with the first.
     - `demo-find`, for embeddings without fine-tuning: a pair for each combination of facts, in pairs.tsv. The two
       sentences of a pair share no word for a fact, so that one finds the other by what words mean alone; sentences of
       other pairs do share words.
@@ -89,7 +94,12 @@ def write_tasks(directory: Path, *, seed: int) -> None:
         directory: the folder that gets a folder for each task.
         seed: of the generator; the same seed gives the same bytes.
     """
-    rows = {"demo-match": _match_rows, "demo-overlap": _overlap_rows, "demo-job": _job_rows}
+    rows = {
+        "demo-match": _match_rows,
+        "demo-overlap": _overlap_rows,
+        "demo-job": _job_rows,
+        "demo-answer": _answer_rows,
+    }
     for task, sizes in TASK_SIZES.items():
         with atomic_directory(Path(directory) / task) as partial:
             for split, size in sizes.items():
@@ -186,3 +196,26 @@ def _find_rows(generator: random.Random) -> Iterator[tuple[str, str]]:
     yield ("sentence1", "sentence2")
     for values in itertools.product(*(range(len(words)) for words in FACTS.values())):
         yield _in_other_words(values, values, generator)
+
+
+def _answer_rows(split: str, size: int, generator: random.Random) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of a `demo-answer` file, each as its fields; the test file has no answers.
+
+    The candidates differ from each other in the same fact, so that they tell nothing without the question.
+    """
+    num_fields = len(_ANSWER_HEADER) - (split == "test")
+    yield _ANSWER_HEADER[:num_fields]
+    for index in range(size):
+        values = _draw_values(generator)
+        choices = [generator.randrange(2) for _ in values]
+        other_choices = [1 - choice for choice in choices]
+        fact = generator.randrange(len(values))
+        others = [value for value in range(len(list(FACTS.values())[fact])) if value != values[fact]]
+        candidates = [values[fact], *generator.sample(others, NUM_CANDIDATES - 1)]
+        generator.shuffle(candidates)
+        sentences = [
+            _sentence(SUBJECT, [*values[:fact], value, *values[fact + 1 :]], other_choices, generator)
+            for value in candidates
+        ]
+        answer = str(candidates.index(values[fact]) + 1)
+        yield (str(index), _sentence(SUBJECT, values, choices, generator), *sentences, answer)[:num_fields]

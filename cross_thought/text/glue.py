@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, read_lines
+from cross_thought.text.answers import CandidateRow, check_question, group_candidates
 from cross_thought.text.tasks import Column, RawFile, Split, Task, is_own
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,10 @@ SAMPLE_SEED = 1
 
 
 class Example(NamedTuple):
-    """A row of a task: the label as text (empty where unknown) and one or two sentences."""
+    """A row of a task: the label as text (empty where unknown), and its sentences.
+
+    In answer selection, the number of the right candidate, from 1; the question, and its candidates.
+    """
 
     label: str
     sentences: tuple[str, ...]
@@ -35,10 +39,12 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
         raw_file: where its rows are.
 
     Returns:
-        The examples in file order, without malformed rows and rows of an ignored label.
+        The examples in file order, without malformed rows and rows of an ignored label. In answer selection with a
+        row for each candidate, the questions.
 
     Raises:
-        UserError: if a row lacks a column, a label is not one of the task's, or the number of rows is not as published.
+        UserError: if a row lacks a column, a label is not one of the task's, the number of rows is not as published, or
+            a question is not fit for answer selection.
     """
     split = task.splits[split_name]
     where = raw_file.path if raw_file.member is None else f"{raw_file.path}:{raw_file.member}"
@@ -52,6 +58,9 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
     ids = None if raw_file.ids_path is None else _read_ids(raw_file.ids_path)
 
     examples: list[Example] = []
+    candidate_rows: list[CandidateRow] = []
+    selection = task.selection
+    has_candidate_rows = selection is not None and selection.right_label is not None
     num_rows = num_malformed = num_ignored = num_empty = 0
     for line_number, line in lines:
         # a file with Windows line ends: that \r belongs to the line end
@@ -81,7 +90,12 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
             continue
         if label_index is not None:
             _check_label(label, task, where=where, line_number=line_number)
-        num_empty += not all(map(str.strip, sentences))
+        if has_candidate_rows:
+            candidate_rows.append(CandidateRow(line_number, label, *sentences))
+            continue
+        if selection is not None:
+            check_question(sentences, label, where=f"{where}, line {line_number}")
+        num_empty += not all(map(str.strip, sentences if selection is None else sentences[:1]))
         examples.append(Example(label, sentences))
 
     counts = {
@@ -96,6 +110,9 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
             f"{where} has {num_rows} rows where {task.name}'s published {split_name} has {split.expected_rows}: "
             f"fetch the file again, or set tasks.{task.name}.check_rows to false if yours differs on purpose"
         )
+    if selection is not None and has_candidate_rows:
+        questions = group_candidates(candidate_rows, task=task.name, selection=selection, split=split_name, where=where)
+        examples = [Example(*question) for question in questions]
     if not examples:
         raise UserError(f"{where} has no rows: {task.name} needs a filled {split_name} file")
     return examples
@@ -120,10 +137,10 @@ def _columns_text(split: Split) -> str:
 
 def _check_label(label: str, task: Task, *, where: str, line_number: int) -> None:
     """Refuse a label that is not the task's."""
-    if task.labels is not None:
-        if label not in task.labels:
+    if task.file_labels is not None:
+        if label not in task.file_labels:
             raise UserError(
-                f"{where}, line {line_number}: label {label!r} is none of {task.name}'s {', '.join(task.labels)}; "
+                f"{where}, line {line_number}: label {label!r} is none of {task.name}'s {', '.join(task.file_labels)}; "
                 "mend the row or the task's labels"
             )
         return
@@ -156,7 +173,7 @@ def _read_ids(path: str) -> set[tuple[str, ...]]:
 def prepare_task(
     task: Task, raw: Mapping[str, RawFile], output_dir: Path, *, max_train_examples: int | None = None
 ) -> dict[str, int]:
-    """Write a task's splits in one plain format: a header line, then `label`, `sentence1`, (`sentence2`), by tabs.
+    """Write a task's splits in one plain format: a header line, then `label`, `sentence1`, `sentence2`, ..., by tabs.
 
     Args:
         task: the task.

@@ -11,9 +11,15 @@ from typing import Any
 
 from cross_thought.errors import UserError
 
-METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
+CLASS_METRICS = ("accuracy", "f1", "matthews")
+SCORE_METRICS = ("pearson", "spearman")
+RANKING_METRICS = ("accuracy", "mrr")  # accuracy: how often the right candidate is ranked first
+METRICS = tuple(dict.fromkeys((*CLASS_METRICS, *SCORE_METRICS, *RANKING_METRICS)))
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-OWN_TASK_KEYS = ("files", "header", "input_columns", "label_column", "labels", "metrics", "score_scale")
+OWN_TASK_KEYS = (
+    "files", "header", "input_columns", "label_column", "labels", "metrics", "score_scale",
+    "right_label", "num_candidates", "fill_candidates",
+)  # fmt: skip
 OVERRIDABLE = (
     "learning_rate", "batch_size", "num_updates", "warmup_updates", "best_metric", "in_average", "start_from",
 )  # fmt: skip
@@ -51,14 +57,37 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerSelection:
+    """How the rows of a file become questions with candidate answers.
+
+    Attributes:
+        num_candidates: N, the most candidates of a question; where one has fewer, the last are empty.
+        row_labels: with a row for each candidate: the labels there; None: a row has a question with all its candidates
+            and, in place of a label, the number of the right one.
+        right_label: with a row for each candidate: the label of the right one's.
+        fill: whether the sentences of other questions make every question's candidates N.
+        drop_unusable: whether a question without exactly one right candidate, and wrong candidates beyond N, are left
+            out; otherwise they are refused.
+    """
+
+    num_candidates: int
+    row_labels: tuple[str, ...] | None = None
+    right_label: str | None = None
+    fill: bool = False
+    drop_unusable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task on single sentences or sentence pairs.
+    """A task on single sentences, on sentence pairs, or on questions with candidate answers.
 
     Attributes:
         name: as in the config.
         metrics: names out of `METRICS`, the main one first.
-        labels: label strings as GLUE's submissions want them, in the order of the class indices; None: regression.
-        num_sentences: 1 or 2.
+        labels: label strings as GLUE's submissions want them, in the order of the class indices; None: regression. In
+            answer selection, the numbers of the candidates from 1.
+        num_sentences: 1 or 2; in answer selection, the question and its candidates.
+        selection: the form of an answer selection; None for other tasks.
         splits: the files, by split: train, valid, test, and valid1, test1 for MNLI's mismatched ones.
         folder: where the files lie under `data_dir`.
         downloads: names in `resources/downloads.tsv`: one zip archive, or the sources of MRPC; none for other tasks.
@@ -77,6 +106,7 @@ class Task:
     labels: tuple[str, ...] | None
     num_sentences: int
     splits: Mapping[str, Split]
+    selection: AnswerSelection | None = None
     folder: str | None = None
     downloads: tuple[str, ...] = ()
     archive_folder: str | None = None
@@ -94,6 +124,11 @@ class Task:
     def is_regression(self) -> bool:
         """Whether the label is a number."""
         return self.labels is None
+
+    @property
+    def file_labels(self) -> tuple[str, ...] | None:
+        """The labels in the task's files; None where they are any numbers."""
+        return self.selection.row_labels if self.selection and self.selection.row_labels else self.labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +196,15 @@ def _glue(name: str, *, archive: str | None = None, **kwargs: Any) -> Task:
         num_sentences=kwargs.pop("num_sentences", 2),
         **kwargs,
     )
+
+
+def _selection(selection: AnswerSelection) -> dict[str, Any]:
+    """Return what follows for a task from its form of answer selection."""
+    return {
+        "selection": selection,
+        "num_sentences": 1 + selection.num_candidates,
+        "labels": tuple(str(number + 1) for number in range(selection.num_candidates)),
+    }
 
 
 _MNLI_PAIR = (9, 10)
@@ -263,6 +307,24 @@ _ALL_TASKS = (
         num_updates=2036,
         warmup_updates=122,
     ),
+    # ASSUME: QNLI's rows of one question are its candidates. Most questions have one or two rows, so sentences of other
+    # questions make them 8; questions without one right candidate are left out. The test set's labels are not public.
+    Task(
+        name="QNLI-answers",
+        folder="glue/QNLI",
+        downloads=("glue/QNLIv2.zip",),
+        archive_folder="QNLI",
+        metrics=RANKING_METRICS,
+        splits={split: value for split, value in _glue_splits((104743, 5463, 0), (2, 3), 4).items() if split != "test"},
+        **_selection(
+            AnswerSelection(
+                num_candidates=8, row_labels=_ENTAILMENT, right_label="entailment", fill=True, drop_unusable=True
+            )
+        ),
+        learning_rate=1e-5,
+        batch_size=32,
+        in_average=False,
+    ),
     # no settings were published for WNLI and SNLI: RTE's and MNLI's, with 10 epochs of updates and 6 % of warm-up
     _glue(
         "WNLI",
@@ -333,6 +395,18 @@ _ALL_TASKS = (
         },
         learning_rate=5e-4,
     ),
+    Task(
+        name="demo-answer",
+        metrics=RANKING_METRICS,
+        splits={
+            "train": Split(file="train.tsv", input_columns=(2, 3, 4, 5, 6), label_column=7),
+            "valid": Split(file="dev.tsv", input_columns=(2, 3, 4, 5, 6), label_column=7),
+            "test": Split(file="test.tsv", input_columns=(2, 3, 4, 5, 6)),
+        },
+        **_selection(AnswerSelection(num_candidates=4)),
+        learning_rate=7e-4,
+        batch_size=16,
+    ),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL_TASKS}
@@ -366,7 +440,8 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
         name: the task's key in the config.
         entry: its value: fine-tuning settings that replace the defaults, `check_rows: false` to accept files with other
             row counts than the published ones, and for a task of one's own `files` ({train, valid, test} to paths),
-            `header`, `input_columns`, `label_column`, `labels` (null: regression), `metrics`, `score_scale`.
+            `header`, `input_columns`, `label_column`, `labels` (null: regression), `metrics`, `score_scale`, and for
+            answer selection `right_label`, `num_candidates`, `fill_candidates`.
         section: the config's key that the entry stands under. Under `embedding_tasks`, a task of one's own needs no
             train file and no labels, and those of its test file are read.
 
@@ -380,9 +455,12 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
         task = _own_task(name, entry, section=section)
     elif name in known:
         task = known[name]
-        misplaced = sorted(set(entry) & set(OWN_TASK_KEYS))
+        changeable = {"num_candidates"} if task.selection and task.selection.right_label else set()
+        misplaced = sorted(set(entry) & set(OWN_TASK_KEYS) - changeable)
         if misplaced:
             raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
+        if task.selection and "num_candidates" in entry:
+            task = replace(task, **_selection(replace(task.selection, num_candidates=entry["num_candidates"])))
     else:
         raise UserError(
             f"{place} is unknown: choose from {', '.join(known)}, or describe a task of your own with `files`"
@@ -403,8 +481,8 @@ def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
         if required not in files:
             raise UserError(f"{place}.files lacks `{required}`: give a path for train and for valid")
     columns = tuple(entry.get("input_columns") or ())
-    if len(columns) not in (1, 2):
-        raise UserError(f"{place}.input_columns names {len(columns)} columns: give one, or two for sentence pairs")
+    if not columns:
+        raise UserError(f"{place}.input_columns is missing: name the columns of the sentences")
     label_column = entry.get("label_column")
     if label_column is None and is_learnt:
         raise UserError(f"{place}.label_column is missing: name the column of the label")
@@ -417,16 +495,16 @@ def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
     labels = entry.get("labels")
     if labels is not None:
         labels = _checked_labels(place, labels)
-    metrics = tuple(entry.get("metrics") or (("accuracy",) if labels else ("pearson", "spearman")))
+    selection = _own_selection(place, entry, columns, labels)
+    form = {"labels": labels, "num_sentences": len(columns)} if selection is None else _selection(selection)
+    allowed = RANKING_METRICS if selection else CLASS_METRICS if labels else SCORE_METRICS
+    metrics = tuple(entry.get("metrics") or (("accuracy",) if allowed == CLASS_METRICS else allowed))
     for metric in metrics:
-        allowed = METRICS[3:] if labels is None else METRICS[:3]
         if metric not in allowed:
             raise UserError(f"{place}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
     return Task(
         name=name,
         metrics=metrics,
-        labels=labels,
-        num_sentences=len(columns),
         splits={
             split: Split(
                 file=path,
@@ -437,7 +515,43 @@ def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
             for split, path in files.items()
         },
         score_scale=float(entry.get("score_scale") or 1.0),
-        best_metric="accuracy" if labels else "loss",
+        best_metric="loss" if allowed == SCORE_METRICS else "accuracy",
+        **form,
+    )
+
+
+def _own_selection(
+    place: str, entry: Mapping[str, Any], columns: Sequence[Column], labels: tuple[str, ...] | None
+) -> AnswerSelection | None:
+    """Return the form of answer selection that a config entry describes; None if it describes no such task.
+
+    With `right_label`, a row has a question, a candidate and whether it is right; with three columns or more, a
+    question with all its candidates and the number of the right one.
+    """
+    right_label, num_candidates = entry.get("right_label"), entry.get("num_candidates")
+    if right_label is None:
+        for key in ("num_candidates", "fill_candidates"):
+            if key in entry:
+                raise UserError(f"{place}.{key} needs `right_label`, the label of a question's right candidate")
+        if len(columns) <= 2:
+            return None
+        if labels is not None:
+            raise UserError(
+                f"{place}.labels is of no use with {len(columns)} input_columns, a question and its candidates: "
+                "the label is the number of the right one; leave it out"
+            )
+        return AnswerSelection(num_candidates=len(columns) - 1)
+    if len(columns) != 2:
+        raise UserError(f"{place}.input_columns names {len(columns)} columns: give question and candidate")
+    if right_label not in (labels or ()):
+        raise UserError(f"{place}.right_label is {right_label!r}, which is none of its labels: list it there too")
+    if num_candidates is None:
+        raise UserError(f"{place}.num_candidates is missing: give the most candidates that a question has")
+    return AnswerSelection(
+        num_candidates=num_candidates,
+        row_labels=labels,
+        right_label=right_label,
+        fill=bool(entry.get("fill_candidates")),
     )
 
 
@@ -470,7 +584,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     section = "tasks" if name in config["tasks"] else "embedding_tasks"
     task = task_from_config(name, config[section][name], section=section)
     if task.num_sentences != 2:
-        raise UserError(f"{place} has single sentences: similarity and retrieval need a task of sentence pairs")
+        kind = "several candidates for a question" if task.selection else "single sentences"
+        raise UserError(f"{place} has {kind}: similarity and retrieval need a task of sentence pairs")
     positive_label = entry.get("positive_label")
     labelled = tuple(split for split, file in task.splits.items() if split != "train" and file.label_column is not None)
     if task.labels is None:

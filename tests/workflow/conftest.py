@@ -27,6 +27,7 @@ TINY = {
         "demo-match": {"max_train_examples": 96},
         "demo-overlap": {"max_train_examples": 96},
         "demo-job": {"max_train_examples": 96, "start_from": "demo-match", "keep_checkpoints": True},
+        "demo-answer": {"max_train_examples": 96},
     },
     "embedding_tasks": {"demo-overlap": {}, "demo-match": {}, "demo-find": {}},
     "seeds": [1, 2],

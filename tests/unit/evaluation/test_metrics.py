@@ -29,9 +29,11 @@ BY_HAND = [
     ("MNLI", [YES, "neutral", "contradiction"], [YES, "neutral", "neutral"], {"accuracy": 2 / 3}),
     ("QNLI", [YES, NO], [YES, YES], {"accuracy": 0.5}),
     ("RTE", [YES, NO, NO, NO], [NO, NO, NO, NO], {"accuracy": 0.75}),
+    ("QNLI-answers", ["3", "1"], ["3 1 2 4", "4 3 2 1"], {"accuracy": 0.5, "mrr": (1 + 1 / 4) / 2}),
     ("WNLI", "10", "01", {"accuracy": 0.0}),
     ("SNLI", [YES, "contradiction"], [YES, "contradiction"], {"accuracy": 1.0}),
 ]
+ANSWERS = TASKS["demo-answer"]
 
 
 @pytest.mark.parametrize(("task", "labels", "predictions", "expected"), BY_HAND, ids=[case[0] for case in BY_HAND])
@@ -88,12 +90,31 @@ def test_constant_predictions_score_zero_matthews() -> None:
 
 
 def test_majority() -> None:
-    labels = ["1", "1", "1", "0"]
-    assert majority_rate(TASKS["MRPC"], labels) == 0.75
-    assert majority_metrics(TASKS["MRPC"], labels) == pytest.approx({"accuracy": 0.75, "f1": 6 / 7})
-    assert majority_metrics(TASKS["CoLA"], labels) == {"matthews": 0.0}
-    assert majority_rate(TASKS["STS-B"], ["1", "2"]) is None
-    assert majority_metrics(TASKS["STS-B"], ["1", "2"]) == {"pearson": None, "spearman": None}
+    rows = SplitPredictions([], ["1", "1", "1", "0"], [])
+    assert majority_rate(TASKS["MRPC"], rows) == 0.75
+    assert majority_metrics(TASKS["MRPC"], rows) == pytest.approx({"accuracy": 0.75, "f1": 6 / 7})
+    assert majority_metrics(TASKS["CoLA"], rows) == {"matthews": 0.0}
+    scores = SplitPredictions([], ["1", "2"], [])
+    assert majority_rate(TASKS["STS-B"], scores) is None
+    assert majority_metrics(TASKS["STS-B"], scores) == {"pearson": None, "spearman": None}
+
+
+def test_rankings() -> None:
+    labels, predictions = ["3", "1", "2"], ["3 1 2 4", "4 1 3 2", "1 3 2"]  # the last question has three candidates
+    assert compute_metrics(ANSWERS, labels, predictions) == pytest.approx(
+        {"accuracy": 1 / 3, "mrr": (1 + 1 / 2 + 1 / 3) / 3}
+    )
+    rows = SplitPredictions([], labels, predictions)
+    chance = (1 / 4 + 1 / 4 + 1 / 3) / 3
+    in_four, in_three = (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, (1 + 1 / 2 + 1 / 3) / 3
+    assert majority_rate(ANSWERS, rows) == pytest.approx(chance)
+    assert majority_metrics(ANSWERS, rows) == pytest.approx({"accuracy": chance, "mrr": (2 * in_four + in_three) / 3})
+
+
+@pytest.mark.parametrize("ranking", ["1 2 4", "3 3 1", "3 1 5", "3,1", ""])
+def test_what_is_no_ranking_is_refused(ranking: str) -> None:
+    with pytest.raises(UserError, match="is no ranking of candidates with '3', the right one"):
+        compute_metrics(ANSWERS, ["3"], [ranking])
 
 
 def test_refusals() -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cross_thought.evaluation import significance
 from cross_thought.evaluation.metrics import compute_metrics
 from cross_thought.evaluation.significance import (
     Comparison,
     bootstrap_p_value,
     compare,
+    encode_answers,
     mcnemar_p_value,
     resample_differences,
     weighted_metric,
@@ -23,6 +23,8 @@ CASES = [
     ("CoLA", "matthews"),
     ("STS-B", "pearson"),
     ("STS-B", "spearman"),
+    ("demo-answer", "accuracy"),
+    ("demo-answer", "mrr"),
 ]
 
 
@@ -34,6 +36,8 @@ def draw(task_name: str, size: int, seed: int) -> tuple[list[str], list[str]]:
         predictions = np.round(labels + generator.normal(0, 2, size))
         return [str(x) for x in labels], [str(x) for x in predictions]
     labels = generator.choice(task.labels, size)
+    if task.selection is not None:
+        return labels.tolist(), [" ".join(generator.permutation(task.labels)) for _ in range(size)]
     guesses = generator.choice(task.labels, size)
     return labels.tolist(), np.where(generator.random(size) < 0.4, labels, guesses).tolist()
 
@@ -44,7 +48,7 @@ def test_weights_count_examples(task_name: str, metric: str) -> None:
     task = TASKS[task_name]
     labels, predictions = draw(task_name, 40, seed=1)
     weights = np.random.default_rng(2).multinomial(40, np.full(40, 1 / 40), size=5).astype(float)
-    codes = [significance._encode(task, values) for values in (labels, predictions)]
+    codes = encode_answers(task, labels, [predictions])
     values = weighted_metric(task, metric)(codes[0], codes[1][None], weights)[0]
     for row, value in zip(weights.astype(int), values, strict=True):
         repeated = [np.repeat(side, row).tolist() for side in (labels, predictions)]

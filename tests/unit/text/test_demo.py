@@ -166,8 +166,27 @@ def test_job_words_of_training_and_dev_differ(tasks: Path) -> None:
             assert row["label"] == str(int(value < 3))
 
 
+def test_candidates_differ_in_one_fact_and_in_all_words_from_the_question(tasks: Path) -> None:
+    rows = read_rows(tasks / "demo-answer" / "train.tsv")
+    for row in rows:
+        question = facts_of(row["question"])
+        candidates = [facts_of(row[f"candidate{number}"]) for number in range(1, 5)]
+        differing = [fact for fact in FACTS if len({candidate[fact][0] for candidate in candidates}) > 1]
+        assert len(differing) == 1
+        assert len({candidate[differing[0]][0] for candidate in candidates}) == 4
+        right = candidates[int(row["answer"]) - 1]
+        assert all(question[fact][0] == right[fact][0] for fact in FACTS)
+        assert not {word for _, word in question.values()} & {
+            word for candidate in candidates for _, word in candidate.values()
+        }
+    counts = Counter(row["answer"] for row in rows)
+    assert set(counts) == {"1", "2", "3", "4"}
+    assert max(counts.values()) < 0.28 * len(rows)
+
+
 def test_test_files_hide_the_labels(tasks: Path) -> None:
-    for task, hidden in (("demo-match", "label"), ("demo-overlap", "score"), ("demo-job", "label")):
+    hidden_columns = {"demo-match": "label", "demo-overlap": "score", "demo-job": "label", "demo-answer": "answer"}
+    for task, hidden in hidden_columns.items():
         rows = read_rows(tasks / task / "test.tsv")
         assert len(rows) == TASK_SIZES[task]["test"]
         assert hidden not in rows[0]

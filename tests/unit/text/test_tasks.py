@@ -9,7 +9,7 @@ import pytest
 
 from cross_thought.errors import UserError
 from cross_thought.text.download import read_table
-from cross_thought.text.tasks import METRICS, TASKS, RawFile, raw_files, task_from_config
+from cross_thought.text.tasks import METRICS, TASKS, AnswerSelection, RawFile, raw_files, task_from_config
 
 OWN = {
     "files": {"train": "a.tsv", "valid": "b.tsv", "test": "c.tsv"},
@@ -18,17 +18,21 @@ OWN = {
     "labels": ["no", "yes"],
     "metrics": ["f1", "accuracy"],
 }
+ANSWERS = {"files": OWN["files"], "input_columns": [1, 2, 3, 4], "label_column": 5}
 DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv")
 
 
 def test_the_registry_has_glue_snli_and_the_demo() -> None:
     assert list(TASKS) == [
-        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "WNLI", "SNLI"),
-        *("demo-match", "demo-overlap", "demo-job"),
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "SNLI"),
+        *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
     ]
     for task in TASKS.values():
         assert set(task.metrics) <= set(METRICS)
         assert task.is_regression == (task.metrics == ("pearson", "spearman"))
+        if task.name == "QNLI-answers":  # rows of a question and one candidate; the test set has no labels to group by
+            assert (set(task.splits), task.num_sentences, len(task.labels)) == ({"train", "valid"}, 9, 8)
+            continue
         assert {"train", "valid", "test"} <= set(task.splits)
         assert all(len(split.input_columns) == task.num_sentences for split in task.splits.values())
         assert set(task.downloads) <= set(DOWNLOADS)
@@ -42,7 +46,7 @@ def test_the_metrics_are_glues() -> None:
         "STS-B": ("pearson", "spearman"),
         "RTE": ("accuracy",),
     }
-    assert [name for name, task in TASKS.items() if not task.in_average] == ["WNLI", "SNLI"]
+    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "SNLI"]
 
 
 def test_tasks_need_nothing_but_the_standard_library() -> None:
@@ -74,13 +78,31 @@ def test_a_task_of_ones_own() -> None:
     assert raw_files(task, data_dir=None)["valid"] == RawFile(path="b.tsv")
 
 
+def test_answer_selection_of_ones_own() -> None:
+    task = task_from_config("mine", ANSWERS)
+    assert (task.labels, task.metrics, task.num_sentences) == (("1", "2", "3"), ("accuracy", "mrr"), 4)
+    assert task.selection == AnswerSelection(num_candidates=3)
+    entry = {"metrics": None, "right_label": "yes", "num_candidates": 5, "fill_candidates": True}
+    task = task_from_config("mine", OWN | entry)
+    assert (task.file_labels, task.num_sentences) == (("no", "yes"), 6)
+    assert task.selection.fill
+    assert task_from_config("QNLI-answers", {"num_candidates": 4}).num_sentences == 5
+
+
 @pytest.mark.parametrize(
     ("name", "entry", "message"),
     [
         ("RTEE", {}, "tasks.RTEE is unknown: choose from CoLA"),
         ("RTE", {"labels": ["a", "b"]}, "tasks.RTE.labels belongs to a task of your own, which also needs `files`"),
         ("mine", OWN | {"files": {"train": "a"}}, "tasks.mine.files lacks `valid`"),
-        ("mine", OWN | {"input_columns": [1, 2, 3]}, "tasks.mine.input_columns names 3 columns"),
+        ("mine", OWN | {"input_columns": []}, "tasks.mine.input_columns is missing"),
+        ("mine", OWN | {"input_columns": [1, 2, 3]}, "tasks.mine.labels is of no use with 3 input_columns"),
+        ("mine", OWN | {"num_candidates": 4}, "tasks.mine.num_candidates needs `right_label`"),
+        ("mine", OWN | {"right_label": "yes"}, "tasks.mine.num_candidates is missing"),
+        ("mine", OWN | {"right_label": "maybe", "num_candidates": 4}, "'maybe', which is none of its labels"),
+        ("mine", OWN | {"right_label": "yes", "input_columns": [1]}, "tasks.mine.input_columns names 1 columns"),
+        ("mine", ANSWERS | {"metrics": ["f1"]}, "tasks.mine.metrics has 'f1': choose from accuracy, mrr"),
+        ("demo-answer", {"num_candidates": 3}, "tasks.demo-answer.num_candidates belongs to a task of your own"),
         ("mine", OWN | {"label_column": None}, "tasks.mine.label_column is missing"),
         ("mine", OWN | {"label_column": "label", "header": False}, "'label' but has `header: false`"),
         ("mine", OWN | {"labels": ["a", "a"]}, "tasks.mine.labels ['a', 'a'] must be two or more different labels"),
