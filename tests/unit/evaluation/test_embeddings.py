@@ -219,13 +219,13 @@ def test_a_task_that_is_fine_tuned_on_as_well_has_its_files_there() -> None:
     ("name", "entry", "message"),
     [
         ("STS", {}, "embedding_tasks.STS is unknown: choose from CoLA"),
-        ("SST-2", {}, "embedding_tasks.SST-2 has single sentences"),
+        ("SST-2", {}, "embedding_tasks.SST-2 is no task of sentence pairs"),
         ("STS-B", {"positive_label": "5"}, "embedding_tasks.STS-B.positive_label is '5', but the task has no labels"),
         ("MRPC", {"positive_label": "yes"}, "embedding_tasks.MRPC.positive_label is 'yes': choose from 0, 1"),
         ("MRPC", {"header": True}, "embedding_tasks.MRPC.header belongs to a task of your own"),
         ("mine", OWN | {"labels": ["a", "b"], "label_column": 3}, "mine.positive_label is None: choose from a, b"),
         ("mine", OWN | {"labels": ["a", "b"]}, "mine.labels is set without `label_column`: name the column"),
-        ("mine", OWN | {"input_columns": []}, "embedding_tasks.mine.input_columns names 0 columns"),
+        ("mine", OWN | {"input_columns": []}, "embedding_tasks.mine.input_columns is missing"),
     ],
 )
 def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
