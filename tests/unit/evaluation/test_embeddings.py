@@ -219,7 +219,7 @@ def test_a_task_that_is_fine_tuned_on_as_well_has_its_files_there() -> None:
     ("name", "entry", "message"),
     [
         ("STS", {}, "embedding_tasks.STS is unknown: choose from CoLA"),
-        ("SST-2", {}, "embedding_tasks.SST-2 is no task of sentence pairs"),
+        ("SST-2", {}, "embedding_tasks.SST-2 has single sentences"),
         ("STS-B", {"positive_label": "5"}, "embedding_tasks.STS-B.positive_label is '5', but the task has no labels"),
         ("MRPC", {"positive_label": "yes"}, "embedding_tasks.MRPC.positive_label is 'yes': choose from 0, 1"),
         ("MRPC", {"header": True}, "embedding_tasks.MRPC.header belongs to a task of your own"),
