@@ -225,7 +225,7 @@ def test_a_task_that_is_fine_tuned_on_as_well_has_its_files_there() -> None:
         ("MRPC", {"header": True}, "embedding_tasks.MRPC.header belongs to a task of your own"),
         ("mine", OWN | {"labels": ["a", "b"], "label_column": 3}, "mine.positive_label is None: choose from a, b"),
         ("mine", OWN | {"labels": ["a", "b"]}, "mine.labels is set without `label_column`: name the column"),
-        ("mine", OWN | {"input_columns": []}, "embedding_tasks.mine.input_columns names 0 columns"),
+        ("mine", OWN | {"input_columns": []}, "embedding_tasks.mine.input_columns is missing"),
     ],
 )
 def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
