@@ -81,10 +81,8 @@ def full_disk() -> str:
     place = Path("my-runs")
     place.mkdir()
     with small_disk(place):
-        try:
+        with pytest.raises(OSError, match="No space left on device"):
             (place / "all").write_bytes(bytes(1 << 20))
-        except OSError as error:
-            assert error.strerror == "No space left on device"
         return printed(snakemake("--dry-run", folder=place))
 
 
