@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -172,9 +173,8 @@ def check_schema(raw: Config) -> None:
     Raises:
         UserError: for the first key that does not fit, in one sentence.
     """
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     try:
-        error = jsonschema.exceptions.best_match(_Validator(schema).iter_errors(raw))
+        error = jsonschema.exceptions.best_match(_validator().iter_errors(raw))
     except RecursionError:
         raise UserError("config: it is nested too deep, or holds itself (a YAML alias within its anchor)") from None
     if error is not None:
@@ -191,12 +191,14 @@ def _is_number(_: object, value: object) -> bool:
     return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
 
 
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"integer": _is_integer, "number": _is_number}
-    ),
-)
+@cache
+def _validator() -> jsonschema.protocols.Validator:
+    """Return what holds a config against the schema."""
+    standard = jsonschema.Draft202012Validator
+    types = standard.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
+    return jsonschema.validators.extend(standard, type_checker=types)(
+        yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    )
 
 
 def _describe(error: jsonschema.ValidationError) -> str:

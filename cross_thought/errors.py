@@ -28,8 +28,10 @@ _REMEDIES = {
 }
 
 
-def environment_error(error: Exception) -> UserError | None:
-    """Return the sentence for an error that the machine made and no code can mend; None for any other."""
+def environment_error(error: BaseException) -> UserError | None:
+    """Return the sentence for an error that the machine or Ctrl-C made and no code can mend; None for any other."""
+    if isinstance(error, KeyboardInterrupt):
+        return UserError("stopped by Ctrl-C: the same command goes on")
     if isinstance(error, MemoryError):
         return UserError(OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno in _REMEDIES:

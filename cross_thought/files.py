@@ -1,10 +1,10 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
+import errno
 import logging
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,26 +70,27 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
         UserError: if the file or the member is not there, or the archive is damaged.
     """
     try:
-        if member is None:
-            with open(path, "rb") as handle:
-                yield handle
-        else:
-            with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
-                yield handle
+        with open(path, "rb") if member is None else _open_member(path, member) as handle:
+            yield handle
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there: put the file in its place or mend the path in the config") from error
+
+
+@contextmanager
+def _open_member(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """Open a file in an archive."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
+            yield handle
     except KeyError as error:
         raise UserError(
             f"{path} has no member {member}: the archive is not the expected one, fetch it again"
         ) from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # RuntimeError: locked
-        raise UserError(f"{path} is no sound zip archive ({error}): delete it and fetch it again") from error
+    except Exception as error:  # zipfile stumbles over damage in many ways, a seek to nowhere (EINVAL) among them
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is no sound zip archive ({reason}): delete it and fetch it again") from error
 
 
 def decode(data: bytes, *, path: Path | str, offset: int) -> str:

@@ -25,7 +25,7 @@ def logged_job(log: str) -> Iterator[None]:
         logging.basicConfig(stream=file, level=logging.INFO, format="%(message)s", force=True)
         try:
             yield
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             sentence = error if isinstance(error, UserError) else environment_error(error)
             last_words = traceback.format_exc() if sentence is None else f"error: {sentence}\n"
             try:

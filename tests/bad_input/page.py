@@ -36,7 +36,7 @@ def render(said: Mapping[str, str]) -> str:
     """Return the page, given what each case prints by its name."""
     parts = [HEAD]
     for group, cases in groupby(CASES, key=lambda case: case.group):
-        parts += [f"\n## {group}\n", "| what is wrong | what is said |", "|---|---|"]
+        parts += [f"\n## {group}\n", "| what | what is said |", "|---|---|"]
         parts += [*(row(case, said[case.name]) for case in cases)]
     return "\n".join(parts) + "\n"
 

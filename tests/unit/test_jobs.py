@@ -40,6 +40,7 @@ def run_job(body: str, log: Path) -> subprocess.CompletedProcess:
             ["error: b.bin: the disk is full: free some space"],
         ),
         ("raise MemoryError", 1, ["error: the memory does not hold it: give the job more"]),
+        ("raise KeyboardInterrupt", 1, ["error: stopped by Ctrl-C: the same command goes on"]),
         ("raise KeyError('x')", 1, ["Traceback (most recent call last):", "KeyError: 'x'"]),
     ],
 )

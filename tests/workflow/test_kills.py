@@ -112,8 +112,21 @@ def test_a_cut_checkpoint_is_passed_over_with_a_warning(binarized: Path, tiniest
     done = run_snakemake(binarized, MODEL, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-3000:]
     log = (binarized / LOG).read_text()
-    assert re.search(rf"warning: \S+{newest.name} cannot be read as a checkpoint .*; going on from an older", log)
+    assert re.search(rf"warning: \S+{newest.name} cannot be read as a checkpoint: .*; going on from an older", log)
     assert re.search(r"going on from \S+, [1-9]\d* of 200 updates", log)
+    assert_same_weights(binarized / MODEL, tiniest_run / MODEL)
+
+
+def test_after_ctrl_c_the_same_command_goes_on(binarized: Path, tiniest_run: Path) -> None:
+    process = start_snakemake(binarized, MODEL, overlay=TINIEST)
+    assert wait_until(lambda: saved_updates(binarized) >= 60, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all processes
+    _, stderr = process.communicate()
+    assert process.returncode != 0
+    assert "Traceback" not in stderr
+    done = run_snakemake(binarized, MODEL, overlay=TINIEST)  # no lock is left
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"going on from \S+, [1-9]\d* of 200 updates", (binarized / LOG).read_text())
     assert_same_weights(binarized / MODEL, tiniest_run / MODEL)
 
 
