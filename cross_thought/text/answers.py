@@ -26,7 +26,7 @@ class CandidateRow(NamedTuple):
 
 
 def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
-    """Refuse a row of a question and its candidates that has no choice, or whose right candidate is empty.
+    """Refuse a row of a question and its candidates that has no choice, or whose question or right candidate is empty.
 
     Args:
         sentences: the question and its candidates; an empty one is none.
@@ -38,6 +38,8 @@ def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
     """
     candidates = [candidate.strip() for candidate in sentences[1:]]
     num_candidates = sum(map(bool, candidates))
+    if not sentences[0].strip():
+        raise UserError(f"{where}: the question is empty; fill it in or take the row out")
     if num_candidates < 2:
         raise UserError(f"{where}: {num_candidates} candidates; give two or more, or take the row out")
     if label and not candidates[int(label) - 1]:
@@ -64,7 +66,7 @@ def group_candidates(
 
     Raises:
         UserError: for a question without exactly one right candidate, with fewer than two candidates or more than N, or
-            with an empty one; unless the task leaves such questions out.
+            where it or a candidate is empty; unless the task leaves such questions out.
     """
     by_question: dict[str, list[CandidateRow]] = {}
     for row in rows:
@@ -106,6 +108,8 @@ def group_candidates(
 def _fault(group: Sequence[CandidateRow], selection: AnswerSelection) -> str | None:
     """Say what is wrong with a question's rows, starting with the line."""
     first = group[0]
+    if not first.question.strip():
+        return f"line {first.line_number}: the question is empty; fill it in or take the row out"
     empty = next((row for row in group if not row.candidate.strip()), None)
     if empty is not None:
         return f"line {empty.line_number}: the candidate is empty; fill it in or take the row out"

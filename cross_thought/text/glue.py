@@ -95,7 +95,8 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
             continue
         if selection is not None:
             check_question(sentences, label, where=f"{where}, line {line_number}")
-        num_empty += not all(map(str.strip, sentences if selection is None else sentences[:1]))
+        else:
+            num_empty += not all(map(str.strip, sentences))
         examples.append(Example(label, sentences))
 
     counts = {
@@ -195,7 +196,7 @@ def prepare_task(
                 kept = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), max_train_examples))
                 logger.info("%s train: a sample of %d of %d rows", task.name, len(kept), len(examples))
                 examples = [examples[index] for index in kept]
-            if split_name == "train":
+            if split_name == "train" and task.selection is None:
                 _check_classes(task, examples, where=raw[split_name].path)
             write_prepared(folder / f"{split_name}.tsv", examples)
             counts[split_name] = len(examples)

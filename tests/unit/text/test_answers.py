@@ -82,6 +82,8 @@ def test_rows_without_labels_are_gathered_too(tmp_path: Path) -> None:
         (ROWS, ["r|a|1", "r|b|0", "q|a|1"], "line 3: the question's only candidate"),
         (ROWS, ["q|a|1", "q|b|0", "q|c|0", "q|d|0"], "line 4: the question has 4 candidates, more than num_candidates 3"),
         (ROWS, ["q|a|1", "q| |0"], "line 2: the candidate is empty"),
+        (ROWS, ["q|a|1", "q|b|0", " |b|0"], "line 3: the question is empty"),
+        (COLUMNS, ["|a|b|c|1"], "line 1: the question is empty"),
         (ROWS, ["q|a|yes"], "line 1: label 'yes' is none of mine's 0, 1"),
         (COLUMNS, ["q|a|b|c|1", "q|a|b|c|4"], "line 2: label '4' is none of mine's 1, 2, 3"),
         (COLUMNS, ["q|a|||1"], "line 1: 1 candidates; give two or more"),

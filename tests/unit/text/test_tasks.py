@@ -96,11 +96,7 @@ def test_answer_selection_of_ones_own() -> None:
         ("RTE", {"labels": ["a", "b"]}, "tasks.RTE.labels belongs to a task of your own, which also needs `files`"),
         ("mine", OWN | {"files": {"train": "a"}}, "tasks.mine.files lacks `valid`"),
         ("mine", OWN | {"input_columns": []}, "tasks.mine.input_columns is missing"),
-        (
-            "mine",
-            OWN | {"input_columns": [1, 2, 3], "label_column": 4},
-            "tasks.mine.labels is of no use with 3 input_columns",
-        ),
+        ("mine", OWN | {"input_columns": [1, 2, 4]}, "tasks.mine.labels is of no use with 3 input_columns"),
         ("mine", OWN | {"num_candidates": 4}, "tasks.mine.num_candidates needs `right_label`"),
         ("mine", OWN | {"right_label": "yes"}, "tasks.mine.num_candidates is missing"),
         ("mine", OWN | {"right_label": "maybe", "num_candidates": 4}, "'maybe', which is none of its labels"),
