@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 from stock import StockEncoder  # noqa: E402
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig  # noqa: E402
+from cross_thought.loading import build_tokenizer  # noqa: E402
 
 BOS, PAD, EOS, FIRST_SYMBOL = 0, 1, 2, 4
 HEAD_DIM = 64
@@ -77,18 +78,13 @@ class Bpe:
     """
 
     def __init__(self, folder: Path) -> None:
-        from tokenizers import ByteLevelBPETokenizer
-
-        self._tokenizer = ByteLevelBPETokenizer(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
-        lines = (folder / "dict.txt").read_text(encoding="utf-8").split("\n")
-        symbols = [line.split(" ")[0] for line in lines if line]
-        self._ids = {int(symbol): FIRST_SYMBOL + place for place, symbol in enumerate(symbols) if symbol.isdigit()}
-        self.vocab_size = FIRST_SYMBOL + len(symbols) + 1
-        self.mask_id = self.vocab_size - 1
+        self._tokenizer = build_tokenizer(folder)
+        self.mask_id = self._tokenizer.token_to_id("<mask>")
+        self.vocab_size = self.mask_id + 1
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of one line, with `</s>` at the end."""
-        return [self._ids[symbol] for symbol in self._tokenizer.encode(text.strip()).ids] + [EOS]
+        return self._tokenizer.encode(text.strip()).ids[1:]
 
 
 @dataclass(frozen=True, kw_only=True)

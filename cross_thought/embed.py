@@ -145,7 +145,6 @@ class SentenceEncoder:
     def _tokens(self, rows: Sequence[Sequence[int]]) -> Tensor:
         return self.tokenizer.pad(rows).to(self.device)
 
-    @torch.inference_mode()
     def rank(
         self, questions: str | Sequence[str], candidates: Sequence[str] | np.ndarray
     ) -> list[tuple[int, float]] | list[list[tuple[int, float]]]:
@@ -167,7 +166,11 @@ class SentenceEncoder:
         Source: method.md, what the paper adds: answer selection.
         """
         if isinstance(questions, str):
-            return self.rank([questions], candidates)[0]
+            return self._rank([questions], candidates)[0]
+        return self._rank(questions, candidates)
+
+    @torch.inference_mode()
+    def _rank(self, questions: Sequence[str], candidates: Sequence[str] | np.ndarray) -> list[list[tuple[int, float]]]:
         if not isinstance(candidates, np.ndarray):
             candidates = self.encode(candidates, pooling="concat")
         width = self.embedding_dim("concat")
