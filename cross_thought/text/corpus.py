@@ -87,6 +87,8 @@ def read_documents(source: TextFile) -> Iterator[list[str]]:
     previous_empty = True
     for line in read_lines(Path(source.path), member=source.member):
         text = line.strip()
+        while text.startswith("\ufeff"):  # the byte order mark of a file that was appended to another
+            text = text[1:].strip()
         starts_document = is_wikitext and previous_empty and _WIKITEXT_TITLE.match(line) is not None
         if document and (starts_document or (not text and not is_wikitext)):
             yield document
