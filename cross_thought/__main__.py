@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from cross_thought.embed import PRECISIONS, SentenceEncoder, embed_file
 from cross_thought.encoder import POOLINGS
-from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.errors import UserError, environment_error, exit_on_user_error
 from cross_thought.export import FORMATS, export_model
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -27,13 +27,16 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             options.run(options)
         except KeyboardInterrupt:
-            print("interrupted: nothing was written", file=sys.stderr)
+            print("interrupted", file=sys.stderr)
             sys.exit(_INTERRUPTED)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain when it flushes
             sys.exit(128 + signal.SIGPIPE)
-        except OSError as error:
-            raise UserError(f"{error.filename or 'output'}: {error.strerror}; nothing was written") from None
+        except (OSError, MemoryError, RuntimeError) as error:
+            sentence = environment_error(error)
+            if sentence is None:
+                raise
+            raise sentence from None
 
 
 def _leave(number: int, _: object) -> NoReturn:
@@ -107,7 +110,7 @@ def _embed(options: argparse.Namespace) -> None:
             with open(output, "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.flush()
-    num_cut = encoder.encoder.num_cut_sentences
+    num_cut = encoder.num_cut_sentences
     cut = f", {num_cut} of them cut to the positions that the encoder has" if num_cut else ""
     print(f"embedded {num_sentences} sentences{cut}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from cross_thought.encoder import CrossThoughtEncoder, pool_slots
+from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, count_lines, read_lines
 from cross_thought.loading import load_pretrained
@@ -22,6 +22,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 _BLOCK_SENTENCES = 1 << 14  # sentences that are in memory at once and sorted by length together
 _CHUNK_BYTES = 1 << 16  # a pipe may be slow
+_RANKED_SCORES = 1 << 24  # attention scores that are in memory at once
 _BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
 
 
@@ -33,6 +34,9 @@ class SentenceEncoder:
         tokenizer: with the encoder's ids.
         device: where it computes; None: a GPU if there is one, else the CPU.
         precision: of weights and states, out of `PRECISIONS`; embeddings are float32 in any case.
+
+    Attributes:
+        num_cut_sentences: sentences so far that were too long for the encoder's positions.
 
     Raises:
         UserError: if there is no such device or precision.
@@ -55,6 +59,7 @@ class SentenceEncoder:
             reason = str(error).strip().split("\n")[0]
             raise UserError(f"device {device!r} cannot be used here ({reason}): try cpu") from None
         self.tokenizer = tokenizer
+        self.num_cut_sentences = 0
 
     @classmethod
     def from_pretrained(
@@ -82,8 +87,7 @@ class SentenceEncoder:
 
     def embedding_dim(self, pooling: str = "mean") -> int:
         """Return the width of embeddings: d, or k * d for the pooling `concat`."""
-        config = self.encoder.config
-        return config.embed_dim * (config.num_slots if pooling == "concat" else 1)
+        return pooled_dim(self.encoder.config, pooling)
 
     def encode(
         self,
@@ -134,6 +138,8 @@ class SentenceEncoder:
         places = [numbers.setdefault(tuple(ids), len(numbers)) for ids in self.tokenizer.token_ids(sentences)]
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
+        is_cut = [len(row) > self.encoder.config.max_sentence_length for row in rows]
+        self.num_cut_sentences += int(copies[is_cut].sum())
         vectors = np.empty((len(rows), self.embedding_dim(pooling)), np.float32)
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
             slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch]))
@@ -179,14 +185,16 @@ class SentenceEncoder:
                 f"candidates of shape {candidates.shape} must be one or more embeddings of pooling 'concat', "
                 f"shape (num_candidates, {width})"
             )
-        weights = self.encoder.attend_to_candidates(
-            self._slot_states(self.encode(questions, pooling="concat")), self._slot_states(candidates).unsqueeze(0)
-        )
-        ranked = weights.exp().sort(dim=1, descending=True, stable=True)
-        return [
-            list(zip(order, values, strict=True))
-            for order, values in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
-        ]
+        candidate_slots = self._slot_states(candidates).unsqueeze(0)
+        question_slots = self._slot_states(self.encode(questions, pooling="concat"))
+        config = self.encoder.config
+        scores_each = len(candidates) * config.num_slots * config.num_heads
+        ranked = []
+        for part in question_slots.split(max(1, _RANKED_SCORES // scores_each)):
+            weights = self.encoder.attend_to_candidates(part, candidate_slots).exp()
+            values, order = weights.sort(dim=1, descending=True, stable=True)
+            ranked += [list(zip(*pair, strict=True)) for pair in zip(order.tolist(), values.tolist(), strict=True)]
+        return ranked
 
     def _slot_states(self, embeddings: np.ndarray) -> Tensor:
         """Return slot states, shape (n, k, d), of embeddings of pooling `concat`."""
@@ -221,7 +229,8 @@ def embed_file(
     """
     num_sentences = 0
     lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
-    total = count_lines(source) if source.is_file() else None  # a pipe is read once
+    is_read_once = source.is_relative_to("/dev") or not source.is_file()
+    total = None if is_read_once else count_lines(source)
     with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
         shape = (0, encoder.embedding_dim(pooling))
         _write_header(file, shape)

@@ -99,6 +99,11 @@ class EncoderConfig:
         """Tokens that a fine-tuning row may have, slots included: its positions start at 1."""
         return self.num_positions + 1
 
+    @property
+    def max_sentence_length(self) -> int:
+        """Tokens that a sentence may have, its `<s>`, which is a slot, and its `</s>` included."""
+        return self.max_row_length - self.num_slots + 1
+
 
 class CrossThoughtEncoder(nn.Module):
     """Token ids in, states out, for pre-training streams and for sentences.
@@ -333,6 +338,17 @@ class CrossThoughtEncoder(nn.Module):
         return [min(length, longest) for length in lengths]
 
 
+def pooled_dim(config: EncoderConfig, pooling: str) -> int:
+    """Return the width of what `pool_slots` makes.
+
+    Raises:
+        ValueError: if there is no such pooling.
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling {pooling!r} is none of {', '.join(POOLINGS)}")
+    return config.embed_dim * (config.num_slots if pooling == "concat" else 1)
+
+
 def pool_slots(slot_states: Tensor, pooling: str) -> Tensor:
     """Make one vector of each sentence's slot states.
 
@@ -342,14 +358,9 @@ def pool_slots(slot_states: Tensor, pooling: str) -> Tensor:
 
     Returns:
         Vectors, shape (batch, d), or (batch, k * d) for `concat`.
-
-    Raises:
-        ValueError: if there is no such pooling.
     """
     if pooling == "mean":
         return slot_states.mean(1)
     if pooling == "concat":
         return slot_states.flatten(1)
-    if pooling == "slot0":
-        return slot_states[:, 0]
-    raise ValueError(f"pooling {pooling!r} is none of {', '.join(POOLINGS)}")
+    return slot_states[:, 0]

@@ -11,7 +11,10 @@ class UserError(Exception):
 
 
 DISK_FULL = "the disk is full: free some space and run the same command again"
-OUT_OF_MEMORY = "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample"
+OUT_OF_MEMORY = (
+    "the memory does not hold it: give the job more, or lower batch_size, max_tokens, tokens_per_sample, --batch-tokens"
+)
+_TORCH_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # in a RuntimeError's text, on a GPU and on a CPU
 
 _REMEDIES = {
     errno.ENOSPC: DISK_FULL,
@@ -32,7 +35,9 @@ def environment_error(error: BaseException) -> UserError | None:
     """Return the sentence for an error that the machine or Ctrl-C made and no code can mend; None for any other."""
     if isinstance(error, KeyboardInterrupt):
         return UserError("stopped by Ctrl-C: the same command goes on")
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _TORCH_OUT_OF_MEMORY)
+    ):
         return UserError(OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         place = f"{error.filename}: " if error.filename else ""

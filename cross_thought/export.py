@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from cross_thought import __version__
 from cross_thought.encoder import EncoderConfig
 from cross_thought.errors import UserError
-from cross_thought.evaluation.provenance import environment
+from cross_thought.evaluation.provenance import environment, write_json
 from cross_thought.fairseq.checkpoints import load_checkpoint
 from cross_thought.files import atomic_directory
 from cross_thought.loading import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_pretrained
@@ -64,37 +64,59 @@ def export_model(
         UserError: if the checkpoint or the vocabulary is missing, damaged or does not fit, or the folder to write
             holds something else.
     """
-    if (
-        output_dir.exists()
-        and not (output_dir / CONFIG_FILE).is_file()
-        and (not output_dir.is_dir() or any(output_dir.iterdir()))
-    ):
-        raise UserError(f"{output_dir} is there already and is no export: name another folder, or remove it")
+    _check_replaceable(output_dir)
     if checkpoint.is_dir():
         raise UserError(f"{checkpoint} is a folder: give the fairseq checkpoint to export")
+    if results is not None and not (results / "tables").is_dir():
+        raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
     encoder, tokenizer = load_pretrained(checkpoint, vocabulary)
     arguments = vars(load_checkpoint(checkpoint)["args"])
     found_results, found_name = _place_in_results(checkpoint)
+    results = results or found_results
+    if results is not None and model_name is not None:
+        _check_model_name(model_name, results)
     card = model_card(
         model_name or found_name or checkpoint.stem,
         encoder.config,
         arguments,
-        results=results or found_results,
+        results=results,
         output_format=output_format,
         pooling=pooling,
     )
     config = {"model_type": "cross_thought", "pooling": pooling, "encoder": asdict(encoder.config)}
     with atomic_directory(output_dir) as folder:
         save_file(encoder.state_dict(), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        _write_json(folder / CONFIG_FILE, config)
+        write_json(folder / CONFIG_FILE, config)
         tokenizer.save(folder / TOKENIZER_FILE)
         (folder / "README.md").write_text(card, encoding="utf-8")
         if output_format == "sentence-transformers":
-            _write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _MODULE}])
-            _write_json(folder / "config_sentence_transformers.json", {"model_type": "SentenceTransformer"})
+            write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": _MODULE}])
+            write_json(folder / "config_sentence_transformers.json", {"model_type": "SentenceTransformer"})
             for source, name in _CODE.items():
                 code = (_PACKAGE / source).read_text(encoding="utf-8")
                 (folder / name).write_text(code.replace("from cross_thought.", "from ."), encoding="utf-8")
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace what is no export: its files would be lost."""
+    if folder.resolve() == Path.cwd():
+        raise UserError(f"{folder} is the folder that you are in: name one below it (--output)")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        is_export = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_type"] == "cross_thought"
+    except (OSError, ValueError, KeyError, TypeError):
+        is_export = False
+    if not is_export:
+        raise UserError(f"{folder} is there already and is no export: name another folder, or remove it")
+
+
+def _check_model_name(name: str, results: Path) -> None:
+    """Refuse a name that the results do not know."""
+    tables = ("tasks.csv", "embeddings.csv", "pretraining.csv")
+    known = sorted({row["model"] for table in tables for row in _read_csv(results, table)})
+    if name not in known:
+        raise UserError(f"{results} tells of no model {name!r}: choose from {', '.join(known) or 'none'} (--name)")
 
 
 def _place_in_results(checkpoint: Path) -> tuple[Path | None, str | None]:
@@ -127,7 +149,7 @@ def model_card(
         pooling: of the export.
     """
     is_module = output_format == "sentence-transformers"
-    longest = config.max_row_length - config.num_slots - 1
+    longest = config.max_sentence_length - 2
     sections = [
         _front_matter(is_module),
         f"# {name}: a Cross-Thought sentence encoder",
@@ -174,7 +196,8 @@ def _usage(is_module: bool, pooling: str) -> str:
         'encoder = SentenceTransformer("FOLDER", trust_remote_code=True)\n'
         'embeddings = encoder.encode(["A sentence.", "Another one."])\n```\n\n'
         f"`trust_remote_code=True` runs the Python files of this folder, and nothing else: {files}. They are the "
-        "encoder in plain PyTorch and its tokenizer. Without that library, and without running code of this folder:\n\n"
+        "encoder in plain PyTorch and its tokenizer, for "
+        "Sentence Transformers 6 (tried with 6.2.0). Without that library, and without running code of this folder:\n\n"
         + ours
     )
 
@@ -196,22 +219,28 @@ def _training(arguments: Mapping[str, Any], name: str, results: Path | None) -> 
 
 
 def _results(name: str, results: Path | None) -> str:
-    rows = [
-        [
-            row["task"],
-            row["split"],
-            row["metric"],
-            " ± ".join(f"{float(row[key]):.1f}" for key in ("mean", "sd") if row[key]),
-            row["n"],
-            row["num_examples"],
-        ]
-        for row in _read_csv(results, "tasks.csv")
-        if row["kind"] == "model" and row["model"] == name
-    ]
-    if not rows:
-        return "None are recorded beside the checkpoint that this was exported from."
+    titles = {
+        "embeddings.csv": "The embeddings as they are, without fine-tuning, over seeds of pre-training:",
+        "tasks.csv": "After fine-tuning on each task, over seeds:",
+    }
     head = ["task", "split", "metric", "percent, mean ± sd", "seeds", "examples"]
-    return "After fine-tuning on each task, over seeds:\n\n" + _table(head, rows)
+    parts = []
+    for table, title in titles.items():
+        rows = [
+            [
+                row["task"],
+                row["split"],
+                row["metric"],
+                " ± ".join(f"{float(row[key]):.1f}" for key in ("mean", "sd") if row[key]),
+                row["n"],
+                row["num_examples"],
+            ]
+            for row in _read_csv(results, table)
+            if row["kind"] == "model" and row["model"] == name
+        ]
+        if rows:
+            parts += [title, _table(head, rows)]
+    return "\n\n".join(parts) or "None are recorded beside the checkpoint that this was exported from."
 
 
 def _versions(results: Path | None) -> str:
@@ -246,7 +275,3 @@ def _read_json(results: Path | None, name: str) -> Any:
     if results is None or not (path := results / name).is_file():
         return None
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

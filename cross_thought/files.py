@@ -21,8 +21,7 @@ CHUNK_BYTES = 1 << 24
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Hand out a temporary sibling of `path` to write to, and put it in place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _sibling(path)
     try:
         yield partial
         os.replace(partial, path)
@@ -33,8 +32,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Hand out an empty temporary sibling of the folder `path`, and put it in place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _sibling(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -43,6 +41,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sibling(path: Path) -> Path:
+    """Return the place beside `path` to write to, in a folder that is there."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.partial")
 
 
 def check_writable(*folders: Path) -> None:
@@ -73,7 +78,7 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
         with open(path, "rb") if member is None else _open_member(path, member) as handle:
             yield handle
     except FileNotFoundError as error:
-        raise UserError(f"{path} is not there: put the file in its place or mend the path in the config") from error
+        raise UserError(f"{path} is not there: put the file in its place or correct the path") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, pool_slots
+from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, pool_slots, pooled_dim
 from cross_thought.tokenizer import SentenceTokenizer
 
 
@@ -21,6 +21,9 @@ class CrossThoughtModule(InputModule):
         encoder: the encoder.
         tokens: the tokenizer with its ids.
         pooling: `mean`, `concat` or `slot0`.
+
+    Attributes:
+        max_seq_length: tokens that a sentence may have, its `<s>` and `</s>` included; words beyond are cut.
     """
 
     def __init__(self, encoder: CrossThoughtEncoder, tokens: SentenceTokenizer, *, pooling: str) -> None:
@@ -29,15 +32,13 @@ class CrossThoughtModule(InputModule):
         self.tokens = tokens
         self.tokenizer = tokens.tokenizer
         self.pooling = pooling
-
-    @property
-    def max_seq_length(self) -> int:
-        """Tokens that a sentence may have, its `<s>` and `</s>` included; words beyond are cut."""
-        return self.encoder.config.max_row_length - self.encoder.config.num_slots + 1
+        self.max_seq_length = encoder.config.max_sentence_length
 
     def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **kwargs: Any) -> dict[str, Tensor]:
         """Tokenize sentences: `input_ids` and `attention_mask`, shape (batch, L)."""
-        input_ids = self.tokens.pad(self.tokens.token_ids([(prompt or "") + sentence for sentence in inputs]))
+        rows = self.tokens.token_ids([(prompt or "") + sentence for sentence in inputs])
+        longest = self.max_seq_length
+        input_ids = self.tokens.pad([row if len(row) <= longest else [*row[: longest - 1], row[-1]] for row in rows])
         return {"input_ids": input_ids, "attention_mask": (input_ids != self.tokens.pad_id).long()}
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -49,8 +50,7 @@ class CrossThoughtModule(InputModule):
 
     def get_embedding_dimension(self) -> int:
         """Return the width of embeddings."""
-        config = self.encoder.config
-        return config.embed_dim * (config.num_slots if self.pooling == "concat" else 1)
+        return pooled_dim(self.encoder.config, self.pooling)
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what config.json holds."""

@@ -122,6 +122,8 @@ def test_all_ways_to_embed_agree(
         "model = SentenceTransformer(folder + '-saved', trust_remote_code=True, device='cpu')\n"
         "numpy.save(outputs[1], model.encode(sentences[::-1])[::-1])\n"
         "assert model.get_embedding_dimension() == 32 and model.max_seq_length == 699\n"
+        "model.max_seq_length = 10\n"
+        "assert model.preprocess(['a ' * 50])['input_ids'].shape == (1, 10)\n"
         "assert not {'cross_thought', 'fairseq'} & set(sys.modules)\n"
     )
     outputs = [str(tmp_path / "st1.npy"), str(tmp_path / "st2.npy")]
@@ -138,9 +140,14 @@ def test_all_ways_to_embed_agree(
 
 def test_a_sentence_that_is_too_long_is_cut_and_counted(checkpoint: Path, encoder: SentenceEncoder) -> None:
     words = " ".join(["a"] * 10_000)
-    before = encoder.encoder.num_cut_sentences
-    assert np.isfinite(encoder.encode([words, "short"])).all()
-    assert encoder.encoder.num_cut_sentences == before + 1
+    before = encoder.num_cut_sentences
+    assert np.isfinite(encoder.encode([words, "short", words])).all()
+    assert encoder.num_cut_sentences == before + 2
+    room = encoder.encoder.config.max_sentence_length - 2
+    fits, cut = " ".join(["a"] * room), " ".join(["a"] * (room + 1))
+    assert [len(ids) for ids in encoder.tokenizer.token_ids([fits])] == [room + 2]
+    assert np.array_equal(*encoder.encode([fits, cut]))
+    assert encoder.num_cut_sentences == before + 3
     done = run_command("embed", "--model", str(checkpoint), input=words.encode())
     assert b"embedded 1 sentences, 1 of them cut to the positions that the encoder has" in done.stderr
 
@@ -170,8 +177,9 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
         encoder.encode(["a", 3])
     with pytest.raises(ValueError, match=r"sentence 0 holds half a surrogate pair, which is no text: 'a\\ud800'"):
         encoder.encode(["a\ud800"])
-    with pytest.raises(ValueError, match="pooling 'max' is none of mean, concat, slot0"):
-        encoder.encode(["a"], pooling="max")
+    for sentences in (["a"], []):
+        with pytest.raises(ValueError, match="pooling 'max' is none of mean, concat, slot0"):
+            encoder.encode(sentences, pooling="max")
     with pytest.raises(UserError, match="precision 'int8' is none of"):
         SentenceEncoder.from_pretrained(checkpoint, precision="int8")
     with pytest.raises(UserError, match="device 'abacus' cannot be used here"):
@@ -181,11 +189,14 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input", "missing.txt", "--output", "{tmp}/e.npy"], "missing.txt is not there"),
+        (
+            ["--input", "missing.txt", "--output", "{tmp}/e.npy"],
+            "missing.txt is not there: put the file in its place or correct the path",
+        ),
         (["--input", "{tmp}/latin.txt", "--output", "{tmp}/e.npy"], "latin.txt: byte 4 (0xe9) is not valid UTF-8"),
         (["--input", "{tmp}/good.txt", "--output", "{tmp}/e.csv"], "embeddings are written as .npy"),
         (["--input", "{tmp}/good.txt", "--output", "/proc/e.npy"], "/proc"),
-        (["--input", "{tmp}", "--output", "{tmp}/e.npy"], "Is a directory"),
+        (["--input", "{tmp}", "--output", "{tmp}/e.npy"], "it is a folder where a file is needed"),
         (["--batch-tokens", "0"], "'0' is no number of at least 1"),
         (["--pooling", "max"], "invalid choice: 'max'"),
     ],
