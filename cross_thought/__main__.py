@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(128 + signal.SIGPIPE)
         except (OSError, MemoryError, RuntimeError) as error:
             sentence = environment_error(error)
+            if sentence is None and isinstance(error, OSError) and error.filename:
+                sentence = UserError(f"{error.filename}: {error.strerror}; correct the path")
             if sentence is None:
                 raise
             raise sentence from None

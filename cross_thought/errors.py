@@ -12,7 +12,8 @@ class UserError(Exception):
 
 DISK_FULL = "the disk is full: free some space and run the same command again"
 OUT_OF_MEMORY = (
-    "the memory does not hold it: give the job more, or lower batch_size, max_tokens, tokens_per_sample, --batch-tokens"
+    "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample "
+    "(in embedding, --batch-tokens)"
 )
 _TORCH_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # in a RuntimeError's text, on a GPU and on a CPU
 
