@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cross_thought.evaluation.aggregate import Summary, read_metrics, summarise
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
-from cross_thought.evaluation.tables import NOT_AVAILABLE, latex_escape, latex_table, markdown_table, mean_sd_n
+from cross_thought.evaluation.tables import NOT_AVAILABLE, latex_escape, latex_table, markdown_table, mean_sd_n, percent
 from cross_thought.text.tasks import RETRIEVAL, SIMILARITY, EmbeddingTask
 
 CHANCE = "chance"
@@ -87,7 +87,7 @@ def embedding_rows(
                 (CHANCE, CHANCE, scored["chance"]),
             ):
                 rows += [
-                    EmbeddingRow(kind, model, name, split, metric, _percent(values[metric]), **sizes)
+                    EmbeddingRow(kind, model, name, split, metric, percent(values[metric]), **sizes)
                     for metric in task.metrics
                 ]
     return rows
@@ -100,11 +100,11 @@ def _row_of(summary: Summary) -> EmbeddingRow:
         summary.task,
         summary.split,
         summary.metric,
-        mean=_percent(summary.mean),
-        sd=_percent(summary.sd),
+        mean=percent(summary.mean),
+        sd=percent(summary.sd),
         n=summary.n,
         seeds=summary.seeds,
-        values=tuple(map(_percent, summary.values)),
+        values=tuple(map(percent, summary.values)),
     )
 
 
@@ -197,7 +197,3 @@ def _value(row: EmbeddingRow) -> str:
     if row.mean is None:
         return NOT_AVAILABLE
     return f"{row.mean:.1f}" if row.n is None else mean_sd_n(row.mean, row.sd, row.n)
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

@@ -147,11 +147,11 @@ def _row_of(summary: Summary) -> TaskRow:
         task=summary.task,
         split=summary.split,
         metric=summary.metric,
-        mean=_percent(summary.mean),
-        sd=_percent(summary.sd),
+        mean=percent(summary.mean),
+        sd=percent(summary.sd),
         n=summary.n,
         seeds=summary.seeds,
-        values=tuple(map(_percent, summary.values)),
+        values=tuple(map(percent, summary.values)),
         num_examples=summary.num_examples or None,
         num_train_examples=summary.num_train_examples,
     )
@@ -187,9 +187,9 @@ def _compare_with_control(summary: Summary, predictions: Predictions, task: Task
 
 def _comparison_columns(comparison: Comparison) -> dict[str, Any]:
     return {
-        "difference": _percent(comparison.difference),
-        "ci_low": _percent(comparison.ci_low),
-        "ci_high": _percent(comparison.ci_high),
+        "difference": percent(comparison.difference),
+        "ci_low": percent(comparison.ci_low),
+        "ci_high": percent(comparison.ci_high),
         "p_examples": comparison.p_examples,
         "p_seeds": comparison.p_seeds,
         "p_mcnemar": " ".join(f"{seed}:{value:.4g}" for seed, value in comparison.p_mcnemar.items()),
@@ -213,7 +213,7 @@ def _majority_rows(summaries: Sequence[Summary], predictions: Predictions, tasks
             continue
         answers = predictions[summary.model, summary.task, summary.seeds[0]][summary.split]
         value = majority_metrics(tasks[summary.task], answers)[summary.metric]
-        rows[column] = TaskRow(MAJORITY, MAJORITY, *column, mean=_percent(value), num_examples=len(answers.labels))
+        rows[column] = TaskRow(MAJORITY, MAJORITY, *column, mean=percent(value), num_examples=len(answers.labels))
     return list(rows.values())
 
 
@@ -575,11 +575,11 @@ def read_cross_path_rows(paths: Iterable[Path | str]) -> list[CrossPathRow]:
                 CrossPathRow(
                     model=model,
                     condition=condition,
-                    mean=_percent(summary.mean),
-                    sd=_percent(summary.sd),
+                    mean=percent(summary.mean),
+                    sd=percent(summary.sd),
                     n=summary.n,
                     seeds=summary.seeds,
-                    values=tuple(map(_percent, values)),
+                    values=tuple(map(percent, values)),
                     guess_rate=100 * statistics.fmean(report["guess_rate"] for report in of_model),
                     num_words=sum(report["num_words"] for report in of_model),
                 )
@@ -719,7 +719,8 @@ def _blocks(header: Sequence[str], body: Sequence[Sequence[str]], _rules: set[in
     )
 
 
-def _percent(value: float | None) -> float | None:
+def percent(value: float | None) -> float | None:
+    """Return a share in percent, None as it is."""
     return None if value is None else 100 * value
 
 
