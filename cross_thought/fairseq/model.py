@@ -210,6 +210,3 @@ def cross_thought_tiny(args: argparse.Namespace) -> None:
     args.segment_length = getattr(args, "segment_length", 12)
     args.num_positions = getattr(args, "num_positions", 32)
     cross_thought_base(args)
-
-
-ARCHITECTURES = {"cross_thought_base": cross_thought_base, "cross_thought_tiny": cross_thought_tiny}

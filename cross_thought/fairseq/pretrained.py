@@ -19,6 +19,7 @@ bridge.install()
 
 from fairseq.data import Dictionary, data_utils  # noqa: E402
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode  # noqa: E402
+from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
 
 _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
 
@@ -57,14 +58,14 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     Raises:
         UserError: as `load_checkpoint`; if the checkpoint has other sizes than the config, or lacks weights.
     """
-    from cross_thought.fairseq.model import ARCHITECTURES, CrossThoughtModel, RegisteredEncoder
+    from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
     missing = next((key for key in ("optimizer_history", "extra_state") if key not in state), None)
     if missing:
         raise UserError(f"{checkpoint} lacks `{missing}`, which fairseq asks for: take a checkpoint that fairseq wrote")
     args = argparse.Namespace(**{key: value for key, value in model_flags(model).items() if value is not None})
-    ARCHITECTURES[args.arch](args)
+    ARCH_CONFIG_REGISTRY[args.arch](args)
     args.max_positions = args.num_positions
     with torch.device("meta"):  # names and shapes only
         built = CrossThoughtModel(args, RegisteredEncoder(args, _dictionary(vocabulary)))

@@ -21,8 +21,9 @@ from workflow_scripts.finetune import finetune
 bridge.install()
 
 from fairseq.data import Dictionary  # noqa: E402
+from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
 
-from cross_thought.fairseq.model import ARCHITECTURES, CrossThoughtModel, RegisteredEncoder  # noqa: E402
+from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder  # noqa: E402
 
 GIVEN = Path("given.pt")
 NUM_SYMBOLS = 20
@@ -39,7 +40,7 @@ def checkpoint(*, num_symbols: int = NUM_SYMBOLS, **changes: object) -> dict:
     """Return a checkpoint as fairseq writes it, of the demo's model with some sizes changed."""
     args = argparse.Namespace(**{key: value for key, value in model_flags(demo_model() | changes).items() if value})
     args.no_cross_sequence = False
-    ARCHITECTURES[args.arch](args)
+    ARCH_CONFIG_REGISTRY[args.arch](args)
     args.max_positions = args.num_positions
     dictionary = Dictionary()
     for number in range(num_symbols):
