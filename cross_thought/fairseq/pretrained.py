@@ -3,13 +3,14 @@
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from cross_thought.encoder import EncoderConfig
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.fairseq.checkpoints import load_checkpoint
@@ -24,6 +25,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
 _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
 
 Shapes = dict[str, tuple[int, ...]]
+Size = tuple[str, str | None, int, int]  # text, key of the config, the checkpoint's size, the config's
 
 if TYPE_CHECKING:
     from cross_thought.fairseq.model import RegisteredEncoder
@@ -73,20 +75,26 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     built.upgrade_state_dict(weights)  # as fairseq does when it loads them
     found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
     wanted = {key: tuple(weight.shape) for key, weight in built.state_dict().items()}
-    for text, key, has, needs in _sizes(name, found, wanted):
-        if has != needs:
-            remedy = f"set {key} to {has}" if key else "set bpe and corpus as they were when it was trained"
-            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy}")
+    _refuse_others(checkpoint, _sizes(name, found, wanted))
     odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
     if odd:
         raise UserError(
             f"{checkpoint} does not fit models.{name}: {odd} is {found.get(odd, 'missing')} there and "
             f"{wanted.get(odd, 'missing')} here; take a checkpoint of this encoder, with its LM head"
         )
+    _refuse_others(checkpoint, _unseen_sizes(name, vars(state["args"]), vars(args)))
 
 
-def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[tuple[str, str | None, int, int]]:
-    """Yield the sizes that a config can set: text, key, the checkpoint's size, the config's."""
+def _refuse_others(checkpoint: Path, sizes: Iterable[Size]) -> None:
+    """Refuse the first size that is not the config's."""
+    for text, key, has, needs in sizes:
+        if has != needs:
+            remedy = f"set {key} to {has}" if key else "set bpe and corpus as they were when it was trained"
+            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy}")
+
+
+def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[Size]:
+    """Yield the sizes that a config can set and weights have."""
 
     def num_layers(shapes: Shapes) -> int:
         return sum(re.fullmatch(rf"{re.escape(place)}layers\.\d+\.fc1\.weight", key) is not None for key in shapes)
@@ -103,6 +111,15 @@ def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[tuple[str, str 
             yield text, setting, shape[axis] - extra, wanted[place + weight][axis] - extra
     if num_layers(found):
         yield "{} layers", f"{key}.num_layers", num_layers(found), num_layers(wanted)
+
+
+def _unseen_sizes(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Size]:
+    """Yield the sizes that no weight has, out of fairseq's arguments; where a checkpoint's lack one, the published."""
+    for text, key, argument in (
+        ("{} sentence slots", "num_slots", "num_slots"),
+        ("{} attention heads", "num_heads", "encoder_attention_heads"),
+    ):
+        yield text, f"models.{name}.{key}", found.get(argument, getattr(EncoderConfig, key)), wanted[argument]
 
 
 def _dictionary(vocabulary: Path) -> Dictionary:

@@ -90,6 +90,13 @@ def write(path: Path, *, without: str | None = None, **changes: object) -> None:
     torch.save({key: value for key, value in state.items() if key != without}, path)
 
 
+def write_without_slots(path: Path) -> None:
+    """Write a checkpoint whose arguments lack the number of slots, which the authors' code took from elsewhere."""
+    state = checkpoint()
+    del state["args"].num_slots
+    torch.save(state, path)
+
+
 def write_object(path: Path, *, content: object, zipped: bool = True) -> None:
     """Write any object as torch does."""
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
@@ -147,6 +154,9 @@ WAYS = [
     ("another width", partial(write, embed_dim=32)),
     ("another feed-forward width", partial(write, ffn_dim=32)),
     ("other positions", partial(write, num_positions=40)),
+    ("other slots", partial(write, num_slots=1)),
+    ("other heads", partial(write, num_heads=8)),
+    ("other slots, the number of which it does not have, as the authors'", write_without_slots),
     ("another dictionary", partial(write, num_symbols=30)),
     ("another encoder, RoBERTa's: no cross layers", partial(write, without="crossthought_layers")),
     ("without LM head", partial(write, without="lm_head")),
