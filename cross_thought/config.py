@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import TASKS, finetuning_settings, task_from_config
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
@@ -152,7 +152,7 @@ def effective_config(raw: Config) -> Config:
     _check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
-        _check_updates(name, config["finetuning"] | task)
+        _check_updates(name, task, config["finetuning"])
     for name, entry in config["embedding_tasks"].items():
         _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
@@ -324,8 +324,9 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
         )
 
 
-def _check_updates(name: str, settings: Config) -> None:
-    """Refuse a warm-up that takes as long as the fine-tuning."""
+def _check_updates(name: str, entry: Config, finetuning: Config) -> None:
+    """Refuse a warm-up that takes as long as the fine-tuning, as far as that is known before there are data."""
+    settings = finetuning_settings(TASKS[name], finetuning, entry) if name in TASKS else finetuning | entry
     updates, warmup = settings.get("num_updates"), settings.get("warmup_updates")
     if updates is not None and warmup is not None and warmup >= updates:
         raise UserError(f"config: warmup_updates {warmup} of tasks.{name} must be less than its num_updates {updates}")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cross_thought.errors import UserError
 from cross_thought.evaluation.provenance import record_command
 from cross_thought.fairseq.checkpoints import export_model
 from cross_thought.fairseq.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
 from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import Task, task_from_config
+from cross_thought.text.tasks import Task, finetuning_settings, task_from_config
 
 WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
 
@@ -45,10 +46,28 @@ def row_lengths(data: Path) -> np.ndarray:
     return np.sum([np.array(dataset.sizes) + 1 for dataset in datasets], axis=0)
 
 
-def finetuning_settings(task: Task, config: dict, entry: dict) -> dict:
-    """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's."""
-    names = ("learning_rate", "batch_size", "num_updates", "warmup_updates")
-    return {name: getattr(task, name) for name in names} | config | entry
+def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
+    """Return the settings with the updates that the epochs make, and a share of them as warm-up, where they have none.
+
+    Args:
+        settings: of the task.
+        row_lengths: tokens of each training example, shape (examples,).
+        task: what is learnt.
+
+    Raises:
+        UserError: if the warm-up takes as long as that.
+    """
+    updates, warmup = settings["num_updates"], settings["warmup_updates"]
+    if updates is None:
+        updates = planned_updates(row_lengths, settings=settings)
+        if warmup is not None and warmup >= updates:
+            raise UserError(
+                f"config: warmup_updates {warmup} of tasks.{task.name} must be less than the {updates} updates that "
+                f"its {settings['num_epochs']} epochs make"
+            )
+    if warmup is None:
+        warmup = math.ceil(WARMUP_SHARE * updates)
+    return settings | {"num_updates": updates, "warmup_updates": warmup}
 
 
 def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardware: dict) -> list[str]:
@@ -122,13 +141,7 @@ def finetune(
     if model["source"] != "pretrain" and not task.start_from:
         check_fits(pretrained, model_name, model, data / "input0")
     lengths = row_lengths(data)
-    changed = (
-        settings.get("max_train_examples") or settings["num_epochs"] != 10 or settings["batch_size"] != task.batch_size
-    )
-    if settings["num_updates"] is None or changed:
-        settings = settings | {"num_updates": planned_updates(lengths, settings=settings), "warmup_updates": None}
-    if settings["warmup_updates"] is None:
-        settings = settings | {"warmup_updates": math.ceil(WARMUP_SHARE * settings["num_updates"])}
+    settings = with_schedule(settings, lengths, task=task)
     print(f"{len(lengths)} training examples, learning rate over {settings['num_updates']} updates", flush=True)
 
     run = checkpoint.parent / "run"

@@ -20,11 +20,11 @@ OWN_TASK_KEYS = (
     "files", "header", "input_columns", "label_column", "labels", "metrics", "score_scale",
     "right_label", "num_candidates", "fill_candidates",
 )  # fmt: skip
-OVERRIDABLE = (
-    "learning_rate", "batch_size", "num_updates", "warmup_updates", "best_metric", "in_average", "start_from",
-)  # fmt: skip
+OVERRIDABLE = ("best_metric", "in_average", "start_from")
 # what the prepared text depends on; the rest of a task's entry concerns fine-tuning
 DATA_KEYS = (*OWN_TASK_KEYS, "max_train_examples", "check_rows")
+
+PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
 
 SIMILARITY, RETRIEVAL = "similarity", "retrieval"
 EMBEDDING_METRICS = {
@@ -94,8 +94,8 @@ class Task:
         archive_folder: folder of the files inside the archive.
         ignored_labels: rows with such a label are left out.
         score_scale: what a regression label is divided by before training.
-        learning_rate, batch_size, num_updates, warmup_updates: fine-tuning; num_updates None: as many as the epochs
-            of the config take.
+        learning_rate, batch_size, num_updates, warmup_updates: fine-tuning as published, whatever the config says;
+            num_updates None: as many as the epochs of the config take.
         best_metric: what the best checkpoint is chosen by, "accuracy" or "loss".
         in_average: whether tables count the task in their average.
         start_from: the task whose fine-tuned model, less its head, this one starts from; None: the pre-trained model.
@@ -469,6 +469,29 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
         splits = {split: replace(value, expected_rows=None) for split, value in task.splits.items()}
         task = replace(task, splits=splits)
     return replace(task, **{key: entry[key] for key in OVERRIDABLE if entry.get(key) is not None})
+
+
+def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's.
+
+    Args:
+        task: as `task_from_config` returns it.
+        config: `finetuning` of the effective config.
+        entry: the task's.
+
+    Returns:
+        The settings. `num_updates` and `warmup_updates` are None where the config says nothing of them and the
+        published ones would not fit: they are for 10 epochs of all examples in batches of the published size.
+    """
+    given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **config, **entry}
+    schedule: dict[str, Any] = {"num_updates": None, "warmup_updates": None}
+    if (
+        given["num_epochs"] == PUBLISHED_EPOCHS
+        and given["batch_size"] == task.batch_size
+        and not {"max_train_examples", "num_updates"} & set(given)
+    ):
+        schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
+    return schedule | given
 
 
 def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:

@@ -42,6 +42,10 @@ COMBINATIONS = [
     ("heads that do not divide the width", "model_defaults: {embed_dim: 65, num_heads: 4}"),
     ("a warm-up longer than the training", "model_defaults: {pretraining: {warmup_updates: 1000}}"),
     ("a warm-up longer than the fine-tuning", "tasks: {RTE: {num_updates: 10, warmup_updates: 20}}"),
+    (
+        "a warm-up longer than the published fine-tuning",
+        "tasks: {RTE: {num_epochs: 10, warmup_updates: 3000}}",
+    ),
     ("float16 on a CPU", "hardware: {precision: float16}"),
     ("batches that the processes cannot share", "hardware: {processes: 2}"),
     ("a control that is no model", "control: bert"),

@@ -9,7 +9,15 @@ import pytest
 
 from cross_thought.errors import UserError
 from cross_thought.text.download import read_table
-from cross_thought.text.tasks import METRICS, TASKS, AnswerSelection, RawFile, raw_files, task_from_config
+from cross_thought.text.tasks import (
+    METRICS,
+    TASKS,
+    AnswerSelection,
+    RawFile,
+    finetuning_settings,
+    raw_files,
+    task_from_config,
+)
 
 OWN = {
     "files": {"train": "a.tsv", "valid": "b.tsv", "test": "c.tsv"},
@@ -57,17 +65,17 @@ def test_tasks_need_nothing_but_the_standard_library() -> None:
 
 def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
     task = task_from_config("RTE", {"learning_rate": 3e-5, "num_epochs": 3, "check_rows": False})
-    assert (task.learning_rate, task.batch_size) == (3e-5, 16)
+    settings = finetuning_settings(task, {"num_epochs": 10}, {"learning_rate": 3e-5, "num_epochs": 3})
+    assert [settings[key] for key in ("learning_rate", "batch_size", "num_epochs")] == [3e-5, 16, 3]
     assert all(split.expected_rows is None for split in task.splits.values())
     assert task_from_config("RTE", None) == TASKS["RTE"]
 
 
 def test_a_task_of_ones_own() -> None:
-    task = task_from_config("mine", OWN | {"learning_rate": 1e-3})
+    task = task_from_config("mine", OWN)
     assert (task.labels, task.metrics, task.num_sentences) == (("no", "yes"), ("f1", "accuracy"), 2)
     assert task.splits["train"].label_column == 3
     assert task.splits["test"].label_column is None
-    assert task.learning_rate == 1e-3
     regression = task_from_config("mine", OWN | {"labels": None, "metrics": None, "score_scale": 5})
     assert regression.is_regression
     assert (regression.metrics, regression.best_metric, regression.score_scale) == (
@@ -76,6 +84,29 @@ def test_a_task_of_ones_own() -> None:
         5.0,
     )
     assert raw_files(task, data_dir=None)["valid"] == RawFile(path="b.tsv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "updates", "warmup"),
+    [
+        ({}, 2036, 122),
+        ({"batch_size": 16, "learning_rate": 1e-5}, 2036, 122),
+        ({"warmup_updates": 10}, 2036, 10),
+        ({"batch_size": 32}, None, None),
+        ({"num_epochs": 3}, None, None),
+        ({"max_train_examples": 100}, None, None),
+        ({"num_epochs": 3, "warmup_updates": 10}, None, 10),
+        ({"num_updates": 100}, 100, None),
+        ({"num_epochs": 3, "num_updates": 100, "warmup_updates": 10}, 100, 10),
+    ],
+)
+@pytest.mark.parametrize("section", ["finetuning", "task"])
+def test_a_published_schedule_goes_with_the_published_batches_and_what_is_said_goes_before_it(
+    section: str, changes: dict, updates: int | None, warmup: int | None
+) -> None:
+    config, entry = ({"num_epochs": 10} | changes, {}) if section == "finetuning" else ({"num_epochs": 10}, changes)
+    settings = finetuning_settings(task_from_config("RTE", entry), config, entry)
+    assert (settings["num_updates"], settings["warmup_updates"]) == (updates, warmup)
 
 
 def test_answer_selection_of_ones_own() -> None:
