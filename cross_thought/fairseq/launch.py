@@ -29,6 +29,8 @@ HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_
 # in fairseq's log: the tag of what training reports in between, and what starts the tag of a validation
 _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
 
+_GRACE_S = 60.0  # for the other processes to end by themselves once one has failed
+
 _KNOWN_FAILURES = {
     "Minimum loss scale reached": "the loss became infinite in float16: lower learning_rate, or set hardware.precision "
     "to float32",
@@ -89,6 +91,7 @@ def train(
     started = time.monotonic()
     last_lines: deque[str] = deque(maxlen=200)
     first_update = None
+    ended_here: list[subprocess.Popen] = []
     with log.open("a", encoding="utf-8") as log_file, ExitStack() as stack:
         reader, writer = os.pipe()
         lines = stack.enter_context(open(reader, encoding="utf-8", errors="replace"))
@@ -105,7 +108,7 @@ def train(
             # a scheduler's SIGTERM may reach this process alone: training saves and ends on it. srun would not pass it
             # on but kill; there SLURM itself signals every process.
             signal.signal(signal.SIGTERM, lambda *_: _terminate(children))
-        threading.Thread(target=_end_together, args=[children], daemon=True).start()
+        threading.Thread(target=_end_together, args=[children, ended_here], daemon=True).start()
         for line in lines:
             log_file.write(line)
             log_file.flush()
@@ -118,7 +121,7 @@ def train(
             elif tag.startswith(_VALID_TAG):
                 accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
                 print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
-    statuses = [child.returncode for child in children]
+    statuses = [child.returncode for child in children if child not in ended_here]
     if any(statuses):
         # a signal explains the most: the other processes only miss the one that it ended
         raise UserError(_explain(min(statuses) or max(statuses), list(last_lines), log))
@@ -150,18 +153,24 @@ def _terminate(children: Sequence[subprocess.Popen]) -> None:
         child.terminate()
 
 
-def _end_together(children: Sequence[subprocess.Popen], grace_s: float = 60) -> None:
-    """Once one process has failed, end those that wait for it: some of torch's backends wait for ever."""
+def _end_together(children: Sequence[subprocess.Popen], ended: list[subprocess.Popen]) -> None:
+    """Once one process has failed, end those that wait for it: some of torch's backends wait for ever.
+
+    Args:
+        children: the processes.
+        ended: where those that were ended here are noted; their status says nothing of what went wrong.
+    """
     while not any(child.poll() for child in children):
         if all(child.poll() == 0 for child in children):
             return
         time.sleep(1)
-    limit = time.monotonic() + grace_s
+    limit = time.monotonic() + _GRACE_S
     for child in children:
         try:
             child.wait(max(0, limit - time.monotonic()))
         except subprocess.TimeoutExpired:
-            child.kill()
+            ended.append(child)
+            child.kill()  # on SIGTERM it would go on waiting, to save after the update
 
 
 def _progress(stats: dict, update: int, total: int, first: tuple[int, float]) -> str:

@@ -1,10 +1,12 @@
 """Starting fairseq, and reading its log."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from cross_thought.errors import UserError
+from cross_thought.fairseq import launch
 from cross_thought.fairseq.launch import _explain, as_flags, run_key, train, write_history
 
 LOG = """2026-01-01 00:00:00 | INFO | fairseq_cli.train | Namespace(...)
@@ -52,6 +54,20 @@ def test_a_failure_is_told_in_one_sentence(tmp_path: Path) -> None:
         train([str(tmp_path), "--arch", "cross_thought_tiny", "--no-such-flag"], log=log, threads=1, total_updates=1)
     assert "\n" not in str(error.value)
     assert "no-such-flag" in log.read_text()
+
+
+def test_the_process_that_failed_is_told_of_and_not_those_that_waited_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "rank"
+    script.write_text(
+        '#!/bin/sh\ncase "$*" in *"--distributed-rank 1 "*) echo "ValueError: no such row"; exit 1;; esac\nexec sleep 600\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(launch, "_GRACE_S", 0.1)
+    with pytest.raises(UserError, match="fairseq stopped with status 1: ValueError: no such row"):
+        train([], log=tmp_path / "train.log", threads=1, total_updates=1, processes=3)
 
 
 @pytest.mark.parametrize(
