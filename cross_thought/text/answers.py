@@ -26,7 +26,7 @@ class CandidateRow(NamedTuple):
 
 
 def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
-    """Refuse a row of a question and its candidates that has no choice, or whose question or right candidate is empty.
+    """Refuse a row of a question and its candidates that has no choice, or a question or right candidate that is empty.
 
     Args:
         sentences: the question and its candidates; an empty one is none.
@@ -44,12 +44,16 @@ def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
         raise UserError(f"{where}: {num_candidates} candidates; give two or more, or take the row out")
     if label and not candidates[int(label) - 1]:
         raise UserError(f"{where}: candidate {label}, the right one, is empty; mend the row")
+    for place, candidate in enumerate(candidates):
+        first = candidates.index(candidate)
+        if candidate and first < place:
+            raise UserError(f"{where}: candidates {first + 1} and {place + 1} are the same; mend one or leave it empty")
 
 
 def group_candidates(
     rows: Iterable[CandidateRow], *, task: str, selection: AnswerSelection, split: str, where: str
 ) -> list[Question]:
-    """Gather the rows of each question, wherever they stand, into one example.
+    """Gather the rows of each question, wherever they stand, into one example; space around a text does not count.
 
     ASSUME: a question's candidates are put in a random order, always the same one, so that a model that finds them all
     alike gets no help from the file's order.
@@ -65,12 +69,13 @@ def group_candidates(
         A question for each different one, in the order of their first rows, empty candidates filling up its N.
 
     Raises:
-        UserError: for a question without exactly one right candidate, with fewer than two candidates or more than N, or
-            where it or a candidate is empty; unless the task leaves such questions out.
+        UserError: for a question without exactly one right candidate, with fewer than two candidates or more than N,
+            with one that stands twice, or where it or a candidate is empty; unless the task leaves such questions out.
     """
     by_question: dict[str, list[CandidateRow]] = {}
     for row in rows:
-        by_question.setdefault(row.question, []).append(row)
+        stripped = row._replace(question=row.question.strip(), candidate=row.candidate.strip())
+        by_question.setdefault(stripped.question, []).append(stripped)
     generator = random.Random(f"{task} {split} candidates {CANDIDATE_SEED}")
     pool = list({row.candidate: None for group in by_question.values() for row in group}) if selection.fill else []
     questions, num_dropped, num_cut, num_filled = [], 0, 0, 0
@@ -108,9 +113,9 @@ def group_candidates(
 def _fault(group: Sequence[CandidateRow], selection: AnswerSelection) -> str | None:
     """Say what is wrong with a question's rows, starting with the line."""
     first = group[0]
-    if not first.question.strip():
+    if not first.question:
         return f"line {first.line_number}: the question is empty; fill it in or take the row out"
-    empty = next((row for row in group if not row.candidate.strip()), None)
+    empty = next((row for row in group if not row.candidate), None)
     if empty is not None:
         return f"line {empty.line_number}: the candidate is empty; fill it in or take the row out"
     right = [row for row in group if row.label == selection.right_label]
@@ -124,6 +129,11 @@ def _fault(group: Sequence[CandidateRow], selection: AnswerSelection) -> str | N
             f"line {right[1].line_number}: a second right candidate for the question of line {right[0].line_number}; "
             "leave one of them"
         )
+    rows: dict[str, CandidateRow] = {}
+    for row in group:
+        twin = rows.setdefault(row.candidate, row)
+        if twin is not row:
+            return f"line {row.line_number}: the same question and candidate as in line {twin.line_number}; leave one"
     if len(group) < 2 and not selection.fill:
         return (
             f"line {first.line_number}: the question's only candidate; add a wrong one, or set fill_candidates to true "

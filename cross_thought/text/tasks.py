@@ -66,8 +66,8 @@ class AnswerSelection:
             and, in place of a label, the number of the right one.
         right_label: with a row for each candidate: the label of the right one's.
         fill: whether the sentences of other questions make every question's candidates N.
-        drop_unusable: whether a question without exactly one right candidate, and wrong candidates beyond N, are left
-            out; otherwise they are refused.
+        drop_unusable: whether a question without exactly one right candidate, or with one that stands twice, and wrong
+            candidates beyond N, are left out; otherwise they are refused.
     """
 
     num_candidates: int

@@ -83,6 +83,9 @@ def test_rows_without_labels_are_gathered_too(tmp_path: Path) -> None:
         (ROWS, ["q|a|1", "q|b|0", "q|c|0", "q|d|0"], "line 4: the question has 4 candidates, more than num_candidates 3"),
         (ROWS, ["q|a|1", "q| |0"], "line 2: the candidate is empty"),
         (ROWS, ["q|a|1", "q|b|0", " |b|0"], "line 3: the question is empty"),
+        (ROWS, ["q|a|1", "q|b|0", "q |a |0"], "line 3: the same question and candidate as in line 1; leave one"),
+        (ROWS, ["q|a|1", " q|b|1"], "line 2: a second right candidate for the question of line 1"),
+        (COLUMNS, ["q|a|b| a|1"], "line 1: candidates 1 and 3 are the same; mend one or leave it empty"),
         (COLUMNS, ["|a|b|c|1"], "line 1: the question is empty"),
         (ROWS, ["q|a|yes"], "line 1: label 'yes' is none of mine's 0, 1"),
         (COLUMNS, ["q|a|b|c|1", "q|a|b|c|4"], "line 2: label '4' is none of mine's 1, 2, 3"),
@@ -111,12 +114,12 @@ def test_qnli_leaves_out_questions_without_one_right_sentence(tmp_path: Path) ->
     rows = [
         *("what|a|entailment", "what|b|not_entailment", "who|c|not_entailment", "when|d|entailment"),
         *("when|e|entailment", "why|f|entailment", "why|g|not_entailment", "why|h|not_entailment"),
-        "why|i|not_entailment",
+        *("why|i|not_entailment", "how|j|entailment", "how|k|not_entailment", "how|k|not_entailment"),
     ]
     task, folder = qnli(tmp_path, {"num_candidates": 3}, rows)
     what, why = read_prepared(folder / "valid.tsv")
     assert (what.sentences[0], right_candidate(what)) == ("what", "a")
-    assert {"a", "b"} < candidates_of(what) <= set("abcdefghi")
+    assert {"a", "b"} < candidates_of(what) <= set("abcdefghijk")
     assert (why.sentences[0], right_candidate(why), candidates_of(why)) == ("why", "f", {"f", "g", "h"})
     assert all(len(candidates_of(example)) == 3 for example in (what, why))
     assert len(what.sentences) == task.num_sentences == 4
