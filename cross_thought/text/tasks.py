@@ -506,6 +506,9 @@ def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
     columns = tuple(entry.get("input_columns") or ())
     if not columns:
         raise UserError(f"{place}.input_columns is missing: name the columns of the sentences")
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise UserError(f"{place}.input_columns names the column {twice!r} twice: name a column for each sentence")
     label_column = entry.get("label_column")
     if label_column is None and is_learnt:
         raise UserError(f"{place}.label_column is missing: name the column of the label")
@@ -525,6 +528,10 @@ def _own_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
     for metric in metrics:
         if metric not in allowed:
             raise UserError(f"{place}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
+        if metric == "f1" and labels is not None and len(labels) > 2:
+            raise UserError(
+                f"{place}.metrics has 'f1', which is for two labels, not {len(labels)}: choose accuracy or matthews"
+            )
     return Task(
         name=name,
         metrics=metrics,

@@ -54,6 +54,8 @@ COMBINATIONS = [
     ("an unknown task", "tasks: {RET: {}}"),
     ("an own task with a known task's name", f"tasks: {{RTE: {{{OWN}}}}}"),
     ("a label that is a sentence", f"tasks: {{mine: {{{OWN.replace('3', '2')}}}}}"),
+    ("a sentence that is its own pair", f"tasks: {{mine: {{{OWN.replace('[1, 2]', '[1, 1]')}}}}}"),
+    ("F1 of three labels", f"tasks: {{mine: {{{OWN}, labels: [a, b, c], metrics: [f1]}}}}"),
     ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
 ]
 PATHS = [

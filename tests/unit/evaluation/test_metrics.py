@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from sklearn import metrics as sk
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import compute_metrics, majority_metrics, majority_rate, metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions
-from cross_thought.text.tasks import TASKS, task_from_config
+from cross_thought.text.tasks import TASKS
 
 YES, NO = "entailment", "not_entailment"
 # (task, labels, predictions, what comes out by hand)
@@ -127,15 +128,9 @@ def test_refusals() -> None:
 
 
 def test_f1_needs_two_labels() -> None:
-    entry = {
-        "files": {"train": "a", "valid": "b"},
-        "input_columns": [1],
-        "label_column": 2,
-        "labels": ["a", "b", "c"],
-        "metrics": ["f1"],
-    }
+    task = replace(TASKS["MNLI"], metrics=("f1",))
     with pytest.raises(UserError, match="needs exactly two labels"):
-        compute_metrics(task_from_config("own", entry), ["a", "b"], ["a", "c"])
+        compute_metrics(task, [YES, "neutral"], [YES, "contradiction"])
 
 
 def test_document_holds_only_splits_with_labels() -> None:

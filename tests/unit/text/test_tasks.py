@@ -136,6 +136,12 @@ def test_answer_selection_of_ones_own() -> None:
         ("demo-answer", {"num_candidates": 3}, "tasks.demo-answer.num_candidates belongs to a task of your own"),
         ("mine", OWN | {"label_column": None}, "tasks.mine.label_column is missing"),
         ("mine", OWN | {"label_column": "label", "header": False}, "'label' but has `header: false`"),
+        (
+            "mine",
+            OWN | {"labels": ["a", "b", "c"]},
+            "tasks.mine.metrics has 'f1', which is for two labels, not 3: choose",
+        ),
+        ("mine", OWN | {"input_columns": [1, 1]}, "tasks.mine.input_columns names the column 1 twice"),
         ("mine", OWN | {"labels": ["a", "a"]}, "tasks.mine.labels ['a', 'a'] must be two or more different labels"),
         ("mine", OWN | {"labels": ["a", "<s>"]}, "tasks.mine.labels has '<s>', which cannot be a label"),
         (
