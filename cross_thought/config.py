@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.text.tasks import TASKS, finetuning_settings, task_from_config
+from cross_thought.text.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
@@ -416,6 +416,7 @@ if __name__ == "__main__":
         given: Config = {}
         for argument in sys.argv[1:]:
             given = _merge(given, read_yaml(Path(argument)))
-        for name, entry in load_config(given)["tasks"].items():
-            task_from_config(name, entry)
+        checked = load_config(given)
+        tasks_of(checked["tasks"])
+        embedding_tasks_of(checked)
         print("config: all right")

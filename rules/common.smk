@@ -16,7 +16,8 @@ from cross_thought.jobs import import_from
 from cross_thought.text.corpus import corpus_files
 from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.text.download import checkpoint_download, read_table
-from cross_thought.text.tasks import DATA_KEYS, embedding_task_from_config, own_or_download, raw_files, task_from_config
+from cross_thought.text.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
+from cross_thought.text.tasks import task_from_config, tasks_of
 
 import_from(REPOSITORY)
 
@@ -26,8 +27,8 @@ sys.executable = shlex.quote(sys.executable)
 try:
     check_writable(Path.cwd(), Path("results"))
     config = load_config(config, files=workflow.configfiles)
-    TASKS = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
-    EMBEDDING_TASKS = {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
+    TASKS = tasks_of(config["tasks"])
+    EMBEDDING_TASKS = embedding_tasks_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -193,12 +194,17 @@ def all_predictions():
     return all_evaluations("predictions.tsv")
 
 
+def seeds_of(model):
+    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed."""
+    return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
+
+
 def all_embeddings(name):
-    """Return one file of every evaluation of embeddings; a model that is not trained here has no seeds."""
+    """Return one file of every evaluation of embeddings."""
     return [
         f"results/embeddings/{model}/{task}/seed-{seed}/{name}"
         for model in MODELS
-        for seed in (PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1])
+        for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
     ]
 
@@ -262,8 +268,4 @@ def all_submissions():
 
 def all_exports():
     """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
-    return [
-        f"results/exports/{model}/seed-{seed}"
-        for model in MODELS
-        for seed in (PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1])
-    ]
+    return [f"results/exports/{model}/seed-{seed}" for model in MODELS for seed in seeds_of(model)]

@@ -6,12 +6,12 @@ from pathlib import Path
 from cross_thought.evaluation.figures import plot_tasks
 from cross_thought.evaluation.tables import read_task_rows
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import tasks_of
 
 
 def plot(metrics: Sequence[Path], *, models: Sequence[str], task_entries: dict, figures: Sequence[Path]) -> None:
     """Read every `metrics.json` and write the figure in each format; `task_entries` is the config's `tasks`."""
-    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    tasks = tasks_of(task_entries)
     plot_tasks(read_task_rows(metrics, models=models, tasks=tasks), figures)
 
 

@@ -7,7 +7,7 @@ from cross_thought.evaluation.ablations import ablation_latex, ablation_markdown
 from cross_thought.evaluation.figures import plot_ablations
 from cross_thought.evaluation.tables import write_table
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import tasks_of
 
 
 def tabulate_ablations(
@@ -32,7 +32,7 @@ def tabulate_ablations(
         histories=histories,
         cross_path_reports=cross_path_reports,
         metrics=metrics,
-        tasks={name: task_from_config(name, entry) for name, entry in config["tasks"].items()},
+        tasks=tasks_of(config["tasks"]),
     )
     demo = config["corpus"]["source"] == "demo"
     markdown = ablation_markdown(rows, demo=demo)

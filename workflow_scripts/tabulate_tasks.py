@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cross_thought.evaluation.tables import read_task_rows, task_latex, task_markdown, write_table
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import tasks_of
 
 
 def tabulate_tasks(
@@ -27,7 +27,7 @@ def tabulate_tasks(
         references: TSV of published figures.
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
-    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    tasks = tasks_of(task_entries)
     rows = read_task_rows(metrics, models=models, tasks=tasks, control=control, references_path=references)
     markdown = task_markdown(rows, tasks=tasks)
     write_table(rows, markdown=markdown, latex=task_latex(rows, tasks=tasks), files=files)

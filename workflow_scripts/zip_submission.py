@@ -5,12 +5,12 @@ from pathlib import Path
 
 from cross_thought.evaluation.submission import choose_seeds, write_submission
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import tasks_of
 
 
 def zip_submission(metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict) -> None:
     """Choose each task's seed by its development results and write the zip; `task_entries` is the config's `tasks`."""
-    tasks = {name: task_from_config(name, entry) for name, entry in task_entries.items()}
+    tasks = tasks_of(task_entries)
     chosen = choose_seeds(metrics, model=model)
     for name, path in chosen.items():
         print(f"{name}: {path}")

@@ -35,7 +35,7 @@ from cross_thought.evaluation.tables import (
     task_markdown,
     task_rows,
 )
-from cross_thought.text.tasks import Task, embedding_task_from_config, task_from_config
+from cross_thought.text.tasks import Task, embedding_tasks_of, tasks_of
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
@@ -90,7 +90,7 @@ def task_numbers(
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
     """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model."""
-    tasks = {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
+    tasks = embedding_tasks_of(config)
     pooling = config["embedding"]["pooling"]
     runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
     documents = []
@@ -164,7 +164,7 @@ def ablation_numbers(
 def numbers(results: Path) -> Iterator[Number]:
     """Recompute all tables under a `results` folder, as its `config.yaml` says."""
     config = _read_config(results / "config.yaml")
-    tasks = {name: task_from_config(name, entry) for name, entry in config["tasks"].items()}
+    tasks = tasks_of(config["tasks"])
     seeds, shared = config["seeds"], config["pretraining_seed"]
     pretraining_seeds = seeds if shared == "each" else [shared]
     trained = [name for name, model in config["models"].items() if model["source"] == "pretrain"]

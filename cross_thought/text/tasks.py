@@ -471,6 +471,16 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
     return replace(task, **{key: entry[key] for key in OVERRIDABLE if entry.get(key) is not None})
 
 
+def tasks_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
+    """Return the tasks to fine-tune on, by name; `entries` is the config's `tasks`."""
+    return {name: task_from_config(name, entry) for name, entry in entries.items()}
+
+
+def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
+    """Return the tasks that embeddings are evaluated on, by name; `config` is the effective config."""
+    return {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
+
+
 def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's.
 

@@ -10,7 +10,7 @@ import pytest
 from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config, read_yaml
-from cross_thought.text.tasks import task_from_config
+from cross_thought.text.tasks import embedding_tasks_of, tasks_of
 from tests.bad_input.cases import Case, refusal
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,6 +52,7 @@ COMBINATIONS = [
     ("a checkpoint without its place", "models: {mine: {source: path}}"),
     ("a start from a task that is not there", "tasks: {RTE: {start_from: MNLI}}"),
     ("an unknown task", "tasks: {RET: {}}"),
+    ("embeddings of single sentences", "embedding_tasks: {SST-2: {}}"),
     ("an own task with a known task's name", f"tasks: {{RTE: {{{OWN}}}}}"),
     ("a label that is a sentence", f"tasks: {{mine: {{{OWN.replace('3', '2')}}}}}"),
     ("a sentence that is its own pair", f"tasks: {{mine: {{{OWN.replace('[1, 2]', '[1, 1]')}}}}}"),
@@ -86,8 +87,8 @@ def lay_over(content: bytes) -> None:
     path = Path("my.yaml").absolute()
     path.write_bytes(content)
     config = load_config(load_configfile(path), files=[path])
-    for name, entry in config["tasks"].items():
-        task_from_config(name, entry)
+    tasks_of(config["tasks"])
+    embedding_tasks_of(config)
 
 
 def read_file(content: bytes) -> None:

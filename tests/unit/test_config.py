@@ -1,6 +1,8 @@
 """The effective config: inheritance, and each refusal in one sentence."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,11 @@ def test_a_task_does_not_start_from_one_that_starts_elsewhere(config: dict) -> N
     config["tasks"]["demo-match"] = {"start_from": "demo-overlap"}
     with pytest.raises(UserError, match="is 'demo-match', which itself starts from demo-overlap; name that one"):
         effective_config(config)
+
+
+def test_the_check_without_snakemake_looks_at_all_tasks(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("embedding_tasks: {SST-2: {}}")
+    command = [sys.executable, "-m", "cross_thought.config", str(tmp_path / "my.yaml")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: embedding_tasks.SST-2 has single sentences")
