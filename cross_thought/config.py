@@ -29,7 +29,8 @@ BASE = REPOSITORY / "config.yaml"
 # mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
 REPLACED = ("models", "tasks", "embedding_tasks")
 
-RESERVED_MODEL = "majority"  # a row of the tables
+# rows of the tables, and a column
+RESERVED_NAMES = {"models": ("majority", "chance", "tf-idf"), "tasks": ("average",), "embedding_tasks": ("average",)}
 _TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",
@@ -139,8 +140,10 @@ def effective_config(raw: Config) -> Config:
     """
     check_schema(raw)
     config = copy.deepcopy(raw)
-    if RESERVED_MODEL in config["models"]:
-        raise UserError(f"config: models.{RESERVED_MODEL} has the name of a row that the tables have; rename the model")
+    for section, names in RESERVED_NAMES.items():
+        taken = next((name for name in names if name in config[section]), None)
+        if taken is not None:
+            raise UserError(f"config: {section}.{taken} has a name that the tables use themselves; choose another")
     for key in REPLACED:
         config[key] = {name: entry or {} for name, entry in config[key].items()}
     for name, overrides in config["models"].items():
@@ -220,6 +223,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
         "exclusiveMinimum": lambda value: f"it must be more than {value}",
         "exclusiveMaximum": lambda value: f"it must be less than {value}",
         "minItems": lambda value: f"it needs at least {value} entries" if value > 1 else "it must not be empty",
+        "maxItems": lambda value: f"it must have at most {value} entries",
         "minProperties": lambda value: "it must not be empty",
         "uniqueItems": lambda value: "its entries must differ",
         "maxLength": lambda value: f"it must have at most {value} characters",
@@ -227,6 +231,8 @@ def _describe(error: jsonschema.ValidationError) -> str:
         "anyOf": lambda value: error.schema.get("description", "see schemas/config.schema.yaml"),
     }
     remedy = wanted.get(error.validator, lambda value: error.message)(error.validator_value)
+    if "propertyNames" in error.absolute_schema_path:
+        return f"config: {place} has the name {_shown(error.instance)}; {remedy}"
     return f"config: {place} is {_shown(error.instance)}; {remedy}"
 
 

@@ -34,6 +34,7 @@ VALUES = [
     ("a key written wrongly", "tasks: {RTE: {num_epoch: 3}}"),
     ("a name with a space", "models: {my model: {}}"),
     ("a name that the tables use", "models: {majority: {}}"),
+    ("the same, of a task", f"tasks: {{average: {{{OWN}}}}}"),
     ("labels that YAML reads as truth values", f"tasks: {{mine: {{{OWN}, labels: [no, yes]}}}}"),
     ("a list that holds itself", "seeds: &seeds [*seeds]"),
 ]
