@@ -35,7 +35,9 @@ def load_checkpoint(path: Path) -> dict:
     weights = state.get("model") if isinstance(state, dict) else None
     is_model = isinstance(weights, dict) and all(map(torch.is_tensor, weights.values()))
     if not is_model or not isinstance(state.get("args"), argparse.Namespace):
-        raise UserError(f"{path} is no fairseq checkpoint: it lacks `args` and `model`")
+        raise UserError(
+            f"{path} is no fairseq checkpoint: it lacks `args` or `model`: take a checkpoint that fairseq wrote"
+        )
     return state
 
 

@@ -106,7 +106,7 @@ def set_weight(name: str, value: torch.Tensor) -> Callable[[dict, Path], object]
 NAN = torch.full((32,), float("nan"))
 CHANGES = {
     "hostile": (lambda state, path: state.update(extra=Hostile(path)), "cannot be read as a checkpoint"),
-    "no arguments": (lambda state, _: state.pop("args"), "is no fairseq checkpoint: it lacks `args` and `model`"),
+    "no arguments": (lambda state, _: state.pop("args"), "is no fairseq checkpoint: it lacks `args` or `model`: take"),
     "no encoder": (weights_without("encoder."), "holds no Cross-Thought encoder ('embed_tokens.weight' is missing"),
     "RoBERTa": (
         weights_without("crossthought_layers"),
