@@ -11,6 +11,7 @@ class UserError(Exception):
 
 
 DISK_FULL = "the disk is full: free some space and run the same command again"
+READ_ONLY = "the file system is read-only: run in a folder where you may write"
 OUT_OF_MEMORY = (
     "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample "
     "(in embedding, --batch-tokens)"
@@ -21,7 +22,7 @@ _REMEDIES = {
     errno.ENOSPC: DISK_FULL,
     errno.EDQUOT: DISK_FULL,
     errno.EFBIG: "the file would be larger than is allowed here: raise the limit (ulimit -f) or use another disk",
-    errno.EROFS: "the file system is read-only: run in a folder where you may write",
+    errno.EROFS: READ_ONLY,
     errno.EACCES: "you may not read or write it: change its permissions",
     errno.EPERM: "you may not read or write it: change its permissions",
     errno.EISDIR: "it is a folder where a file is needed: correct the path or move the folder away",

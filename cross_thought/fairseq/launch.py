@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cross_thought.errors import DISK_FULL, UserError
+from cross_thought.errors import DISK_FULL, READ_ONLY, UserError
 from cross_thought.jobs import end_with_parent, import_from
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,12 +29,13 @@ HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_
 # in fairseq's log: the tag of what training reports in between, and what starts the tag of a validation
 _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
 
+NO_NUMBER = "the gradient is no finite number"  # what our part of fairseq's training says
 _GRACE_S = 60.0  # for the other processes to end by themselves once one has failed
 
 _KNOWN_FAILURES = {
     "Minimum loss scale reached": "the loss became infinite in float16: lower learning_rate, or set hardware.precision "
     "to float32",
-    "the gradient is no finite number": "the loss became infinite or no number (NaN): lower learning_rate",
+    NO_NUMBER: "the loss became infinite or no number (NaN): lower learning_rate",
     "exceeds max_tokens limit": "a row is longer than max_tokens: raise it",
     "The dataset is empty": "no stream or row is short enough for a batch: raise max_tokens",
     "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
@@ -42,7 +43,7 @@ _KNOWN_FAILURES = {
     "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",
     "No space left on device": DISK_FULL,
     "File too large": "a checkpoint would be larger than a file may be here: raise the limit (ulimit -f)",
-    "Read-only file system": "the file system is read-only: run in a folder where you may write",
+    "Read-only file system": READ_ONLY,
     "PermissionError": "a file or folder of results/ may not be written: change its permissions",
 }
 

@@ -23,11 +23,11 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train as fairseq_train
 
+from cross_thought.fairseq.launch import NO_NUMBER
 from cross_thought.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
-NO_NUMBER = "the gradient is no finite number"
 STOPPED_STATUS = 128 + signal.SIGTERM  # exit status of a training that SIGTERM ended, after it has saved
 
 
