@@ -27,7 +27,6 @@ TINY = {
         "demo-match": {"max_train_examples": 96},
         "demo-overlap": {"max_train_examples": 96},
         "demo-job": {"max_train_examples": 96, "start_from": "demo-match", "keep_checkpoints": True},
-        "demo-answer": {"max_train_examples": 96},
     },
     "embedding_tasks": {"demo-overlap": {}, "demo-match": {}, "demo-find": {}},
     "seeds": [1, 2],
@@ -80,7 +79,7 @@ def clone_with_python(directory: Path) -> None:
         shutil.copyfile(REPOSITORY / name, directory / name)
     for name in (
         *("rules", "schemas", "workflow_scripts", "envs", "profiles"),
-        *("cross_thought", "resources", "report"),
+        *("cross_thought", "config", "resources", "report"),
     ):
         shutil.copytree(REPOSITORY / name, directory / name)
     venv.create(directory / ".venv", symlinks=True)

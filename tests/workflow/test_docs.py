@@ -1,5 +1,7 @@
 """The pages of docs/, followed to the letter: files as they show them, then every command, in a clone after its demo."""
 
+import csv
+import json
 import os
 import re
 import shutil
@@ -9,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY
 
 from cross_thought.config import load_config
 
@@ -31,7 +32,8 @@ def clone(tiny_run: Path, tmp_path: Path) -> Path:
     """Return a clone after `make demo`, with a demo that is cut down: the pages are about all else."""
     directory = tmp_path / "clone"
     shutil.copytree(tiny_run, directory, symlinks=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(load_config(TINY), sort_keys=False), encoding="utf-8")
+    overlay = yaml.safe_load((directory / "overlay.yaml").read_text(encoding="utf-8"))
+    (directory / "config.yaml").write_text(yaml.safe_dump(load_config(overlay), sort_keys=False), encoding="utf-8")
     command = directory / ".venv/bin/snakemake"
     command.write_text('#!/bin/sh\nexec python -m snakemake "$@"\n', encoding="utf-8")
     command.chmod(0o755)
@@ -72,3 +74,34 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
         assert "tickets" in printed[-1]
+    if page == "embedding.md":
+        assert_answers_are_ranked(clone)
+
+
+def assert_answers_are_ranked(directory: Path) -> None:
+    """Hold what answer selection wrote against itself, and all numbers against the predictions."""
+    folder = directory / "results/evaluate/cross_thought/demo-answer/seed-1"
+    rows = list(csv.DictReader((folder / "predictions.tsv").open(), delimiter="\t"))
+    assert {row["split"] for row in rows} == {"valid", "test"}
+    for row in rows:
+        ranking, weights = row["prediction"].split(), [float(row[f"score_{number}"]) for number in "1234"]
+        assert sorted(ranking) == ["1", "2", "3", "4"]
+        assert sum(weights) == pytest.approx(1, abs=1e-5)
+        assert ranking[0] == "1234"[weights.index(max(weights))]
+    valid = [row for row in rows if row["split"] == "valid"]
+    ranks = [row["prediction"].split().index(row["label"]) + 1 for row in valid]
+    scored = json.loads((folder / "metrics.json").read_text())["splits"]
+    assert list(scored) == ["valid"]
+    assert scored["valid"]["majority_rate"] == 0.25
+    assert scored["valid"]["metrics"] == pytest.approx(
+        {"accuracy": ranks.count(1) / len(ranks), "mrr": sum(1 / rank for rank in ranks) / len(ranks)}
+    )
+    history = (directory / "results/finetune/cross_thought/demo-answer/seed-1/history.tsv").read_text()
+    assert re.search(r"^valid\t\d+\t[\d.]+\t\S*\t[\d.]+\t", history, flags=re.MULTILINE)
+    tables = (directory / "results/tables/tasks.md").read_text()
+    assert "demo-answer acc." in tables
+    assert "demo-answer MRR" in tables
+    assert "`majority`: what a random order is expected to score" in tables
+    verify = [".venv/bin/python", "-m", "cross_thought.evaluation.verify"]
+    done = subprocess.run(verify, cwd=directory, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -222,31 +222,6 @@ def test_a_task_starts_from_another_with_a_fresh_head(tiny_run: Path) -> None:
     assert note in (results / "tables/tasks.md").read_text()
 
 
-def test_answers_are_ranked(tiny_run: Path) -> None:
-    folder = tiny_run / "results/evaluate/cross_thought/demo-answer/seed-1"
-    rows = list(csv.DictReader((folder / "predictions.tsv").open(), delimiter="\t"))
-    assert {row["split"] for row in rows} == {"valid", "test"}
-    for row in rows:
-        ranking, weights = row["prediction"].split(), [float(row[f"score_{number}"]) for number in "1234"]
-        assert sorted(ranking) == ["1", "2", "3", "4"]
-        assert sum(weights) == pytest.approx(1, abs=1e-5)
-        assert ranking[0] == "1234"[weights.index(max(weights))]
-    valid = [row for row in rows if row["split"] == "valid"]
-    ranks = [row["prediction"].split().index(row["label"]) + 1 for row in valid]
-    scored = json.loads((folder / "metrics.json").read_text())["splits"]
-    assert list(scored) == ["valid"]
-    assert scored["valid"]["majority_rate"] == 0.25
-    assert scored["valid"]["metrics"] == pytest.approx(
-        {"accuracy": ranks.count(1) / len(ranks), "mrr": sum(1 / rank for rank in ranks) / len(ranks)}
-    )
-    history = (tiny_run / "results/finetune/cross_thought/demo-answer/seed-1/history.tsv").read_text()
-    assert re.search(r"^valid\t\d+\t[\d.]+\t\S*\t[\d.]+\t", history, flags=re.MULTILINE)
-    tables = (tiny_run / "results/tables/tasks.md").read_text()
-    assert "demo-answer acc." in tables
-    assert "demo-answer MRR" in tables
-    assert "`majority`: what a random order is expected to score" in tables
-
-
 def test_progress_is_in_the_training_log(tiny_run: Path) -> None:
     log = (tiny_run / "results/logs/pretrain_model/mlm/seed-1.log").read_text()
     assert "update 6/6 (100 %)" in log
