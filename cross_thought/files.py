@@ -149,7 +149,7 @@ def read_chunks(
 
 
 def read_lines(path: Path, *, member: str | None = None, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file without their `\n`; nothing else ends a line, and a byte order mark is left out.
+    """Yield the lines of a UTF-8 file without their `\\n`; nothing else ends a line, and a byte order mark is left out.
 
     Of a pipe, lines come once `chunk_bytes` have arrived.
 
