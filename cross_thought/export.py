@@ -15,7 +15,7 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.provenance import environment, write_json
 from cross_thought.fairseq.checkpoints import load_checkpoint
 from cross_thought.files import atomic_directory
-from cross_thought.loading import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, load_pretrained
+from cross_thought.loading import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, from_checkpoint
 
 FORMATS = ("safetensors", "sentence-transformers")
 
@@ -69,8 +69,8 @@ def export_model(
         raise UserError(f"{checkpoint} is a folder: give the fairseq checkpoint to export")
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
-    encoder, tokenizer = load_pretrained(checkpoint, vocabulary)
-    arguments = vars(load_checkpoint(checkpoint)["args"])
+    state = load_checkpoint(checkpoint)
+    encoder, tokenizer = from_checkpoint(state, vocabulary, source=checkpoint)
     found_results, found_name = _place_in_results(checkpoint)
     results = results or found_results
     if results is not None and model_name is not None:
@@ -78,7 +78,7 @@ def export_model(
     card = model_card(
         model_name or found_name or checkpoint.stem,
         encoder.config,
-        arguments,
+        vars(state["args"]),
         results=results,
         output_format=output_format,
         pooling=pooling,

@@ -40,13 +40,19 @@ def load_pretrained(path: Path, vocabulary: Path | None = None) -> tuple[CrossTh
     """
     if path.is_dir():
         return _load_export(path)
-    state = load_checkpoint(path)
+    return from_checkpoint(load_checkpoint(path), vocabulary, source=path)
+
+
+def from_checkpoint(
+    state: Mapping[str, Any], vocabulary: Path | None, *, source: Path
+) -> tuple[CrossThoughtEncoder, SentenceTokenizer]:
+    """Do what `load_pretrained` does, with the content of a checkpoint that has been read from `source`."""
     weights = {
         name.removeprefix(_PREFIX): weight for name, weight in state["model"].items() if name.startswith(_PREFIX)
     }
-    encoder = build_encoder(weights, _settings(vars(state["args"])), source=path)
-    folder = vocabulary or find_vocabulary(path)
-    _check_vocabulary(folder, encoder.config.vocab_size, state.get(VOCABULARY_HASH), source=path)
+    encoder = build_encoder(weights, _settings(vars(state["args"])), source=source)
+    folder = vocabulary or find_vocabulary(source)
+    _check_vocabulary(folder, encoder.config.vocab_size, state.get(VOCABULARY_HASH), source=source)
     return encoder, SentenceTokenizer(build_tokenizer(folder), vocab_size=encoder.config.vocab_size)
 
 
