@@ -6,7 +6,15 @@ from pathlib import Path
 
 from cross_thought.evaluation.aggregate import Summary, read_metrics, summarise
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
-from cross_thought.evaluation.tables import NOT_AVAILABLE, latex_escape, latex_table, markdown_table, mean_sd_n, percent
+from cross_thought.evaluation.tables import (
+    NOT_AVAILABLE,
+    ResultRow,
+    latex_escape,
+    latex_table,
+    markdown_table,
+    mean_sd_n,
+    percent,
+)
 from cross_thought.text.tasks import RETRIEVAL, SIMILARITY, EmbeddingTask
 
 CHANCE = "chance"
@@ -27,29 +35,17 @@ POOLING_NAMES = {
 
 
 @dataclass(frozen=True)
-class EmbeddingRow:
-    """One number of the table, in percent; None where undefined.
+class EmbeddingRow(ResultRow):
+    """One number of the table.
 
     Attributes:
         kind: `model` (ours), `lexical` (a bag of words) or `chance` (a random order, or no correlation).
         mean, sd, n: over the seeds of pre-training; of a lexical and a chance row there is one value.
-        values: the seeds' values, in the order of `seeds`.
         num_examples: pairs that are scored, or to be found.
         num_queries, num_candidates: of a retrieval; the candidates are the most that a query has.
         best: whether it is the highest mean among our models, where there are several.
     """
 
-    kind: str
-    model: str
-    task: str
-    split: str
-    metric: str
-    mean: float | None
-    sd: float | None = None
-    n: int | None = None
-    seeds: tuple[int, ...] = ()
-    values: tuple[float | None, ...] = ()
-    num_examples: int | None = None
     num_queries: int | None = None
     num_candidates: int | None = None
     best: bool = False

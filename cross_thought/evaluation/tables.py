@@ -57,15 +57,13 @@ METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class TaskRow:
-    """One number of the task table, in percent; None where undefined or not applicable.
+class ResultRow:
+    """What one number of any table of results has, in percent; None where undefined or not applicable.
 
     Attributes:
-        kind: `model` (ours), `majority` (always the most frequent label) or `reference` (published).
+        kind: `model` (ours), or what else the table sets beside our models.
+        mean, sd, n: over the seeds; there is one value where nothing depends on a seed.
         values: the seeds' values, in the order of `seeds`.
-        best: whether it is the highest mean among our models, where there are several.
-        control: the model that `difference` and what follows compare with; "" where there is no comparison.
-        source, note: of a published figure.
     """
 
     kind: str
@@ -79,6 +77,24 @@ class TaskRow:
     seeds: tuple[int, ...] = ()
     values: tuple[float | None, ...] = ()
     num_examples: int | None = None
+
+    @property
+    def column(self) -> tuple[str, str, str]:
+        """The table's column: (task, split, metric)."""
+        return self.task, self.split, self.metric
+
+
+@dataclass(frozen=True)
+class TaskRow(ResultRow):
+    """One number of the task table.
+
+    Attributes:
+        kind: `model` (ours), `majority` (always the most frequent label) or `reference` (published).
+        best: whether it is the highest mean among our models, where there are several.
+        control: the model that `difference` and what follows compare with; "" where there is no comparison.
+        source, note: of a published figure.
+    """
+
     num_train_examples: int | None = None
     best: bool = False
     control: str = ""
@@ -91,11 +107,6 @@ class TaskRow:
     verdict: str = ""
     source: str = ""
     note: str = ""
-
-    @property
-    def column(self) -> tuple[str, str, str]:
-        """The table's column: (task, split, metric)."""
-        return self.task, self.split, self.metric
 
 
 Predictions = Mapping[tuple[str, str, int], Mapping[str, SplitPredictions]]
