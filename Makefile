@@ -31,7 +31,7 @@ demo: .venv/installed
 	@cat results/tables/cross_path.md results/tables/tasks.md
 
 verify: .venv/installed
-	$(RUN) cross_thought.evaluation.verify
+	$(RUN) cross_thought.tables.verify
 
 test: .venv/installed-dev
 	$(RUN) pytest

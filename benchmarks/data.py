@@ -24,13 +24,13 @@ REPOSITORY = Path(__file__).parents[1]
 ENCODE = """
 import sys
 from pathlib import Path
-from cross_thought.text.bpe import encode_file
+from cross_thought.data.bpe import encode_file
 encode_file(Path(sys.argv[1]), Path(sys.argv[2]), vocabulary=Path(sys.argv[3]), workers=int(sys.argv[4]))
 """
 BINARIZE = """
 import sys
 from pathlib import Path
-from cross_thought.fairseq.binarize import binarize_corpus
+from cross_thought.data.binarize import binarize_corpus
 binarize_corpus({"train": Path(sys.argv[1])}, Path(sys.argv[2]), Path(sys.argv[3]))
 """
 _NEW_WORD_EVERY = 7
@@ -175,7 +175,7 @@ def main() -> None:
         text, vocabulary = folder / "text", arguments.vocabulary
         write_text(text, source=arguments.text, num_bytes=int(arguments.megabytes * 1e6), fresh=arguments.fresh)
         if vocabulary is None:
-            from cross_thought.text.bpe import train_vocabulary
+            from cross_thought.data.bpe import train_vocabulary
 
             vocabulary = folder / "vocabulary"
             train_vocabulary(text, vocabulary, vocab_size=8000, workers=arguments.workers)

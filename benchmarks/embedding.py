@@ -23,10 +23,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
-from cross_thought.embed import PRECISIONS, SentenceEncoder
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.loading import build_tokenizer
-from cross_thought.tokenizer import SentenceTokenizer
+from cross_thought.encoder.tokenizer import SentenceTokenizer
+from cross_thought.inference.embed import PRECISIONS, SentenceEncoder
+from cross_thought.inference.loading import build_tokenizer
 
 # file, 0-based columns of sentences
 _FILES = {"RTE": (1, 2), "MRPC": (3, 4), "SST-2": (0,)}

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 from stock import StockEncoder  # noqa: E402
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig  # noqa: E402
-from cross_thought.loading import build_tokenizer  # noqa: E402
+from cross_thought.inference.loading import build_tokenizer  # noqa: E402
 
 BOS, PAD, EOS, FIRST_SYMBOL = 0, 1, 2, 4
 HEAD_DIM = 64

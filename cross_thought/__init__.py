@@ -1,22 +1,22 @@
 """Cross-Thought: the sentence encoder of Wang et al. (EMNLP 2020), reproduced.
 
 What users import stands here and is loaded on first use, so that the workflow can read task definitions from
-`cross_thought.text` where torch is not installed.
+`cross_thought.data` where torch is not installed.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cross_thought.embed import SentenceEncoder
     from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+    from cross_thought.inference.embed import SentenceEncoder
 
 __version__ = "0.1.0"
 
 _HOME = {
     "CrossThoughtEncoder": "cross_thought.encoder",
     "EncoderConfig": "cross_thought.encoder",
-    "SentenceEncoder": "cross_thought.embed",
+    "SentenceEncoder": "cross_thought.inference.embed",
 }
 
 __all__ = ["CrossThoughtEncoder", "EncoderConfig", "SentenceEncoder", "__version__"]

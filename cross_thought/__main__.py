@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from cross_thought.embed import PRECISIONS, SentenceEncoder, embed_file
 from cross_thought.encoder import POOLINGS
 from cross_thought.errors import UserError, environment_error, exit_on_user_error
-from cross_thought.export import FORMATS, export_model
+from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
+from cross_thought.inference.export import FORMATS, export_model
 
 _INTERRUPTED = 128 + signal.SIGINT
 

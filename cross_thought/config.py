@@ -19,8 +19,8 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from cross_thought.data.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.text.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"

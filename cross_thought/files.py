@@ -1,6 +1,8 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
 import errno
+import hashlib
+import json
 import logging
 import os
 import shutil
@@ -182,3 +184,16 @@ def report_source(path: str, *, data_dir: str | None) -> None:
         logger.info("reading %s: data_dir %s has no such file", path, data_dir)
     else:
         logger.info("reading %s", path)
+
+
+def write_json(path: Path | str, document: object) -> None:
+    """Write a JSON file for people and programs, whole or not at all."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_file(Path(path)) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def file_hash(path: Path | str) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,11 +13,11 @@ from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
-from cross_thought.text.corpus import corpus_files
-from cross_thought.text.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
-from cross_thought.text.download import checkpoint_download, read_table
-from cross_thought.text.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
-from cross_thought.text.tasks import task_from_config, tasks_of
+from cross_thought.data.corpus import corpus_files
+from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
+from cross_thought.data.download import checkpoint_download, read_table
+from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
+from cross_thought.data.tasks import task_from_config, tasks_of
 
 import_from(REPOSITORY)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cross_thought.fairseq.binarize import binarize_corpus
+from cross_thought.data.binarize import binarize_corpus
 from cross_thought.jobs import logged_job
 
 if "snakemake" in globals():

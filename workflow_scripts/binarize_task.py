@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cross_thought.fairseq.binarize import binarize_task
+from cross_thought.data.binarize import binarize_task
+from cross_thought.data.tasks import task_from_config
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import task_from_config
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

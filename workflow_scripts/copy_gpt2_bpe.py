@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cross_thought.data.bpe import copy_vocabulary
 from cross_thought.jobs import logged_job
-from cross_thought.text.bpe import copy_vocabulary
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from cross_thought.embed import SentenceEncoder
+from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
-from cross_thought.evaluation.provenance import write_json
+from cross_thought.files import write_json
+from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import EmbeddingTask
 
 
 def embed_tasks(

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, evaluate_task, tf_idf, write_pairs
-from cross_thought.evaluation.provenance import write_json
+from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import EmbeddingTask
 
 
 def embed_words(

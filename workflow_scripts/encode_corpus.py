@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from cross_thought.data.bpe import encode_file
 from cross_thought.files import atomic_directory
 from cross_thought.jobs import logged_job
-from cross_thought.text.bpe import encode_file
 
 
 def encode_corpus(corpus: Path, vocabulary: Path, output_dir: Path, *, workers: int) -> None:

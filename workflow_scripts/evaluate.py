@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
+from cross_thought.data.glue import read_prepared
+from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
-from cross_thought.evaluation.provenance import write_json
 from cross_thought.fairseq.predict import Predictor
+from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
-from cross_thought.text.glue import read_prepared
-from cross_thought.text.tasks import Task, task_from_config
 
 
 def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:

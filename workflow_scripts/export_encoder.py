@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cross_thought.export import export_model
+from cross_thought.inference.export import export_model
 from cross_thought.jobs import logged_job
 
 if "snakemake" in globals():

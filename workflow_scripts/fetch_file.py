@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cross_thought.data.download import Download, fetch, read_table
 from cross_thought.jobs import logged_job
-from cross_thought.text.download import Download, fetch, read_table
 
 TABLE = Path(__file__).parents[1] / "resources" / "downloads.tsv"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cross_thought.data.tasks import Task, finetuning_settings, task_from_config
+from cross_thought.environment import record_command
 from cross_thought.errors import UserError
-from cross_thought.evaluation.provenance import record_command
-from cross_thought.fairseq.checkpoints import export_model
-from cross_thought.fairseq.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
 from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import Task, finetuning_settings, task_from_config
+from cross_thought.training.checkpoints import export_model
+from cross_thought.training.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
 
 WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cross_thought.data.demo import write_corpus, write_tasks
 from cross_thought.jobs import logged_job
-from cross_thought.text.demo import write_corpus, write_tasks
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

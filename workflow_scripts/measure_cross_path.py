@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
+from cross_thought.data.demo import FACTS
+from cross_thought.encoder.segments import fold_stream
 from cross_thought.evaluation.cross_path import fact_ids, mask_facts, measure
-from cross_thought.evaluation.provenance import write_json
 from cross_thought.fairseq.pretrained import held_out_documents, load_pretrained
+from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
-from cross_thought.segments import fold_stream
-from cross_thought.text.demo import FACTS
 
 NUM_DOCUMENTS = 400
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cross_thought.evaluation.cross_attention import read_case_study
-from cross_thought.evaluation.figures import plot_cross_attention
 from cross_thought.jobs import logged_job
+from cross_thought.tables.figures import plot_cross_attention
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cross_thought.evaluation.figures import plot_losses
 from cross_thought.evaluation.history import read_history
 from cross_thought.jobs import logged_job
+from cross_thought.tables.figures import plot_losses
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from cross_thought.data.corpus import corpus_files, prepare_corpus
 from cross_thought.files import report_source
 from cross_thought.jobs import logged_job
-from cross_thought.text.corpus import corpus_files, prepare_corpus
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

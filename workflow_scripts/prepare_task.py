@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.tasks import raw_files, task_from_config
 from cross_thought.files import report_source
 from cross_thought.jobs import logged_job
-from cross_thought.text.glue import prepare_task
-from cross_thought.text.tasks import raw_files, task_from_config
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
+from cross_thought.environment import record_command
 from cross_thought.errors import UserError
-from cross_thought.evaluation.provenance import record_command
-from cross_thought.fairseq.checkpoints import export_model, newest_checkpoint
-from cross_thought.fairseq.launch import (
+from cross_thought.jobs import logged_job
+from cross_thought.training.checkpoints import export_model, newest_checkpoint
+from cross_thought.training.launch import (
     as_flags,
     hardware_flags,
     loading_flags,
@@ -15,7 +16,6 @@ from cross_thought.fairseq.launch import (
     train,
     write_history,
 )
-from cross_thought.jobs import logged_job
 
 
 def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cross_thought.evaluation.provenance import assemble, write_json
+from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
+from cross_thought.tables.provenance import assemble
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

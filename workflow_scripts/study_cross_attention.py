@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from cross_thought.evaluation.cross_attention import CaseStudy, choose_segments, choose_token, cross_attention
-from cross_thought.evaluation.provenance import write_json
 from cross_thought.fairseq.pretrained import Spelling, held_out_documents, load_pretrained
+from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cross_thought.evaluation.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
-from cross_thought.evaluation.figures import plot_ablations
-from cross_thought.evaluation.tables import write_table
+from cross_thought.data.tasks import tasks_of
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import tasks_of
+from cross_thought.tables.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
+from cross_thought.tables.figures import plot_ablations
+from cross_thought.tables.tables import write_table
 
 
 def tabulate_ablations(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from cross_thought.evaluation.tables import cross_path_latex, cross_path_markdown, read_cross_path_rows, write_table
 from cross_thought.jobs import logged_job
+from cross_thought.tables.tables import cross_path_latex, cross_path_markdown, read_cross_path_rows, write_table
 
 
 def tabulate_cross_path(reports: Sequence[str], *, files: Mapping[str, str]) -> None:

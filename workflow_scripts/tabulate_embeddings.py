@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from cross_thought.evaluation.embeddings_table import embeddings_latex, embeddings_markdown, read_embedding_rows
-from cross_thought.evaluation.tables import write_table
+from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import EmbeddingTask
+from cross_thought.tables.embeddings import embeddings_latex, embeddings_markdown, read_embedding_rows
+from cross_thought.tables.tables import write_table
 
 
 def tabulate_embeddings(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from cross_thought.evaluation.tables import pretraining_latex, pretraining_markdown, read_pretraining_rows, write_table
 from cross_thought.jobs import logged_job
+from cross_thought.tables.tables import pretraining_latex, pretraining_markdown, read_pretraining_rows, write_table
 
 
 def tabulate_pretraining(histories: Sequence[str], *, files: Mapping[str, str]) -> None:

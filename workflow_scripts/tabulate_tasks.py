@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cross_thought.evaluation.tables import read_task_rows, task_latex, task_markdown, write_table
+from cross_thought.data.tasks import tasks_of
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import tasks_of
+from cross_thought.tables.tables import read_task_rows, task_latex, task_markdown, write_table
 
 
 def tabulate_tasks(

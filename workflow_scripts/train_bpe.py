@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cross_thought.data.bpe import train_vocabulary
 from cross_thought.jobs import logged_job
-from cross_thought.text.bpe import train_vocabulary
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cross_thought.evaluation.submission import choose_seeds, write_submission
+from cross_thought.data.tasks import tasks_of
 from cross_thought.jobs import logged_job
-from cross_thought.text.tasks import tasks_of
+from cross_thought.tables.submission import choose_seeds, write_submission
 
 
 def zip_submission(metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict) -> None:

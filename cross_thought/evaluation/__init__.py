@@ -1,1 +1,1 @@
-"""From predictions and training histories to metrics, tables, figures and their provenance."""
+"""From predictions, embeddings and trained weights to numbers: metrics, significance, the cross path."""

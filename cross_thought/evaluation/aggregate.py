@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cross_thought.data.tasks import EmbeddingTask, Task
 from cross_thought.errors import UserError
-from cross_thought.text.tasks import EmbeddingTask, Task
 
 AVERAGE = "average"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # this module stays importable without torch
     from torch import Tensor
 
     from cross_thought.encoder import CrossThoughtEncoder
-    from cross_thought.layers import SelfAttention
+    from cross_thought.encoder.layers import SelfAttention
 
 MAX_SEGMENTS = 8  # rows that a figure of a column's width shows legibly
 MAX_DOCUMENTS = 1000  # looked through for one long enough

@@ -12,9 +12,9 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from cross_thought.data.tasks import Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
-from cross_thought.text.tasks import Task
 
 Metrics = dict[str, float | None]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from cross_thought.data.tasks import Task
 from cross_thought.evaluation.aggregate import all_or_none
 from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
-from cross_thought.text.tasks import Task
 
 SIGNIFICANCE_LEVEL = 0.05
 NUM_RESAMPLES = 10_000

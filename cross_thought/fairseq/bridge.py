@@ -4,7 +4,6 @@
 module anew, so a main module calls it on import.
 """
 
-import argparse
 import dataclasses
 import inspect
 import sys
@@ -16,7 +15,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
+
+from cross_thought.training.checkpoints import allow_checkpoint_types
 
 
 def install() -> None:
@@ -44,22 +44,6 @@ def _restore_numpy_aliases() -> None:
 def _restore_getargspec() -> None:
     """Python 3.11 took it away; fairseq's wrapper for several GPUs asks it for argument names only."""
     vars(inspect).setdefault("getargspec", inspect.getfullargspec)
-
-
-def allow_checkpoint_types() -> None:
-    """Let `torch.load` read the plain types of a fairseq checkpoint and still refuse anything that could run code."""
-    scalar: Any = np.float64(0).__reduce__()[0]
-    torch.serialization.add_safe_globals(
-        [
-            argparse.Namespace,
-            np.dtype,
-            type(np.dtype(np.float64)),
-            type(np.dtype(np.float32)),
-            type(np.dtype(np.int64)),
-            scalar,
-            (scalar, "numpy.core.multiarray.scalar"),  # the name in checkpoints that numpy 1.x wrote
-        ]
-    )
 
 
 @contextmanager

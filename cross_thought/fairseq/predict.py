@@ -8,7 +8,7 @@ import torch
 
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.training.checkpoints import load_checkpoint
 
 bridge.install()
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from cross_thought.encoder import EncoderConfig
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.checkpoints import load_checkpoint
-from cross_thought.fairseq.launch import model_flags
+from cross_thought.training.checkpoints import load_checkpoint
+from cross_thought.training.launch import model_flags
 
 bridge.install()
 

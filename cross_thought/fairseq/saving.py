@@ -23,8 +23,8 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train as fairseq_train
 
-from cross_thought.fairseq.launch import NO_NUMBER
 from cross_thought.files import atomic_file
+from cross_thought.training.launch import NO_NUMBER
 
 logger = logging.getLogger(__name__)
 

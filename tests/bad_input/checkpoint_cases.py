@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from cross_thought.config import load_config
+from cross_thought.data.tasks import task_from_config
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.checkpoints import newest_checkpoint
-from cross_thought.fairseq.launch import model_flags
 from cross_thought.fairseq.predict import Predictor
-from cross_thought.text.tasks import task_from_config
+from cross_thought.training.checkpoints import newest_checkpoint
+from cross_thought.training.launch import model_flags
 from tests.bad_input.cases import Case, refusal
 from workflow_scripts.finetune import finetune
 

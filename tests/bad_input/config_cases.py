@@ -10,7 +10,7 @@ import pytest
 from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config, read_yaml
-from cross_thought.text.tasks import embedding_tasks_of, tasks_of
+from cross_thought.data.tasks import embedding_tasks_of, tasks_of
 from tests.bad_input.cases import Case, refusal
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cross_thought.config import load_config
-from cross_thought.fairseq.binarize import DatasetWriter
-from cross_thought.fairseq.launch import run_key
+from cross_thought.data.binarize import DatasetWriter
+from cross_thought.training.launch import run_key
 from tests.bad_input.cases import Case, refusal
 from workflow_scripts.pretrain import pretrain, training_flags
 

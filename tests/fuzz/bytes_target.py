@@ -15,12 +15,12 @@ import atheris
 
 with atheris.instrument_imports(include=["cross_thought", "yaml", "zipfile"]):
     from cross_thought.config import read_yaml
+    from cross_thought.data.binarize import read_dictionary
+    from cross_thought.data.bpe import bpe_symbols
+    from cross_thought.data.corpus import TextFile, read_documents
+    from cross_thought.data.glue import read_split
+    from cross_thought.data.tasks import RawFile, task_from_config
     from cross_thought.errors import UserError
-    from cross_thought.fairseq.binarize import read_dictionary
-    from cross_thought.text.bpe import bpe_symbols
-    from cross_thought.text.corpus import TextFile, read_documents
-    from cross_thought.text.glue import read_split
-    from cross_thought.text.tasks import RawFile, task_from_config
 
 RTE = task_from_config("RTE", {"check_rows": False})
 OWN = task_from_config(

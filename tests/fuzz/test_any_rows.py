@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cross_thought import segments
+from cross_thought.encoder import segments
 from tests.fuzz.conftest import FACTOR
 
 PAD, EOS = 1, 2

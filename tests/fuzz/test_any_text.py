@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from cross_thought.data import bpe
+from cross_thought.data.binarize import cut_items, read_dictionary
+from cross_thought.data.corpus import TextFile, prepare_corpus, read_documents
+from cross_thought.data.glue import Example, prepare_task, read_prepared, read_split, write_prepared
+from cross_thought.data.tasks import TASKS, RawFile, raw_files, task_from_config
 from cross_thought.errors import UserError
-from cross_thought.fairseq.binarize import cut_items, read_dictionary
 from cross_thought.fairseq.pretrained import bytes_to_unicode
 from cross_thought.files import read_lines
-from cross_thought.text import bpe
-from cross_thought.text.corpus import TextFile, prepare_corpus, read_documents
-from cross_thought.text.glue import Example, prepare_task, read_prepared, read_split, write_prepared
-from cross_thought.text.tasks import TASKS, RawFile, raw_files, task_from_config
 from tests.fuzz.conftest import FACTOR, assert_one_sentence
-from tests.unit.text.hostile import training_text
+from tests.unit.data.hostile import training_text
 
 PLAIN = {"files": {"train": "t", "valid": "t"}, "input_columns": [1, 2], "label_column": 3, "labels": ["0", "1"]}
 ANY_TASKS = [

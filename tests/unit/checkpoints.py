@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.text.bpe import train_vocabulary
 
 TEXT = [
     "Ada owns a cat , works as a pilot and lives near the river .",

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.training.checkpoints import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cross_thought.text.tasks import TASKS
-from tests.unit.text.glue_format import GLUE, write_archive
+from cross_thought.data.tasks import TASKS
+from tests.unit.data.glue_format import GLUE, write_archive
 from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -102,6 +102,6 @@ def assert_answers_are_ranked(directory: Path) -> None:
     assert "demo-answer acc." in tables
     assert "demo-answer MRR" in tables
     assert "`majority`: what a random order is expected to score" in tables
-    verify = [".venv/bin/python", "-m", "cross_thought.evaluation.verify"]
+    verify = [".venv/bin/python", "-m", "cross_thought.tables.verify"]
     done = subprocess.run(verify, cwd=directory, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

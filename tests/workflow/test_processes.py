@@ -9,7 +9,7 @@ import torch
 
 from cross_thought.config import load_config
 from cross_thought.errors import UserError
-from cross_thought.fairseq.checkpoints import load_checkpoint
+from cross_thought.training.checkpoints import load_checkpoint
 from tests.workflow.conftest import TINIEST, losses, run_snakemake
 
 ONE = copy.deepcopy(TINIEST)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from cross_thought.config import load_config
-from cross_thought.fairseq.checkpoints import load_checkpoint
-from cross_thought.text.tasks import TASKS
+from cross_thought.data.tasks import TASKS
+from cross_thought.training.checkpoints import load_checkpoint
 from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
 from workflow_scripts import finetune, pretrain
 
@@ -188,7 +188,7 @@ def test_every_declared_result_is_there(tiny_run: Path) -> None:
 
 def test_verify_passes_and_names_a_changed_prediction(tiny_run: Path, tmp_path: Path) -> None:
     results = shutil.copytree(tiny_run / "results", tmp_path / "results")
-    command = [sys.executable, "-m", "cross_thought.evaluation.verify", str(results)]
+    command = [sys.executable, "-m", "cross_thought.tables.verify", str(results)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "all agree" in done.stdout

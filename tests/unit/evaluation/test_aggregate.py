@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import Summary, average_over_tasks, averaged_tasks, read_metrics, summarise
-from cross_thought.text.tasks import TASKS
 
 
 def document(model: str, task: str, seed: int, **splits: dict[str, float | None]) -> dict:

@@ -9,6 +9,8 @@ import pytest
 import pytrec_eval
 from scipy import stats
 
+from cross_thought.data.glue import Example
+from cross_thought.data.tasks import EmbeddingTask, embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation import embeddings
 from cross_thought.evaluation.embeddings import (
@@ -21,8 +23,6 @@ from cross_thought.evaluation.embeddings import (
     tf_idf,
     write_pairs,
 )
-from cross_thought.text.glue import Example
-from cross_thought.text.tasks import EmbeddingTask, embedding_task_from_config
 
 STS = EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",))
 MRPC = EmbeddingTask(name="MRPC", evaluation="retrieval", splits=("valid",), positive_label="1")

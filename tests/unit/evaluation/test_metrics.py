@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import compute_metrics, majority_metrics, majority_rate, metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions
-from cross_thought.text.tasks import TASKS
 
 YES, NO = "entailment", "not_entailment"
 # (task, labels, predictions, what comes out by hand)

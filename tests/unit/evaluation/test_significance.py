@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cross_thought.data.tasks import TASKS
 from cross_thought.evaluation.metrics import compute_metrics
 from cross_thought.evaluation.significance import (
     Comparison,
@@ -15,7 +16,6 @@ from cross_thought.evaluation.significance import (
     weighted_metric,
     welch_p_value,
 )
-from cross_thought.text.tasks import TASKS
 
 CASES = [
     ("RTE", "accuracy"),

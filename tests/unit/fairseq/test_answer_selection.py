@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from cross_thought.data.binarize import DatasetWriter
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.binarize import DatasetWriter
 from workflow_scripts.evaluate import rankings
 
 bridge.install()

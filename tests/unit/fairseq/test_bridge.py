@@ -13,7 +13,7 @@ import torch
 
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.checkpoints import export_model, load_checkpoint, newest_checkpoint
+from cross_thought.training.checkpoints import export_model, load_checkpoint, newest_checkpoint
 
 bridge.install()
 

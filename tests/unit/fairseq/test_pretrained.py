@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cross_thought.fairseq.binarize import DatasetWriter
+from cross_thought.data.binarize import DatasetWriter
 from cross_thought.fairseq.pretrained import Dictionary, Spelling, held_out_documents
 
 

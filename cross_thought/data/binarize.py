@@ -1,0 +1,278 @@
+"""Encoded text to the binary files that fairseq reads, byte for byte those of its own `preprocess`.
+
+The format is that of fairseq 0.10.0's `MMapIndexedDatasetBuilder`: a `.bin` of ids, each item ended by `</s>`, and an
+`.idx` of item lengths and places. It is written here from whole arrays, without importing fairseq: the builder takes
+one tensor a line and keeps Python numbers for each, which is most of what makes a large corpus slow to binarize.
+"""
+
+import logging
+import shutil
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from cross_thought.data.bpe import NUM_SPECIALS, bpe_symbols, read_encoded
+from cross_thought.data.glue import Example, read_prepared
+from cross_thought.data.tasks import Task
+from cross_thought.errors import UserError
+from cross_thought.files import atomic_directory, read_lines
+
+logger = logging.getLogger(__name__)
+
+EOS_ID = 2
+UNKNOWN_ID = 3
+_MAGIC = b"MMIDIDX\x00\x00"
+_VERSION = 1
+_DTYPE_CODES = {np.dtype(np.uint16): 8, np.dtype(np.int32): 4}  # fairseq's numbers for them
+_LARGEST_16_BIT_DICTIONARY = 65500  # fairseq's bound, exclusive
+_SECONDS_BETWEEN_LOGS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolMap:
+    """How BPE ids become fairseq's ids.
+
+    Attributes:
+        table: fairseq's id of each BPE id, `</s>` for that of `\\n`, shape (num_symbols,), of the files' type.
+        newline_id: the BPE id that ends a line.
+        dictionary_size: symbols of fairseq's dictionary as read from its file, without `<mask>`.
+    """
+
+    table: np.ndarray
+    newline_id: int
+    dictionary_size: int
+
+
+class DatasetWriter:
+    """Writes `PREFIX.bin` and, on leaving, `PREFIX.idx`.
+
+    Args:
+        prefix: path without the suffix.
+        dictionary_size: symbols of fairseq's dictionary as read from the file, without `<mask>`.
+    """
+
+    def __init__(self, prefix: Path, *, dictionary_size: int) -> None:
+        self.prefix = prefix
+        self.dtype = id_dtype(dictionary_size)
+        self._sizes: list[np.ndarray] = []
+
+    def __enter__(self) -> "DatasetWriter":
+        self._bin: IO[bytes] = open(self.prefix.with_name(self.prefix.name + ".bin"), "wb")
+        return self
+
+    def __exit__(self, exception_type: type | None, *_: object) -> None:
+        self._bin.close()
+        if exception_type is None:
+            self._write_index()
+
+    def write(self, ids: np.ndarray, sizes: np.ndarray) -> None:
+        """Append items: the ids of all of them, shape (sum of sizes,), and their sizes, shape (num_items,)."""
+        self._bin.write(np.ascontiguousarray(ids, self.dtype).data)
+        self._sizes.append(sizes.astype(np.int32))
+
+    @property
+    def num_items(self) -> int:
+        """Items written so far."""
+        return sum(map(len, self._sizes))
+
+    @property
+    def num_ids(self) -> int:
+        """Ids written so far, `</s>` included."""
+        return sum(int(sizes.sum(dtype=np.int64)) for sizes in self._sizes)
+
+    def _write_index(self) -> None:
+        with open(self.prefix.with_name(self.prefix.name + ".idx"), "wb") as index:
+            index.write(_MAGIC)
+            index.write(struct.pack("<QBQ", _VERSION, _DTYPE_CODES[self.dtype], self.num_items))
+            for sizes in self._sizes:
+                index.write(sizes.data)
+            start = 0
+            for sizes in self._sizes:
+                ends = start + np.cumsum(sizes, dtype=np.int64) * self.dtype.itemsize
+                index.write(np.concatenate(([start], ends[:-1])).astype(np.int64).data)
+                start = int(ends[-1])
+
+
+def id_dtype(dictionary_size: int) -> np.dtype:
+    """Return the number type that fairseq's preprocess stores ids in."""
+    return np.dtype(np.uint16 if dictionary_size < _LARGEST_16_BIT_DICTIONARY else np.int32)
+
+
+def read_dictionary(path: Path) -> list[str]:
+    """Return the symbols of a fairseq dictionary file; the first one has id 4.
+
+    Raises:
+        UserError: if a line is not a symbol and a count, or a symbol occurs twice.
+    """
+    symbols = []
+    for number, line in enumerate(read_lines(path), start=1):
+        symbol, _, count = line.rstrip().rpartition(" ")
+        if not symbol or not count.isdigit():
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not `SYMBOL COUNT`; fetch or make the dictionary again"
+            )
+        symbols.append(symbol)
+    if len(set(symbols)) < len(symbols):
+        raise UserError(f"{path} names a symbol twice: fetch or make the dictionary again")
+    return symbols
+
+
+def symbol_map(vocabulary: Path) -> SymbolMap:
+    """Return how the ids of a vocabulary's BPE become fairseq's; ids that its dictionary lacks become `<unk>`."""
+    num_symbols, newline_id = bpe_symbols(vocabulary)
+    symbols = read_dictionary(vocabulary / "dict.txt")
+    dictionary_size = NUM_SPECIALS + len(symbols)
+    table = np.full(num_symbols, UNKNOWN_ID, id_dtype(dictionary_size))
+    for index, symbol in enumerate(symbols, start=NUM_SPECIALS):
+        if symbol.isdigit() and int(symbol) < num_symbols:
+            table[int(symbol)] = index
+    table[newline_id] = EOS_ID
+    return SymbolMap(table=table, newline_id=newline_id, dictionary_size=dictionary_size)
+
+
+def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> int:
+    """Write one encoded text as a fairseq dataset.
+
+    Args:
+        encoded: folder of its arrays.
+        prefix: path of the `.bin` and `.idx` without the suffix.
+        symbols: from BPE ids to fairseq's.
+        max_tokens: longer items, `</s>` included, are cut to this many and keep their `</s>`; None: no cut.
+
+    Returns:
+        The number of items.
+
+    Raises:
+        UserError: if `max_tokens` leaves no word.
+    """
+    if max_tokens is not None and max_tokens < 2:
+        raise UserError(f"a sentence may have {max_tokens} tokens, which leaves no word: raise num_positions")
+    num_cut = num_unknown = 0
+    logged = time.monotonic()
+    with DatasetWriter(prefix, dictionary_size=symbols.dictionary_size) as writer:
+        for bpe_ids in read_encoded(encoded):
+            ids = symbols.table[bpe_ids]
+            sizes = np.diff(np.flatnonzero(bpe_ids == symbols.newline_id), prepend=-1)
+            if max_tokens is not None and len(sizes) and sizes.max() > max_tokens:
+                num_cut += int((sizes > max_tokens).sum())
+                ids, sizes = cut_items(ids, sizes, max_tokens)
+            num_unknown += int((ids == UNKNOWN_ID).sum())
+            if len(sizes):
+                writer.write(ids, sizes)
+            if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
+                logged = time.monotonic()
+                logger.info("%s: %d items so far", encoded, writer.num_items)
+        num_items, num_ids = writer.num_items, writer.num_ids
+    share = 100 * num_unknown / max(num_ids, 1)
+    logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", encoded, num_items, num_ids, share)
+    if num_cut:
+        logger.info("%s: %d items longer than %d tokens cut", encoded, num_cut, max_tokens)
+    return num_items
+
+
+def cut_items(ids: np.ndarray, sizes: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut items to `max_tokens`, the last of which stays the `</s>`.
+
+    Args:
+        ids: of all items, shape (sum of sizes,).
+        sizes: of each item, shape (num_items,).
+        max_tokens: at least 2.
+
+    Returns:
+        Ids and sizes of the cut items.
+    """
+    ends = np.cumsum(sizes)
+    place = np.arange(len(ids)) - np.repeat(ends - sizes, sizes)
+    is_last = np.zeros(len(ids), bool)
+    is_last[ends - 1] = True
+    return ids[(place < max_tokens - 1) | is_last], np.minimum(sizes, max_tokens)
+
+
+def binarize_corpus(encoded: Mapping[str, Path], vocabulary: Path, output_dir: Path) -> dict[str, int]:
+    """Binarize pre-training text for fairseq's `masked_lm` task.
+
+    Args:
+        encoded: folder of arrays of each split.
+        vocabulary: folder with the BPE files and dict.txt.
+        output_dir: folder for dict.txt and each split's `.bin` and `.idx`; appears when all of them are written.
+
+    Returns:
+        The number of items of each split; an empty line, which ends a document, is an item of `</s>` alone.
+    """
+    symbols = symbol_map(vocabulary)
+    with atomic_directory(output_dir) as folder:
+        shutil.copyfile(vocabulary / "dict.txt", folder / "dict.txt")
+        return {split: write_dataset(path, folder / split, symbols=symbols) for split, path in encoded.items()}
+
+
+def binarize_task(
+    task: Task, *, prepared: Path, encoded: Path, vocabulary: Path, output_dir: Path, max_sentence_tokens: int | None
+) -> None:
+    """Binarize a task for fairseq's `sentence_prediction`, or our `answer_selection`.
+
+    Args:
+        task: the task.
+        prepared: folder of its TSV files, for the labels.
+        encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
+        vocabulary: folder with the BPE files and dict.txt.
+        output_dir: folder for input0, input1, ... and label; appears when all of it is written.
+        max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
+
+    Raises:
+        UserError: if a split's sentences and labels differ in number.
+    """
+    symbols = symbol_map(vocabulary)
+    with atomic_directory(output_dir) as folder:
+        for number in range(task.num_sentences):
+            inputs = folder / f"input{number}"
+            inputs.mkdir()
+            shutil.copyfile(vocabulary / "dict.txt", inputs / "dict.txt")
+        (folder / "label").mkdir()
+        for split in task.splits:
+            examples = list(read_prepared(prepared / f"{split}.tsv"))
+            for number in range(task.num_sentences):
+                num_items = write_dataset(
+                    encoded / split / f"sentence{number + 1}",
+                    folder / f"input{number}" / split,
+                    symbols=symbols,
+                    max_tokens=max_sentence_tokens,
+                )
+                if num_items != len(examples):
+                    raise UserError(
+                        f"{encoded / split} has {num_items} sentences for the {len(examples)} rows of "
+                        f"{prepared / split}.tsv: delete both folders and run again"
+                    )
+            write_labels(task, examples, folder / "label", split)
+
+
+def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: str) -> None:
+    """Write a split's labels; a split without any gets none.
+
+    fairseq would sort the label dictionary by frequency, so that a class index depended on the data. Ours stands in the
+    order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line.
+    """
+    if not all(example.label for example in examples):
+        return
+    if task.labels is None:
+        scores = (float(example.label) / task.score_scale for example in examples)
+        (folder / f"{split}.label").write_text("".join(f"{score!r}\n" for score in scores), encoding="utf-8")
+        return
+    labels = [example.label for example in examples]
+    if split == "train":
+        _write_label_dictionary(task.labels, labels, folder / "dict.txt")
+    index = {label: NUM_SPECIALS + place for place, label in enumerate(task.labels)}
+    ids = np.empty((len(labels), 2), np.int64)
+    ids[:, 0] = [index[label] for label in labels]
+    ids[:, 1] = EOS_ID
+    with DatasetWriter(folder / split, dictionary_size=NUM_SPECIALS + len(index)) as writer:
+        writer.write(ids.ravel(), np.full(len(labels), 2))
+
+
+def _write_label_dictionary(names: Iterable[str], labels: Sequence[str], path: Path) -> None:
+    """Write the label dictionary with the counts of the train split."""
+    path.write_text("".join(f"{name} {labels.count(name)}\n" for name in names), encoding="utf-8")

@@ -1,0 +1,104 @@
+"""What a number was made with: this process's code, versions and machine; the command lines of trainings.
+
+Standard library only: training jobs record their command with this where neither scikit-learn nor matplotlib is.
+"""
+
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from cross_thought.files import write_json
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "cross-thought",
+    "fairseq",
+    "gigatoken",
+    "matplotlib",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+)
+
+
+def environment() -> dict[str, object]:
+    """Describe this process's code and machine: commit, versions, CPU, memory, GPUs.
+
+    `commit` and `dirty` are None outside a Git checkout. `dirty` also counts new files that Git does not ignore.
+    """
+    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain")
+    return {
+        "commit": _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") or None,
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": _memory_gb(),
+        "gpus": gpus(),
+    }
+
+
+def gpus() -> list[str]:
+    """Name the GPUs that `nvidia-smi` lists, with their memory and driver; none if there is no such command."""
+    listed = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+    return [line.strip() for line in (listed or "").splitlines() if line.strip()]
+
+
+def record_command(path: Path | str, argv: Sequence[str], started: float, duration_s: float) -> None:
+    """Write `command.json` beside a trained model.
+
+    Args:
+        path: the file to write.
+        argv: the command line.
+        started: when it started, in seconds since the epoch.
+        duration_s: how long it took.
+    """
+    record = {
+        "argv": list(map(str, argv)),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "duration_s": round(duration_s, 3),
+        "host": {"name": socket.gethostname(), **environment()},
+    }
+    write_json(path, record)
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,265 @@
+"""Sentences to embeddings: `SentenceEncoder` for Python, `embed_file` for files of any size."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy_format
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
+from cross_thought.encoder.tokenizer import SentenceTokenizer
+from cross_thought.errors import UserError
+from cross_thought.files import atomic_file, count_lines, read_lines
+from cross_thought.inference.loading import load_pretrained
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+_BLOCK_SENTENCES = 1 << 14  # sentences that are in memory at once and sorted by length together
+_CHUNK_BYTES = 1 << 16  # a pipe may be slow
+_RANKED_SCORES = 1 << 24  # attention scores that are in memory at once
+_BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
+
+
+class SentenceEncoder:
+    """A trained encoder for whoever wants embeddings.
+
+    Args:
+        encoder: of `load_pretrained`.
+        tokenizer: with the encoder's ids.
+        device: where it computes; None: a GPU if there is one, else the CPU.
+        precision: of weights and states, out of `PRECISIONS`; embeddings are float32 in any case.
+
+    Attributes:
+        num_cut_sentences: sentences so far that were too long for the encoder's positions.
+
+    Raises:
+        UserError: if there is no such device or precision.
+    """
+
+    def __init__(
+        self,
+        encoder: CrossThoughtEncoder,
+        tokenizer: SentenceTokenizer,
+        *,
+        device: str | None = None,
+        precision: str = "float32",
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
+        except (RuntimeError, AssertionError) as error:  # torch raises either
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(f"device {device!r} cannot be used here ({reason}): try cpu") from None
+        self.tokenizer = tokenizer
+        self.num_cut_sentences = 0
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        vocabulary: str | Path | None = None,
+        device: str | None = None,
+        precision: str = "float32",
+    ) -> "SentenceEncoder":
+        """Load a model from disk; nothing in it can run code.
+
+        Args:
+            path: a fairseq checkpoint of ours or of the authors, or a folder that `cross_thought export` wrote.
+            vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
+                found, beside it or in the results folder that it lies in.
+            device: as above.
+            precision: as above.
+
+        Raises:
+            UserError: if a file is missing, damaged or does not fit the others, or the device is not there.
+        """
+        encoder, tokenizer = load_pretrained(Path(path), None if vocabulary is None else Path(vocabulary))
+        return cls(encoder, tokenizer, device=device, precision=precision)
+
+    def embedding_dim(self, pooling: str = "mean") -> int:
+        """Return the width of embeddings: d, or k * d for the pooling `concat`."""
+        return pooled_dim(self.encoder.config, pooling)
+
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        *,
+        pooling: str = "mean",
+        normalize: bool = False,
+        batch_tokens: int | None = None,
+        show_progress: bool = False,
+    ) -> np.ndarray:
+        """Embed sentences by their slot states after the encoder layers, before any cross layer.
+
+        Args:
+            sentences: one, or any number. Words that do not fit the encoder's positions are cut, before `</s>`.
+            pooling: of the k slot states: `mean`, `concat` or `slot0`.
+            normalize: scale each embedding to length 1.
+            batch_tokens: tokens computed at once; None: what suits the device. It changes speed and memory alone.
+            show_progress: draw a bar on stderr.
+
+        Returns:
+            float32 embeddings in the order of the sentences, shape (num_sentences, embedding_dim(pooling)); for a
+            single string, shape (embedding_dim(pooling),).
+
+        Raises:
+            TypeError: if a sentence is no string.
+            ValueError: if there is no such pooling, or a sentence holds half a surrogate pair.
+
+        Source: method.md, what the paper adds.
+        """
+        if isinstance(sentences, str):
+            return self.encode([sentences], pooling=pooling, normalize=normalize)[0]
+        sentences = list(sentences)
+        embeddings = np.empty((len(sentences), self.embedding_dim(pooling)), np.float32)
+        with _progress(len(sentences), show_progress) as progress:
+            for start in range(0, len(sentences), _BLOCK_SENTENCES):
+                block = slice(start, start + _BLOCK_SENTENCES)
+                embeddings[block] = self._encode_block(
+                    sentences[block], pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
+                )
+        return embeddings
+
+    @torch.inference_mode()
+    def _encode_block(
+        self, sentences: Sequence[str], *, pooling: str, normalize: bool, batch_tokens: int | None, progress: tqdm
+    ) -> np.ndarray:
+        """Embed sentences by length, longest first, equal ones once."""
+        numbers: dict[tuple[int, ...], int] = {}
+        places = [numbers.setdefault(tuple(ids), len(numbers)) for ids in self.tokenizer.token_ids(sentences)]
+        rows = list(numbers)
+        copies = np.bincount(places, minlength=len(rows))
+        is_cut = [len(row) > self.encoder.config.max_sentence_length for row in rows]
+        self.num_cut_sentences += int(copies[is_cut].sum())
+        vectors = np.empty((len(rows), self.embedding_dim(pooling)), np.float32)
+        for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
+            slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch]))
+            pooled = pool_slots(slot_states.float(), pooling)
+            vectors[batch] = (F.normalize(pooled) if normalize else pooled).cpu().numpy()
+            progress.update(int(copies[batch].sum()))
+        return vectors[places]
+
+    def _tokens(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        return self.tokenizer.pad(rows).to(self.device)
+
+    def rank(
+        self, questions: str | Sequence[str], candidates: Sequence[str] | np.ndarray
+    ) -> list[tuple[int, float]] | list[list[tuple[int, float]]]:
+        """Rank candidate answers by the weight that cross layer 0 gives them when the question attends to them.
+
+        It is for a model that was fine-tuned on answer selection.
+
+        Args:
+            questions: one, or several that choose from the same candidates.
+            candidates: texts, or their embeddings, `encode(texts, pooling="concat")`, computed beforehand.
+
+        Returns:
+            The candidates' indices with their weights, the best first; weights of a question sum to 1. For several
+            questions, a list of that.
+
+        Raises:
+            ValueError: if there are no candidates, or embeddings of another shape.
+
+        Source: method.md, what the paper adds: answer selection.
+        """
+        if isinstance(questions, str):
+            return self._rank([questions], candidates)[0]
+        return self._rank(questions, candidates)
+
+    @torch.inference_mode()
+    def _rank(self, questions: Sequence[str], candidates: Sequence[str] | np.ndarray) -> list[list[tuple[int, float]]]:
+        if not isinstance(candidates, np.ndarray):
+            candidates = self.encode(candidates, pooling="concat")
+        width = self.embedding_dim("concat")
+        if candidates.ndim != 2 or candidates.shape[1] != width or not len(candidates):
+            raise ValueError(
+                f"candidates of shape {candidates.shape} must be one or more embeddings of pooling 'concat', "
+                f"shape (num_candidates, {width})"
+            )
+        candidate_slots = self._slot_states(candidates).unsqueeze(0)
+        question_slots = self._slot_states(self.encode(questions, pooling="concat"))
+        config = self.encoder.config
+        scores_each = len(candidates) * config.num_slots * config.num_heads
+        ranked = []
+        for part in question_slots.split(max(1, _RANKED_SCORES // scores_each)):
+            weights = self.encoder.attend_to_candidates(part, candidate_slots).exp()
+            values, order = weights.sort(dim=1, descending=True, stable=True)
+            ranked += [list(zip(*pair, strict=True)) for pair in zip(order.tolist(), values.tolist(), strict=True)]
+        return ranked
+
+    def _slot_states(self, embeddings: np.ndarray) -> Tensor:
+        """Return slot states, shape (n, k, d), of embeddings of pooling `concat`."""
+        weight = self.encoder.embed_tokens.weight
+        states = torch.from_numpy(embeddings).to(device=weight.device, dtype=weight.dtype)
+        return states.unflatten(1, (self.encoder.config.num_slots, -1))
+
+
+def embed_file(
+    encoder: SentenceEncoder,
+    source: Path,
+    output: Path,
+    *,
+    pooling: str = "mean",
+    normalize: bool = False,
+    batch_tokens: int | None = None,
+    show_progress: bool = False,
+) -> int:
+    """Embed the lines of a file of any size, a block at a time; the output is written whole or not at all.
+
+    Args:
+        encoder: of `SentenceEncoder.from_pretrained`.
+        source: UTF-8 text, a sentence a line; an empty line is an empty sentence.
+        output: the .npy file to write, float32, shape (num_lines, embedding_dim(pooling)).
+        pooling, normalize, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
+
+    Returns:
+        The number of lines.
+
+    Raises:
+        UserError: if the text is missing or not UTF-8.
+    """
+    num_sentences = 0
+    lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
+    is_read_once = source.is_relative_to("/dev") or not source.is_file()
+    total = None if is_read_once else count_lines(source)
+    with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
+        shape = (0, encoder.embedding_dim(pooling))
+        _write_header(file, shape)
+        while block := list(islice(lines, _BLOCK_SENTENCES)):
+            vectors = encoder._encode_block(
+                block, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
+            )
+            file.write(vectors.astype("<f4", copy=False).tobytes())
+            num_sentences += len(block)
+        file.seek(0)
+        _write_header(file, (num_sentences, shape[1]))  # of equal size: numpy leaves room for any number of rows
+    return num_sentences
+
+
+def _write_header(file: Any, shape: tuple[int, int]) -> None:
+    npy_format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+def _progress(total: int | None, show: bool) -> tqdm:
+    return tqdm(total=total, unit=" sentences", disable=not show, mininterval=0.5)
+
+
+def _batches(rows: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
+    """Yield numbers of rows, longest first, in batches of at most so many tokens, padding included."""
+    batch: list[int] = []
+    for number in sorted(range(len(rows)), key=lambda number: len(rows[number]), reverse=True):
+        if batch and (len(batch) + 1) * len(rows[batch[0]]) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""From metrics and predictions to what is read: tables, figures, the report, submissions, provenance."""

@@ -1,0 +1,195 @@
+"""Where numbers come from: the code, the machine, the data and the command lines behind each of them.
+
+Standard library only: training jobs record their command with this where neither scikit-learn nor matplotlib is.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cross_thought.environment import environment
+from cross_thought.files import file_hash
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def assemble(
+    *,
+    config_path: Path | str,
+    data_paths: Iterable[Path | str],
+    table_paths: Mapping[str, Path | str],
+    starts: Mapping[str, str] | None = None,
+    results: Path | str = "results",
+) -> dict[str, Any]:
+    """Tie each number of the tables to what made it.
+
+    Args:
+        config_path: the effective config.
+        data_paths: data files to hash; of a folder, each file in it that is not hidden.
+        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
+        starts: task -> the task whose fine-tuned model it starts from, for those that do.
+        results: the folder that the tables' runs lie in.
+
+    Returns:
+        A document of four parts: `made` (when and where it was assembled, with the config's hash), `data` (files with
+        sizes and hashes), `runs` (each training or evaluation: command line, start, duration, machine, and what
+        Snakemake measured) and `numbers` (each figure of each table, with its seeds, source files and runs). A run's
+        `command` is null where none was recorded, as for a downloaded checkpoint.
+    """
+    results = Path(results)
+    numbers = [
+        number
+        for table, path in table_paths.items()
+        for number in _numbers_of(table, Path(path), results, SOURCES.get(table, _no_sources))
+    ]
+    for number in numbers:
+        number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
+    runs = sorted({run for number in numbers for run in number["runs"]})
+    return {
+        "made": {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **environment(),
+            "config": {"path": str(config_path), "sha256": file_hash(config_path)},
+        },
+        "data": [
+            {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)}
+            for path in _files_under(map(Path, data_paths))
+        ],
+        "runs": {run: _run_record(Path(run), results) for run in runs},
+        "numbers": numbers,
+    }
+
+
+# The files that a figure is computed from, and the folders of the runs behind them.
+Behind = tuple[list[Path], list[Path]]
+Sources = Callable[[Mapping[str, str], str, str, Path], Behind]
+
+
+def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    """Return a seed's part of what is behind a figure of the task table."""
+    models = [row["model"], row["control"]] if figure == "difference" else [row["model"]]
+    sources: list[Path] = []
+    runs: list[Path] = []
+    for model in models:
+        # An average is over several tasks; its row does not say which, so all of the model's are named.
+        tasks = [row["task"]] if row["task"] != "average" else _names(results / "evaluate" / model)
+        for task in tasks:
+            sources.append(results / "evaluate" / model / task / f"seed-{seed}" / "predictions.tsv")
+            runs += [results / stage / model / task / f"seed-{seed}" for stage in ("evaluate", "finetune")]
+        runs += _pretraining_runs(model, seed, results)
+    return sources, runs
+
+
+def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
+    """Yield the runs, and before a fine-tuning that started from another the latter."""
+    for run in runs:
+        stage, *wildcards = run.relative_to(results).parts
+        if stage == "finetune" and wildcards[1] in starts:
+            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[2]
+        yield run
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*"))
+
+
+def _pretraining_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    run = results / "pretrain" / row["model"] / f"seed-{seed}"
+    return [run / "history.tsv"], [run]
+
+
+def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
+
+
+def _embedding_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    run = results / "embeddings" / row["model"] / row["task"] / f"seed-{seed}"
+    return [run / "pairs.tsv"], _pretraining_runs(row["model"], seed, results)
+
+
+def _ablation_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    if row["task"]:
+        return _task_sources(row, figure, seed, results)
+    sources_of = _cross_path_sources if row["metric"] == "cross_path" else _pretraining_sources
+    return sources_of(row, figure, seed, results)
+
+
+def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
+    """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
+    own = results / "pretrain" / model / f"seed-{seed}"
+    return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
+
+
+def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
+    return [], []
+
+
+SOURCES: dict[str, Sources] = {
+    "tasks": _task_sources,
+    "embeddings": _embedding_sources,
+    "pretraining": _pretraining_sources,
+    "cross_path": _cross_path_sources,
+    "ablations": _ablation_sources,
+}
+_FIGURES = {
+    "tasks": ("mean", "sd", "difference"),
+    "embeddings": ("mean", "sd"),
+    "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
+    "cross_path": ("mean", "sd"),
+    "ablations": ("mean", "sd"),
+}
+_KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
+
+
+def _numbers_of(table: str, path: Path, results: Path, sources_of: Sources) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = []
+    for row in rows:
+        seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
+        for figure in _FIGURES.get(table, ()):
+            if row.get(figure):
+                found = [sources_of(row, figure, seed, results) for seed in seeds]
+                numbers.append(
+                    {
+                        "table": table,
+                        **{key: row[key] for key in _KEYS if row.get(key)},
+                        "figure": figure,
+                        "value": float(row[figure]),
+                        "seeds": list(map(int, seeds)),
+                        "sources": _existing(source for sources, _ in found for source in sources),
+                        "runs": _existing(run for _, runs in found for run in runs),
+                        **({"published": row["source"]} if row.get("source") else {}),
+                    }
+                )
+    return numbers
+
+
+def _existing(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in dict.fromkeys(paths) if path.exists()]
+
+
+def _run_record(run: Path, results: Path) -> dict[str, object]:
+    stage, *wildcards = run.relative_to(results).parts
+    command = run / "command.json"
+    # The rule is named after the stage: `finetune_task` writes below `finetune`.
+    benchmarks = sorted(results.glob("/".join(["benchmarks", f"{stage}*", *wildcards]) + ".jsonl"))
+    return {
+        "command": json.loads(command.read_text(encoding="utf-8")) if command.is_file() else None,
+        "benchmark": _json_lines(benchmarks[0]) if benchmarks else None,
+    }
+
+
+def _json_lines(path: Path) -> list[object]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _files_under(paths: Iterable[Path]) -> list[Path]:
+    files = []
+    for path in paths:
+        # hidden files are not data: Snakemake's time stamps
+        files += sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
+    return [path for path in dict.fromkeys(files) if path.is_file()]

@@ -1,0 +1,299 @@
+"""Downloads against a server on this machine that does all that servers do; nothing half is ever in place."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cross_thought.data.download import Download, checkpoint_download, fetch, read_table, record_checksum
+from cross_thought.errors import UserError
+
+CONTENT = bytes(range(256)) * 4000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+TABLE = Path(__file__).parents[3] / "resources" / "downloads.tsv"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers by the path."""
+
+    def do_GET(self) -> None:
+        self.server.requests[self.path] += 1
+        first = self.server.requests[self.path] == 1
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "/right")
+            self.end_headers()
+        elif self.path == "/gone":
+            self.send_error(404)
+        elif self.path == "/broken" or (self.path == "/broken-then-right" and first):
+            self.send_error(500)
+        elif self.path == "/page":
+            self._answer(b"\n<!DOCTYPE html><html>Quota exceeded</html>")
+        elif self.path == "/empty":
+            self._answer(b"")
+        elif self.path == "/cut" or (self.path == "/cut-then-right" and first):
+            self._answer(CONTENT[:1000], length=len(CONTENT))
+        elif self.path == "/stalled" or (self.path == "/stalled-then-right" and first):
+            self._answer(CONTENT[:1000], length=len(CONTENT))
+            self.wfile.flush()
+            self.server.ended.wait(10)
+        elif self.path == "/picky" and "python" in self.headers["User-Agent"].lower():
+            self.send_error(403)
+        elif self.path in ("/changed", "/short"):
+            self._answer(CONTENT[:-1] + b"x" * (self.path == "/changed"))
+        else:
+            self._answer(CONTENT)
+
+    def _answer(self, body: bytes, *, length: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """Return a server that counts its requests."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.requests = Counter()
+        server.ended = threading.Event()
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.ended.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def url(server: ThreadingHTTPServer) -> Callable[[str], str]:
+    """Return what makes a URL of a path."""
+    return lambda path: f"http://127.0.0.1:{server.server_port}/{path}"
+
+
+def download(*urls: str, **changes: object) -> Download:
+    right = Download(name="folder/file", url=urls[0], mirrors=urls[1:], num_bytes=len(CONTENT), sha256=SHA256)
+    return replace(right, **changes)
+
+
+def fetch_soon(item: Download, folder: Path) -> Path:
+    """Fetch with the patience of a test."""
+    return fetch(item, folder, timeout_s=0.3, attempts=3, pause_s=0.01)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        *(["right"], ["redirect"], ["picky"], ["broken-then-right"], ["cut-then-right"], ["stalled-then-right"]),
+        *(["gone", "right"], ["page", "gone", "right"], ["changed", "right"], ["broken", "redirect"]),
+    ],
+)
+def test_what_ends_well(paths: list[str], url: Callable[[str], str], tmp_path: Path) -> None:
+    path = fetch_soon(download(*map(url, paths)), tmp_path)
+    assert path == tmp_path / "folder" / "file"
+    assert path.read_bytes() == CONTENT
+    assert files_in(tmp_path) == ["folder/file"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "requests"),
+    [
+        ("gone", "the server answered 404 Not Found", 1),
+        ("broken", "the server answered 500 Internal Server Error", 3),
+        ("cut", "the connection broke off before the end of the file", 3),
+        ("stalled", "stalled, no data for 0.3 s", 3),
+        ("changed", f"sha256 is {hashlib.sha256(CONTENT[:-1] + b'x').hexdigest()} instead of {SHA256}", 3),
+        ("short", f"{len(CONTENT) - 1} bytes came instead of {len(CONTENT)}", 3),
+        ("page", "an HTML page came in place of the file (a login, quota or error page)", 1),
+        ("empty", f"0 bytes came instead of {len(CONTENT)}", 3),
+    ],
+)
+def test_what_ends_in_one_sentence(
+    path: str, reason: str, requests: int, server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        fetch_soon(download(url(path)), tmp_path)
+    message = str(error.value)
+    assert message.startswith(f"folder/file could not be fetched ({url(path)}: {reason}); ")
+    assert (
+        "try again later, or get the file by hand and put it at folder/file below the folder that data_dir" in message
+    )
+    assert "\n" not in message
+    assert server.requests[f"/{path}"] == requests
+    assert files_in(tmp_path) == []
+    assert fetch_soon(download(url("right")), tmp_path).read_bytes() == CONTENT  # a second run picks up
+
+
+def test_every_url_is_named_with_its_reason(url: Callable[[str], str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone: the server answered 404 Not Found; .*page: an HTML page"):
+        fetch_soon(download(url("gone"), url("page")), tmp_path)
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/file", "http://no-such-host.invalid/file"])
+def test_no_network(place: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{place}: no connection; is there a network")):
+        fetch_soon(download(place), tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_failed_update_leaves_the_old_file(url: Callable[[str], str], tmp_path: Path) -> None:
+    path = fetch_soon(download(url("right")), tmp_path)
+    with pytest.raises(UserError):
+        fetch_soon(download(url("cut")), tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_checksum_that_nobody_published_is_kept(url: Callable[[str], str], tmp_path: Path) -> None:
+    unknown = {"num_bytes": None, "sha256": None}
+    fetch_soon(download(url("right"), **unknown), tmp_path)
+    lock = tmp_path / "downloads.lock.tsv"
+    assert lock.read_text() == f"name\tbytes\tsha256\nfolder/file\t{len(CONTENT)}\t{SHA256}\n"
+    fetch_soon(download(url("right"), **unknown), tmp_path)
+    with pytest.raises(UserError, match=f"instead of {SHA256}, which the first download left in {lock}"):
+        fetch_soon(download(url("changed"), **unknown), tmp_path)
+    assert (tmp_path / "folder" / "file").read_bytes() == CONTENT
+    assert lock.read_text().count("\n") == 2
+    with pytest.raises(UserError, match="an empty file came"):
+        fetch_soon(download(url("empty"), **unknown), tmp_path)
+    # an estimate is no size to hold a file against
+    fetch_soon(download(url("right"), num_bytes=5, is_estimate=True, sha256=None), tmp_path)
+
+
+def test_the_lock_file_takes_jobs_side_by_side(tmp_path: Path) -> None:
+    lock = tmp_path / "downloads.lock.tsv"
+    with ThreadPoolExecutor(8) as pool:
+        known = list(pool.map(lambda number: record_checksum(lock, f"file{number % 20}", 1, str(number)), range(100)))
+    lines = dict(line.split("\t")[::2] for line in lock.read_text().splitlines()[1:])
+    assert len(lines) == 20
+    assert all(lines[f"file{number % 20}"] == digest for number, digest in enumerate(known))
+
+
+def test_a_full_disk(url: Callable[[str], str], tmp_path: Path) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        with pytest.raises(UserError, match=r"the disk is full: .*file \(1\.0 MB\) does not fit; make room"):
+            fetch_soon(download(url("right")), tmp_path)
+        assert files_in(tmp_path) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_folder_that_may_not_be_written(url: Callable[[str], str], tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot be written"):
+        fetch_soon(download(url("right")), tmp_path)
+
+
+@pytest.mark.parametrize("what", ["page", "refusal", "nothing"])
+def test_drives_pages_are_explained(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gdown
+    import gdown.exceptions
+
+    def answer(*, output: str, **_: object) -> None:
+        if what == "page":
+            Path(output).write_bytes(b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>")
+        if what == "refusal":
+            raise gdown.exceptions.FileURLRetrievalError("Cannot retrieve the public link of the file.")
+
+    monkeypatch.setattr(gdown, "download", answer)
+    with pytest.raises(UserError) as error:
+        fetch_soon(Download(name="checkpoints/model.pt", url="gdrive:abc"), tmp_path)
+    assert "too many people fetched it lately: wait a day" in str(error.value)
+    assert "https://drive.google.com/file/d/abc/view in a browser" in str(error.value)
+    assert "put it at checkpoints/model.pt below the folder that data_dir" in str(error.value)
+    assert files_in(tmp_path) == []
+
+
+def test_a_drive_file_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gdown
+
+    def answer(*, id: str, output: str, progress: Callable[[int, int | None], None], **_: object) -> None:
+        assert id == "abc"
+        progress(10, None)
+        Path(output).write_bytes(CONTENT)
+
+    monkeypatch.setattr(gdown, "download", answer)
+    path = fetch_soon(Download(name="checkpoints/model.pt", url="gdrive:abc"), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert SHA256 in (tmp_path / "downloads.lock.tsv").read_text()
+
+
+def test_articles_become_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Datasets:
+        @staticmethod
+        def load_dataset(*arguments: object, **options: object) -> list[dict]:
+            asked.append((arguments, options))
+            return [{"text": "Title\n\nFirst paragraph.\nSecond."}, {"text": "Another\r"}]
+
+    monkeypatch.setitem(sys.modules, "datasets", Datasets)
+    path = fetch_soon(Download(name="text", url="datasets:owner/name/config@abc"), tmp_path)
+    assert path.read_text(encoding="utf-8") == "Title\nFirst paragraph.\nSecond.\n\nAnother\n\n"
+    assert asked == [(("owner/name", "config"), {"revision": "abc", "split": "train", "streaming": True})]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match="comes through the `datasets` library: install it with pip"):
+        fetch_soon(Download(name="text", url="datasets:owner/name/config@abc"), tmp_path)
+
+
+def test_the_table_is_complete() -> None:
+    table = read_table(TABLE)
+    assert len(table) == 20
+    unpublished = {name for name, item in table.items() if item.sha256 is None}
+    assert unpublished == {
+        *("gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
+        *("checkpoints/cross_thought.pt", "checkpoints/roberta.base.tar.gz"),
+    }
+    for item in table.values():
+        assert item.sha256 is None or re.fullmatch("[0-9a-f]{64}", item.sha256)
+        assert item.num_bytes or item.name == "checkpoints/cross_thought.pt"
+    assert table["glue/MNLI.zip"].size_text == "312.8 MB"
+    assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
+    assert table["checkpoints/cross_thought.pt"].size_text == "size not published"
+    assert len(table["gpt2_bpe/encoder.json"].mirrors) == 1
+
+
+def test_a_damaged_table_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text("name\turl\tbytes\tsha256\tmirrors\na\tb\n")
+    with pytest.raises(UserError, match="table, line 2: 2 fields instead of 5"):
+        read_table(tmp_path / "table")
+
+
+def test_checkpoints_are_found_in_the_table_or_named_after_their_place() -> None:
+    table = read_table(TABLE)
+    known = checkpoint_download(table, source="gdrive", location="11lnZijWuRcPT07xiEO5NMhkXMfKopIb9")
+    assert known is table["checkpoints/cross_thought.pt"]
+    one, two = (checkpoint_download(table, source="url", location=f"http://host/{name}") for name in ("a.pt", "b.pt"))
+    assert one.name != two.name
+    assert one.name.endswith(".pt")
+    assert checkpoint_download(table, source="url", location="http://host/a.tar.gz").name.endswith(".tar.gz")
+
+
+def test_no_proxy_or_cookie_of_the_user_is_needed(url: Callable[[str], str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cross_thought.data.download import Download, fetch;"
+        "print(fetch(Download(name='file', url=sys.argv[1]), Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, url("right"), str(tmp_path)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=TABLE.parents[1], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "file")
+    assert files_in(tmp_path) == [".downloads.lock.tsv.lock", "downloads.lock.tsv", "file"]

@@ -1,0 +1,184 @@
+"""The registry of tasks, tasks of one's own, and where raw files are looked for."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cross_thought.data.download import read_table
+from cross_thought.data.tasks import (
+    METRICS,
+    TASKS,
+    AnswerSelection,
+    RawFile,
+    finetuning_settings,
+    raw_files,
+    task_from_config,
+)
+from cross_thought.errors import UserError
+
+OWN = {
+    "files": {"train": "a.tsv", "valid": "b.tsv", "test": "c.tsv"},
+    "input_columns": [1, 2],
+    "label_column": 3,
+    "labels": ["no", "yes"],
+    "metrics": ["f1", "accuracy"],
+}
+ANSWERS = {"files": OWN["files"], "input_columns": [1, 2, 3, 4], "label_column": 5}
+DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv")
+
+
+def test_the_registry_has_glue_snli_and_the_demo() -> None:
+    assert list(TASKS) == [
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "SNLI"),
+        *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
+    ]
+    for task in TASKS.values():
+        assert set(task.metrics) <= set(METRICS)
+        assert task.is_regression == (task.metrics == ("pearson", "spearman"))
+        if task.name == "QNLI-answers":  # rows of a question and one candidate; the test set has no labels to group by
+            assert (set(task.splits), task.num_sentences, len(task.labels)) == ({"train", "valid"}, 9, 8)
+            continue
+        assert {"train", "valid", "test"} <= set(task.splits)
+        assert all(len(split.input_columns) == task.num_sentences for split in task.splits.values())
+        assert set(task.downloads) <= set(DOWNLOADS)
+
+
+def test_the_metrics_are_glues() -> None:
+    assert {name: TASKS[name].metrics for name in ("CoLA", "MRPC", "QQP", "STS-B", "RTE")} == {
+        "CoLA": ("matthews",),
+        "MRPC": ("accuracy", "f1"),
+        "QQP": ("accuracy", "f1"),
+        "STS-B": ("pearson", "spearman"),
+        "RTE": ("accuracy",),
+    }
+    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "SNLI"]
+
+
+def test_tasks_need_nothing_but_the_standard_library() -> None:
+    code = "import sys; from cross_thought.data import tasks, corpus, download; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "fairseq", "numpy", "pandas", "requests", "pooch", "gdown"} & set(loaded)
+
+
+def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
+    task = task_from_config("RTE", {"learning_rate": 3e-5, "num_epochs": 3, "check_rows": False})
+    settings = finetuning_settings(task, {"num_epochs": 10}, {"learning_rate": 3e-5, "num_epochs": 3})
+    assert [settings[key] for key in ("learning_rate", "batch_size", "num_epochs")] == [3e-5, 16, 3]
+    assert all(split.expected_rows is None for split in task.splits.values())
+    assert task_from_config("RTE", None) == TASKS["RTE"]
+
+
+def test_a_task_of_ones_own() -> None:
+    task = task_from_config("mine", OWN)
+    assert (task.labels, task.metrics, task.num_sentences) == (("no", "yes"), ("f1", "accuracy"), 2)
+    assert task.splits["train"].label_column == 3
+    assert task.splits["test"].label_column is None
+    regression = task_from_config("mine", OWN | {"labels": None, "metrics": None, "score_scale": 5})
+    assert regression.is_regression
+    assert (regression.metrics, regression.best_metric, regression.score_scale) == (
+        ("pearson", "spearman"),
+        "loss",
+        5.0,
+    )
+    assert raw_files(task, data_dir=None)["valid"] == RawFile(path="b.tsv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "updates", "warmup"),
+    [
+        ({}, 2036, 122),
+        ({"batch_size": 16, "learning_rate": 1e-5}, 2036, 122),
+        ({"warmup_updates": 10}, 2036, 10),
+        ({"batch_size": 32}, None, None),
+        ({"num_epochs": 3}, None, None),
+        ({"max_train_examples": 100}, None, None),
+        ({"num_epochs": 3, "warmup_updates": 10}, None, 10),
+        ({"num_updates": 100}, 100, None),
+        ({"num_epochs": 3, "num_updates": 100, "warmup_updates": 10}, 100, 10),
+    ],
+)
+@pytest.mark.parametrize("section", ["finetuning", "task"])
+def test_a_published_schedule_goes_with_the_published_batches_and_what_is_said_goes_before_it(
+    section: str, changes: dict, updates: int | None, warmup: int | None
+) -> None:
+    config, entry = ({"num_epochs": 10} | changes, {}) if section == "finetuning" else ({"num_epochs": 10}, changes)
+    settings = finetuning_settings(task_from_config("RTE", entry), config, entry)
+    assert (settings["num_updates"], settings["warmup_updates"]) == (updates, warmup)
+
+
+def test_answer_selection_of_ones_own() -> None:
+    task = task_from_config("mine", ANSWERS)
+    assert (task.labels, task.metrics, task.num_sentences) == (("1", "2", "3"), ("accuracy", "mrr"), 4)
+    assert task.selection == AnswerSelection(num_candidates=3)
+    entry = {"metrics": None, "right_label": "yes", "num_candidates": 5, "fill_candidates": True}
+    task = task_from_config("mine", OWN | entry)
+    assert (task.file_labels, task.num_sentences) == (("no", "yes"), 6)
+    assert task.selection.fill
+    assert task_from_config("QNLI-answers", {"num_candidates": 4}).num_sentences == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("RTEE", {}, "tasks.RTEE is unknown: choose from CoLA"),
+        ("RTE", {"labels": ["a", "b"]}, "tasks.RTE.labels belongs to a task of your own, which also needs `files`"),
+        ("mine", OWN | {"files": {"train": "a"}}, "tasks.mine.files lacks `valid`"),
+        ("mine", OWN | {"input_columns": []}, "tasks.mine.input_columns is missing"),
+        ("mine", OWN | {"input_columns": [1, 2, 4]}, "tasks.mine.labels is of no use with 3 input_columns"),
+        ("mine", OWN | {"num_candidates": 4}, "tasks.mine.num_candidates needs `right_label`"),
+        ("mine", OWN | {"right_label": "yes"}, "tasks.mine.num_candidates is missing"),
+        ("mine", OWN | {"right_label": "maybe", "num_candidates": 4}, "'maybe', which is none of its labels"),
+        ("mine", OWN | {"right_label": "yes", "input_columns": [1]}, "tasks.mine.input_columns names 1 columns"),
+        ("mine", ANSWERS | {"metrics": ["f1"]}, "tasks.mine.metrics has 'f1': choose from accuracy, mrr"),
+        ("demo-answer", {"num_candidates": 3}, "tasks.demo-answer.num_candidates belongs to a task of your own"),
+        ("mine", OWN | {"label_column": None}, "tasks.mine.label_column is missing"),
+        ("mine", OWN | {"label_column": "label", "header": False}, "'label' but has `header: false`"),
+        (
+            "mine",
+            OWN | {"labels": ["a", "b", "c"]},
+            "tasks.mine.metrics has 'f1', which is for two labels, not 3: choose",
+        ),
+        ("mine", OWN | {"input_columns": [1, 1]}, "tasks.mine.input_columns names the column 1 twice"),
+        ("mine", OWN | {"labels": ["a", "a"]}, "tasks.mine.labels ['a', 'a'] must be two or more different labels"),
+        ("mine", OWN | {"labels": ["a", "<s>"]}, "tasks.mine.labels has '<s>', which cannot be a label"),
+        (
+            "mine",
+            OWN | {"metrics": ["pearson"]},
+            "tasks.mine.metrics has 'pearson': choose from accuracy, f1, matthews",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        task_from_config(name, entry)
+
+
+def test_own_files_go_before_downloads(tmp_path: Path) -> None:
+    own = tmp_path / "glue" / "RTE" / "train.tsv"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    found = raw_files(TASKS["RTE"], data_dir=str(tmp_path))
+    assert found["train"] == RawFile(path=str(own))
+    assert found["valid"] == RawFile(path="results/downloads/glue/RTE.zip", member="RTE/dev.tsv")
+    archive = tmp_path / "glue" / "RTE.zip"
+    archive.touch()
+    assert raw_files(TASKS["RTE"], data_dir=str(tmp_path))["test"] == RawFile(path=str(archive), member="RTE/test.tsv")
+    assert raw_files(TASKS["SNLI"], data_dir=None)["train"] == RawFile(
+        path="results/downloads/snli_1.0.zip", member="snli_1.0/snli_1.0_train.txt"
+    )
+
+
+def test_mrpc_is_cut_from_its_sources_where_all_of_them_are_at_hand(tmp_path: Path) -> None:
+    folder = tmp_path / "glue" / "MRPC"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv", "test.tsv"):
+        (folder / name).touch()
+    assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["train"] == RawFile(path=str(folder / "train.tsv"))
+    for name in TASKS["MRPC"].downloads:
+        (tmp_path / name).touch()
+    assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["valid"] == RawFile(
+        path=str(folder / "msr_paraphrase_train.txt"), ids_path=str(folder / "dev_ids.tsv"), keep_ids=True
+    )

@@ -1,0 +1,87 @@
+"""Exports: what a folder holds, what its card tells, and what is refused."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint, write_vocabulary
+
+from cross_thought.errors import UserError
+from cross_thought.inference.export import export_model
+
+TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
+model,mine,RTE,valid,accuracy,61.2345,1.5,3,277
+model,other,RTE,valid,accuracy,50,,1,277
+majority,majority,RTE,valid,accuracy,52.7,,,277
+"""
+EMBEDDINGS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
+model,mine,STS-B,valid,spearman,41.26,,1,1500
+lexical,tf-idf,STS-B,valid,spearman,70,,,1500
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Return a checkpoint of the workflow, in a results folder with tables."""
+    results = tmp_path / "results"
+    write_vocabulary(results / "bpe/vocabulary")
+    (results / "tables").mkdir()
+    (results / "tables/tasks.csv").write_text(TASKS_TABLE)
+    (results / "tables/embeddings.csv").write_text(EMBEDDINGS_TABLE)
+    place = results / "pretrain/mine/seed-1"
+    place.mkdir(parents=True)
+    write_checkpoint(tmp_path / "scratch").rename(place / "model.pt")
+    return place / "model.pt"
+
+
+def test_the_card_tells_what_the_results_tell(checkpoint: Path, tmp_path: Path) -> None:
+    export_model(checkpoint, tmp_path / "export", output_format="sentence-transformers", pooling="concat")
+    card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: sentence-transformers\n")
+    assert "# mine: a Cross-Thought sentence encoder" in card
+    assert "| RTE | valid | accuracy | 61.2 ± 1.5 | 3 | 277 |" in card
+    assert "| STS-B | valid | spearman | 41.3 | 1 | 1500 |" in card
+    assert "50.0" not in card
+    assert "| `task` | masked_lm |" in card
+    for heading in ("Use", "Encoder", "Training", "Results", "Limits", "Versions"):
+        assert f"\n## {heading}\n" in card
+    code = {path.name for path in (tmp_path / "export").glob("*.py")}
+    assert code == set(re.findall(r"`(\w+\.py)`", card))
+    assert json.loads((tmp_path / "export/config.json").read_text())["pooling"] == "concat"
+
+
+def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:
+    export_model(checkpoint, tmp_path / "export", output_format="safetensors")
+    names = sorted(path.name for path in (tmp_path / "export").iterdir())
+    assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
+
+
+def test_an_export_is_replaced_and_nothing_else(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        export_model(checkpoint, tmp_path / "export", output_format="safetensors")
+    for config in (None, "{}", "[1]", "no JSON", '{"model_type": "roberta"}'):
+        folder = tmp_path / "theirs"
+        folder.mkdir(exist_ok=True)
+        (folder / "thesis.txt").write_text("years")
+        if config is not None:
+            (folder / "config.json").write_text(config)
+        with pytest.raises(UserError, match="is there already and is no export: name another folder"):
+            export_model(checkpoint, folder, output_format="safetensors")
+        assert (folder / "thesis.txt").read_text() == "years"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is the folder that you are in: name one below it"):
+        export_model(checkpoint, Path("."), output_format="safetensors")
+
+
+def test_results_and_names_that_are_not_there_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no-results has no tables/: name a results folder of the workflow"):
+        export_model(checkpoint, tmp_path / "e", output_format="safetensors", results=tmp_path / "no-results")
+    with pytest.raises(UserError, match="tells of no model 'nobody': choose from .*mine, other"):
+        export_model(checkpoint, tmp_path / "e", output_format="safetensors", model_name="nobody")
+    with pytest.raises(UserError, match="is a folder: give the fairseq checkpoint"):
+        export_model(checkpoint.parent, tmp_path / "e", output_format="safetensors")
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,122 @@
+"""A small `results/` tree as the workflow leaves it, written by a seeded generator: nothing is trained."""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cross_thought.data.tasks import TASKS, Task
+from cross_thought.environment import record_command
+from cross_thought.evaluation.metrics import metrics_document
+from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
+from cross_thought.files import write_json
+from cross_thought.tables.ablations import AblationRow, factors_of, read_ablation_rows
+
+MODELS = ("cross_thought", "mlm")
+SEEDS = (1, 2, 3)
+SIZES = {"RTE": 277, "MRPC": 408, "STS-B": 60, "MNLI": 150}
+
+
+@dataclass(frozen=True)
+class Results:
+    """A synthetic results folder: RTE, MRPC, STS-B and MNLI for two models and three seeds."""
+
+    folder: Path
+    tasks: dict[str, Task]
+
+    def files(self, pattern: str) -> list[Path]:
+        """Return the files below the folder that match, in the order of their names."""
+        return sorted(self.folder.glob(pattern))
+
+    @property
+    def metrics(self) -> list[Path]:
+        """Every metrics.json."""
+        return self.files("evaluate/*/*/seed-*/metrics.json")
+
+
+def answers(task: Task, labels: list[str], *, skill: float, generator: random.Random) -> list[str]:
+    """Answer right with probability `skill`, else at random; for regression, blend the label with noise."""
+    if task.labels is None:
+        return [f"{skill * float(x) + (1 - skill) * generator.uniform(0, 5):.4f}" for x in labels]
+    return [x if generator.random() < skill else generator.choice(task.labels) for x in labels]
+
+
+def write_evaluation(folder: Path, *, model: str, task: Task, seed: int, skill: float, size: int) -> None:
+    """Write one model's predictions.tsv and metrics.json."""
+    data, generator = random.Random(task.name), random.Random(f"{model}{task.name}{seed}")
+    splits = {}
+    for split in task.splits:
+        if split == "train":
+            continue
+        rows = task.splits[split].expected_rows if split.startswith("test") else size
+        if task.labels is None:
+            labels = [f"{data.uniform(0, 5):.3f}" for _ in range(rows)]
+        else:
+            labels = [task.labels[min(len(task.labels) - 1, int(data.random() * 1.5))] for _ in range(rows)]
+        predictions = answers(task, labels, skill=skill, generator=generator)
+        known = labels if split.startswith("valid") else [""] * rows
+        scores = {label: [1.0 if p == label else 0.0 for p in predictions] for label in task.labels or ()}
+        splits[split] = SplitPredictions([str(i) for i in range(rows)], known, predictions, scores)
+    folder.mkdir(parents=True)
+    write_predictions(folder / "predictions.tsv", splits)
+    document = metrics_document(model=model, task=task, seed=seed, predictions=splits, num_train_examples=2000)
+    write_json(folder / "metrics.json", document)
+
+
+def write_history(folder: Path, *, seed: int, end: float) -> None:
+    """Write a history.tsv whose losses fall to about `end` bits."""
+    generator = random.Random(seed)
+    lines = ["split\tnum_updates\tloss\tppl\tlearning_rate\telapsed_s\ttokens"]
+    for update in range(100, 1000, 100):
+        for split in ("train", "valid"):
+            loss = end + 6 * 0.996**update + generator.uniform(-0.05, 0.05)
+            lines.append(f"{split}\t{update}\t{loss:.3f}\t{2**loss:.2f}\t0.0008\t{update * 0.05:.1f}\t{update * 3000}")
+    folder.mkdir(parents=True)
+    (folder / "history.tsv").write_text("\n".join(lines) + "\n")
+    record_command(folder / "command.json", ["train", "data", "--arch", "cross_thought_tiny"], 1.7e9, 45.0)
+
+
+def make_results(folder: Path) -> Results:
+    """Write the whole tree."""
+    tasks = {name: TASKS[name] for name in SIZES}
+    for model, skill, end in zip(MODELS, (0.6, 0.2), (2.1, 3.4), strict=True):
+        for seed in SEEDS:
+            write_history(folder / "pretrain" / model / f"seed-{seed}", seed=seed, end=end)
+            conditions = ("on", "bypassed", "shuffled") if model == "cross_thought" else ("bypassed",)
+            accuracy = {name: 0.95 if name == "on" else 0.16 + 0.01 * seed for name in conditions}
+            report = {"model": model, "seed": seed, "guess_rate": 1 / 6, "accuracy": accuracy, "num_words": 900}
+            (folder / "cross_path" / model).mkdir(parents=True, exist_ok=True)
+            write_json(folder / "cross_path" / model / f"seed-{seed}.json", report)
+            for name, task in tasks.items():
+                place = folder / "evaluate" / model / name / f"seed-{seed}"
+                write_evaluation(place, model=model, task=task, seed=seed, skill=skill, size=SIZES[name])
+                finetune = folder / "finetune" / model / name / f"seed-{seed}"
+                finetune.mkdir(parents=True)
+                record_command(finetune / "command.json", ["train", "--task", "sentence_prediction"], 1.7e9, 9.0)
+                benchmark = folder / "benchmarks" / "finetune_task" / model / name / f"seed-{seed}.jsonl"
+                benchmark.parent.mkdir(parents=True, exist_ok=True)
+                benchmark.write_text(json.dumps({"s": 9.0}) + "\n")
+    config = {
+        "models": {model: {"source": "pretrain", "cross_sequence": model != "mlm"} for model in MODELS},
+        "corpus": {"source": "demo"},
+        "ablation": {"cross_sequence": ["mlm", "cross_thought"]},
+        "tasks": {name: {} for name in tasks},
+        "seeds": list(SEEDS),
+        "pretraining_seed": "each",
+        "control": "mlm",
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return Results(folder, tasks)
+
+
+def ablation_rows(results: Results) -> list[AblationRow]:
+    """Return the ablation table of a synthetic results folder."""
+    return read_ablation_rows(
+        factors_of(yaml.safe_load((results.folder / "config.yaml").read_text())),
+        histories=results.files("pretrain/*/*/history.tsv"),
+        cross_path_reports=results.files("cross_path/*/*.json"),
+        metrics=results.metrics,
+        tasks=results.tasks,
+    )

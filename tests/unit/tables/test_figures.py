@@ -1,0 +1,64 @@
+"""Figures: the same bytes for the same numbers, at column width, with every model named."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from cross_thought.evaluation.cross_attention import CaseStudy
+from cross_thought.evaluation.history import read_history
+from cross_thought.tables.figures import (
+    COLUMN_WIDTH_IN,
+    plot_ablations,
+    plot_cross_attention,
+    plot_losses,
+    plot_tasks,
+)
+from cross_thought.tables.tables import read_task_rows
+from tests.unit.synthetic import MODELS, Results, ablation_rows
+
+FIGURES = ("losses", "tasks", "ablations", "cross_attention")
+
+
+def draw(results: Results, name: str, folder: Path) -> list[Path]:
+    """Draw one figure as SVG and PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    if name == "ablations":
+        plot_ablations(ablation_rows(results), paths)
+    elif name == "cross_attention":
+        weights = [[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]
+        texts = ["money costs $ 5", "much text " * 30 + "then [mask] and more " * 9, "short"]
+        plot_cross_attention(CaseStudy("m", 1, texts, 1, "$", [True, True, False], weights), paths)
+    elif name == "losses":
+        plot_losses([read_history(path) for path in results.files("pretrain/*/*/history.tsv")], paths)
+    else:
+        plot_tasks(read_task_rows(results.metrics, models=MODELS, tasks=results.tasks), paths)
+    return paths
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_numbers_give_the_same_bytes(name: str, shared_results: Results, tmp_path: Path) -> None:
+    first, second = (draw(shared_results, name, tmp_path / place) for place in "ab")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_svg_is_as_wide_as_a_column(name: str, shared_results: Results, tmp_path: Path) -> None:
+    svg, png = draw(shared_results, name, tmp_path)
+    root = ElementTree.parse(svg).getroot()
+    assert float(root.attrib["width"].removesuffix("pt")) == pytest.approx(72 * COLUMN_WIDTH_IN)
+    assert b"dc:date" not in svg.read_bytes()
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_and_one_model_can_be_drawn(shared_results: Results, tmp_path: Path) -> None:
+    history = read_history(shared_results.files("pretrain/mlm/seed-1/history.tsv")[0])
+    plot_losses([history], [tmp_path / "one.svg"])
+    rows = read_task_rows(
+        shared_results.files("evaluate/mlm/RTE/seed-1/metrics.json"), models=["mlm"], tasks=shared_results.tasks
+    )
+    plot_tasks(rows, [tmp_path / "task.svg"])
+    assert (tmp_path / "one.svg").exists()
+    assert (tmp_path / "task.svg").exists()

@@ -1,0 +1,68 @@
+"""The GLUE submission: names, headers, label strings and row counts that the leaderboard takes."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cross_thought.data.tasks import TASKS
+from cross_thought.errors import UserError
+from cross_thought.evaluation.predictions import SplitPredictions, read_predictions, write_predictions
+from cross_thought.files import write_json
+from cross_thought.tables.submission import SUBMISSION_FILES, choose_seeds, submission_text, write_submission
+from tests.unit.synthetic import Results
+
+
+def test_every_glue_test_set_has_a_file() -> None:
+    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
+    test_sets = {(task.name, split) for task in glue for split in task.splits if split.startswith("test")}
+    assert set(SUBMISSION_FILES) - {("MNLI", "ax")} == test_sets
+    assert len(set(SUBMISSION_FILES.values())) == 11
+
+
+def test_zip(shared_results: Results, tmp_path: Path) -> None:
+    chosen = choose_seeds(shared_results.metrics, model="mlm")
+    for name in ("a.zip", "b.zip"):
+        write_submission(tmp_path / name, chosen, tasks=shared_results.tasks)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    expected = {"MRPC.tsv": 1725, "STS-B.tsv": 1379, "MNLI-m.tsv": 9796, "MNLI-mm.tsv": 9847, "RTE.tsv": 3000}
+    assert {name: len(text.splitlines()) - 1 for name, text in texts.items()} == expected
+    for text in texts.values():
+        lines = [line.split("\t") for line in text.splitlines()]
+        assert lines[0] == ["index", "prediction"]
+        assert [index for index, _ in lines[1:]] == [str(number) for number in range(len(lines) - 1)]
+    rte = read_predictions(chosen["RTE"])["test"].predictions
+    assert [line.split("\t")[1] for line in texts["RTE.tsv"].splitlines()[1:]] == rte
+    assert set(rte) == {"entailment", "not_entailment"}
+
+
+def test_scores_are_kept_in_range() -> None:
+    rows = SplitPredictions(["0", "1", "2"], ["", "", ""], ["-0.2", "2.34567", "5.1"])
+    assert submission_text(TASKS["STS-B"], rows) == "index\tprediction\n0\t0.000\n1\t2.346\n2\t5.000\n"
+
+
+def test_the_best_seed_on_the_development_set_is_chosen(tmp_path: Path) -> None:
+    values = {1: {"accuracy": 0.7, "f1": 0.7}, 2: {"accuracy": 0.8, "f1": 0.8}, 3: {"accuracy": 0.8, "f1": 0.8}}
+    values[4] = {"accuracy": 0.9, "f1": None}
+    for seed, metrics in values.items():
+        (tmp_path / str(seed)).mkdir()
+        splits = {"valid": {"num_examples": 1, "metrics": metrics}}
+        document = {"model": "m", "task": "MRPC", "seed": seed, "splits": splits}
+        write_json(tmp_path / str(seed) / "metrics.json", document)
+    paths = [tmp_path / str(seed) / "metrics.json" for seed in (4, 3, 2, 1)]
+    assert choose_seeds(paths, model="m") == {"MRPC": tmp_path / "2" / "predictions.tsv"}
+
+
+def test_refusals(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.tsv"
+    write_predictions(path, {"test": SplitPredictions(["0"], [""], ["entailment"])})
+    with pytest.raises(UserError, match=r"1 predictions for RTE \(test\), GLUE has 3000 rows"):
+        write_submission(tmp_path / "x.zip", {"RTE": path}, tasks=TASKS)
+    write_predictions(path, {"valid": SplitPredictions(["0"], [""], ["entailment"])})
+    with pytest.raises(UserError, match="has no predictions for split test"):
+        write_submission(tmp_path / "x.zip", {"RTE": path}, tasks=TASKS)
+    with pytest.raises(UserError, match="no GLUE task among demo-match"):
+        write_submission(tmp_path / "x.zip", {"demo-match": path}, tasks=TASKS)
+    assert not (tmp_path / "x.zip").exists()

@@ -1,0 +1,268 @@
+"""The tables' numbers against hand computation, and that each layout shows them."""
+
+import csv
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cross_thought.data.tasks import TASKS
+from cross_thought.environment import REPOSITORY
+from cross_thought.errors import UserError
+from cross_thought.evaluation.aggregate import Summary
+from cross_thought.evaluation.history import History, HistoryLine
+from cross_thought.evaluation.metrics import compute_metrics
+from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
+from cross_thought.tables.ablations import ablation_latex
+from cross_thought.tables.tables import (
+    TaskRow,
+    column_name,
+    cross_path_latex,
+    cross_path_markdown,
+    csv_text,
+    latex_escape,
+    markdown_table,
+    pretraining_latex,
+    pretraining_markdown,
+    pretraining_row,
+    read_cross_path_rows,
+    read_pretraining_rows,
+    read_task_rows,
+    reference_rows,
+    task_latex,
+    task_markdown,
+    task_notes,
+    task_rows,
+)
+from tests.unit.synthetic import MODELS, Results, ablation_rows
+
+REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
+
+
+@pytest.fixture(scope="session")
+def rows(shared_results: Results) -> list[TaskRow]:
+    """The task table of the synthetic results."""
+    return read_task_rows(
+        shared_results.metrics, models=MODELS, tasks=shared_results.tasks, control="mlm", references_path=REFERENCES
+    )
+
+
+def find(rows: list[TaskRow], model: str, task: str, metric: str, split: str = "valid") -> TaskRow:
+    """Return one row."""
+    (row,) = [r for r in rows if (r.model, r.task, r.metric, r.split) == (model, task, metric, split)]
+    return row
+
+
+def test_mean_and_sd_are_those_of_the_predictions(rows: list[TaskRow], shared_results: Results) -> None:
+    rates = []
+    for path in shared_results.files("evaluate/mlm/RTE/seed-*/predictions.tsv"):
+        valid = read_predictions(path)["valid"]
+        right = sum(a == b for a, b in zip(valid.labels, valid.predictions, strict=True))
+        rates.append(100 * right / len(valid.labels))
+    mean = sum(rates) / 3
+    row = find(rows, "mlm", "RTE", "accuracy")
+    assert row.values == pytest.approx(tuple(rates))
+    assert row.mean == pytest.approx(mean)
+    assert row.sd == pytest.approx(math.sqrt(sum((rate - mean) ** 2 for rate in rates) / 2))
+    assert (row.n, row.seeds, row.num_examples) == (3, (1, 2, 3), 277)
+
+
+def test_difference_best_and_majority(rows: list[TaskRow]) -> None:
+    ours, control = find(rows, "cross_thought", "RTE", "accuracy"), find(rows, "mlm", "RTE", "accuracy")
+    assert ours.difference == pytest.approx(ours.mean - control.mean)
+    assert (ours.best, control.best, ours.control, control.control) == (True, False, "mlm", "")
+    assert ours.verdict == "ahead"
+    assert ours.ci_low < ours.difference < ours.ci_high
+    majority = find(rows, "majority", "RTE", "accuracy")
+    assert 50 < majority.mean < 100
+    assert find(rows, "majority", "STS-B", "pearson").mean is None
+
+
+def test_mnli_has_two_columns_and_test_sets_without_labels_none(rows: list[TaskRow]) -> None:
+    assert {row.split for row in rows if row.task == "MNLI"} == {"valid", "valid1"}
+
+
+def test_markdown_shows_each_number(rows: list[TaskRow], shared_results: Results) -> None:
+    text = task_markdown(rows, tasks=shared_results.tasks)
+    ours = find(rows, "cross_thought", "MRPC", "f1")
+    assert f"**{ours.mean:.1f} ± {ours.sd:.1f} (3)**" in text
+    assert f"| {ours.difference:+.1f} " in text
+    for part in ("MNLI-m acc.", "MNLI-mm acc.", "Average", "| majority ", "n/a", "roberta.base (cross-encoder)"):
+        assert part in text
+    # A published figure stands as it was published.
+    assert re.search(r"\| bert-base-cased \(cross-encoder\) .*88\.85 ", text)
+    assert "MNLI: fine-tuned on 2,000 of its 392,702 training examples." in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert max(map(len, tables)) <= 135
+
+
+def test_csv_has_one_line_a_number(rows: list[TaskRow]) -> None:
+    read = list(csv.DictReader(csv_text(rows).splitlines()))
+    assert len(read) == len(rows)
+    row = next(r for r in read if r["model"] == "cross_thought" and r["task"] == "STS-B" and r["metric"] == "pearson")
+    assert float(row["mean"]) == pytest.approx(find(rows, "cross_thought", "STS-B", "pearson").mean, rel=1e-5)
+    assert (row["seeds"], row["best"], row["control"]) == ("1 2 3", "yes", "mlm")
+
+
+def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: str = "RTE") -> list[TaskRow]:
+    """Return the rows of two models of one seed each."""
+    predictions = {
+        ("a", task, 1): {"valid": SplitPredictions(["0"] * len(labels), labels, ours)},
+        ("mlm", task, 1): {"valid": SplitPredictions(["0"] * len(labels), labels, theirs)},
+    }
+    metric = TASKS[task].metrics[0]
+    values = [compute_metrics(TASKS[task], labels, answers)[metric] for answers in (ours, theirs)]
+    summaries = [
+        Summary(model, task, "valid", metric, (1,), (value,), len(labels))
+        for model, value in zip(("a", "mlm"), values, strict=True)
+    ]
+    return task_rows(summaries, predictions, tasks={task: TASKS[task]}, control="mlm")
+
+
+def test_a_task_started_from_another_has_a_footnote(rows: list[TaskRow], shared_results: Results) -> None:
+    tasks = shared_results.tasks | {name: replace(TASKS[name], start_from="MNLI") for name in ("RTE", "MRPC")}
+    (note,) = [note for note in task_notes(rows, tasks) if "started from" in note]
+    assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
+    assert note in task_markdown(rows, tasks=tasks)
+    assert note in task_latex(rows, tasks=tasks)
+
+
+def test_noise_is_called_noise() -> None:
+    labels = ["entailment", "not_entailment"] * 10
+    one_off = ["not_entailment", *labels[1:]]
+    assert find(tiny_rows(labels, one_off, labels=labels), "a", "RTE", "accuracy").verdict == "inside noise"
+
+
+def test_undefined_is_not_available() -> None:
+    labels = ["1", "2", "3"]
+    rows = tiny_rows(["2", "2", "2"], labels, labels=labels, task="STS-B")
+    assert find(rows, "a", "STS-B", "pearson").verdict == "n/a"
+    text = task_markdown(rows, tasks={"STS-B": TASKS["STS-B"]})
+    assert "| a        | n/a " in text
+    assert "constant or not finite (a on STS-B)" in text
+
+
+def test_other_examples_are_refused(shared_results: Results) -> None:
+    predictions = {
+        (model, "RTE", 1): {"valid": SplitPredictions(["0"], [label], [label])}
+        for model, label in (("a", "entailment"), ("mlm", "not_entailment"))
+    }
+    summaries = [Summary(model, "RTE", "valid", "accuracy", (1,), (1.0,), 1) for model in ("a", "mlm")]
+    with pytest.raises(UserError, match=r"a and mlm were evaluated on other RTE examples \(valid\)"):
+        task_rows(summaries, predictions, tasks={"RTE": TASKS["RTE"]}, control="mlm")
+
+
+def test_each_published_figure_has_a_source_and_a_known_column() -> None:
+    columns = [
+        TaskRow("model", "m", task.name, split, metric, mean=1.0)
+        for task in TASKS.values()
+        for split in task.splits
+        for metric in task.metrics
+    ]
+    found = reference_rows(REFERENCES, columns)
+    assert len(found) == len(REFERENCES.read_text(encoding="utf-8").splitlines()) - 1
+    for row in found:
+        if row.mean is None:
+            assert (row.source, "fill in" in row.note) == ("", True)
+        else:
+            assert row.source
+            assert "(cross-encoder)" in row.model
+
+
+def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "references.tsv"
+    header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
+    path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t70\t\t\n")
+    with pytest.raises(UserError, match="line 2: a figure without a source"):
+        reference_rows(path, [])
+    path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t\tsome page\t\n")
+    with pytest.raises(UserError, match="line 2: .*a source without a figure: give both"):
+        reference_rows(path, [])
+    path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\thigh\tsome page\t\n")
+    with pytest.raises(UserError, match="line 2: percent is 'high', no number"):
+        reference_rows(path, [])
+
+
+def test_a_figure_not_at_hand_is_not_available(rows: list[TaskRow], tmp_path: Path) -> None:
+    path = tmp_path / "references.tsv"
+    header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
+    path.write_text(header + "the paper\tno\tRTE\tvalid\taccuracy\t\t\tnot at hand\n")
+    ours = [row for row in rows if row.kind == "model" and row.task == "RTE"]
+    text = task_markdown([*ours, *reference_rows(path, ours)], tasks={"RTE": TASKS["RTE"]})
+    assert re.search(r"\| the paper +\| n/a +\|", text)
+    assert "the paper on RTE: not at hand." in text
+    assert "Published figures of" not in text
+
+
+def test_pretraining_row() -> None:
+    lines = (
+        HistoryLine("train", 100, 4.0, 50.0, 1000),
+        HistoryLine("valid", 100, 3.5, 60.0),
+        HistoryLine("train", 200, 2.5, 3590.0, 2000),
+        HistoryLine("valid", 200, 3.0, 3600.0),
+    )
+    row = pretraining_row(History("m", 1, lines))
+    assert (row.updates, row.tokens, row.train_loss_bits, row.valid_loss_bits) == (200, 2000, 2.5, 3.0)
+    assert row.valid_loss_nats == pytest.approx(3 * math.log(2))
+    assert (row.valid_perplexity, row.hours) == (8.0, 1.0)
+
+
+def test_the_hours_of_all_attempts_are_added() -> None:
+    # stopped after update 200, gone on from there; a time is counted from the attempt's start
+    times = [
+        ("train", 100, 36.0),
+        ("train", 200, 72.0),
+        ("valid", 200, 73.0),
+        ("train", 300, 40.0),
+        ("valid", 400, 71.0),
+    ]
+    lines = tuple(HistoryLine(split, update, 4.0, elapsed) for split, update, elapsed in times)
+    assert pretraining_row(History("m", 1, lines)).hours == pytest.approx((73 + 71) / 3600)
+
+
+def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
+    pretraining = read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))
+    assert [(row.model, row.seed) for row in pretraining] == [(model, seed) for model in MODELS for seed in (1, 2, 3)]
+    text = pretraining_markdown(pretraining)
+    assert re.search(r"\| cross_thought \| 900 +\| 2,700,000 \| 2\.\d{3} ± 0\.\d{3} \(3\)", text)
+    assert "CPU: " in text
+    cross_path = read_cross_path_rows(shared_results.files("cross_path/*/*.json"))
+    assert [(row.model, row.condition) for row in cross_path] == [
+        ("cross_thought", "on"),
+        ("cross_thought", "bypassed"),
+        ("cross_thought", "shuffled"),
+        ("mlm", "bypassed"),
+    ]
+    bypassed = cross_path[1]
+    assert bypassed.mean == pytest.approx(18)
+    assert bypassed.sd == pytest.approx(1)
+    assert bypassed.guess_rate == pytest.approx(100 / 6)
+    assert "| 18.0 ± 1.0 (3) | 16.7 " in cross_path_markdown(cross_path)
+
+
+def test_small_layouts() -> None:
+    assert markdown_table(["a", "long"], [["1", "2"]]) == "| a   | long |\n| --- | ---- |\n| 1   | 2    |"
+    assert latex_escape("a_b 5 % ±") == r"a\_b 5 \% $\pm$"
+    assert column_name("SNLI", "test", "accuracy") == "SNLI test acc."
+    assert column_name("MNLI", "valid", "accuracy") == "MNLI-m acc."
+    assert column_name("MNLI", "test1", "accuracy") == "MNLI-mm test acc."
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(rows: list[TaskRow], shared_results: Results, tmp_path: Path) -> None:
+    tables = [
+        task_latex(rows, tasks=shared_results.tasks),
+        pretraining_latex(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
+        cross_path_latex(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
+        ablation_latex(ablation_rows(shared_results), demo=True),
+    ]
+    source = "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\tiny\n"
+    (tmp_path / "tables.tex").write_text(source + "\n\n".join(tables) + "\n\\end{document}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "tables.pdf").stat().st_size > 1000
