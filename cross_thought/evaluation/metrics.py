@@ -113,12 +113,15 @@ def metrics_document(
     seed: int,
     predictions: Mapping[str, SplitPredictions],
     num_train_examples: int | None,
+    counts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, object]:
     """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known.
 
-    `num_train_examples` is a fact about the data that it was trained on; None where it is not known.
+    `num_train_examples` and `counts` are facts about the data, which no prediction tells; None where they are not known.
+    Of train, `counts` has the examples `available` and `used`; of every other split the `examples`, the sentences `cut`
+    at the positions, the examples `dropped`, and the cells that seem `quoted`.
     """
-    return {
+    document = {
         "model": model,
         "task": task.name,
         "seed": seed,
@@ -133,6 +136,7 @@ def metrics_document(
             if rows.has_labels
         },
     }
+    return document if counts is None else document | {"counts": counts}
 
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
