@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cross_thought.data.glue import prepare_task
-from cross_thought.data.tasks import raw_files, task_from_config
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import task_from_config
 from cross_thought.files import report_source
 from cross_thought.jobs import logged_job
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from cross_thought.data.tasks import Task
+from cross_thought.data.definitions import Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
 
@@ -117,9 +117,8 @@ def metrics_document(
 ) -> dict[str, object]:
     """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known.
 
-    `num_train_examples` and `counts` are facts about the data, which no prediction tells; None where they are not known.
-    Of train, `counts` has the examples `available` and `used`; of every other split the `examples`, the sentences `cut`
-    at the positions, the examples `dropped`, and the cells that seem `quoted`.
+    `num_train_examples` and `counts` (of `prepared.read_counts`) are facts about the data, which no prediction tells;
+    None where they are not known.
     """
     document = {
         "model": model,

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.data.definitions import METRICS, AnswerSelection
 from cross_thought.data.download import read_table
-from cross_thought.data.tasks import (
-    METRICS,
-    TASKS,
-    AnswerSelection,
-    RawFile,
-    finetuning_settings,
-    raw_files,
-    task_from_config,
-)
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.tasks import TASKS, finetuning_settings, task_from_config
 from cross_thought.errors import UserError
 
 OWN = {
