@@ -302,7 +302,7 @@ def _fill_in_data_dir(config: Config) -> None:
 
 
 def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of each split of a task of one's own, the config's key, and where its path or paths stand: key and mapping.
+    """Yield, of each split of a task of one's own, the config's key, and where its paths stand: key and mapping.
 
     Files of an archive, or below `data_dir` in a `folder`, are looked for like those of tasks that ship.
     """

@@ -94,8 +94,8 @@ def tasks_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
         start = tasks.get(task.start_from) if task.start_from else None
         if start is not None and start.evaluated_with is not None:
             raise UserError(
-                f"tasks.{name}.start_from is {task.start_from!r}, which is evaluated with {start.evaluated_with}'s model: "
-                "name that one"
+                f"tasks.{name}.start_from is {task.start_from!r}, which is evaluated with the model of "
+                f"{start.evaluated_with}: name that one"
             )
         if task.evaluated_with is None:
             continue
