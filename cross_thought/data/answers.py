@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from cross_thought.data.definitions import AnswerSelection
@@ -78,9 +79,12 @@ def group_candidates(
         by_question.setdefault(stripped.question, []).append(stripped)
     faults = {question: fault for question, group in by_question.items() if (fault := _fault(group, selection))}
     if faults and not selection.drop_unusable:
+        num_unfit = sum(
+            _fault(group, replace(selection, drop_unusable=True)) is not None for group in by_question.values()
+        )
         raise UserError(
             f"{next(iter(faults.values()))}; or set tasks.{task}.drop_unusable to true to leave out what is unfit, "
-            f"{len(faults)} of {len(by_question)} questions"
+            f"{num_unfit} of {len(by_question)} questions"
         )
     generator = random.Random(f"{task} {split} candidates {CANDIDATE_SEED}")
     pool = list({row.candidate: None for group in by_question.values() for row in group}) if selection.fill else []
