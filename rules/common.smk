@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 REPOSITORY = str(Path(workflow.basedir).resolve())
 sys.path.insert(0, REPOSITORY)
@@ -16,7 +17,7 @@ from cross_thought.jobs import import_from
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
-from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
 
@@ -105,6 +106,15 @@ def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
     return sorted({path for file in files for path in (*file.paths, file.ids_path) if path})
+
+
+# What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
+if workflow.is_main_process:
+    for name, task in PREPARED_TASKS.items():
+        for file in missing_files(task, data_dir=DATA_DIR):
+            logger.warning(
+                f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
+            )
 
 
 def all_downloads():

@@ -29,7 +29,7 @@ def read(task: Task, path: Path, content: bytes) -> list[Example]:
     return read_split(task, "train", RawFile(path=str(path)))
 
 
-@pytest.mark.parametrize("name", [*GLUE, "SNLI"])
+@pytest.mark.parametrize("name", [*GLUE, "AX", "SNLI"])
 def test_every_task_in_its_own_format(name: str, tmp_path: Path) -> None:
     write_archive(name, tmp_path, COUNTS)
     task = task_from_config(name, {"check_rows": False})
