@@ -1,4 +1,4 @@
-"""What fairseq's command line takes without a word, or ends in a traceback: refused in one sentence before anything runs."""
+"""What fairseq's command line passes over, or ends in a traceback for: refused in one sentence before it runs."""
 
 import argparse
 import os
