@@ -53,7 +53,7 @@ class Table:
     where: str
     form: str
     unit: str
-    names: Sequence[str]
+    names: list[str]
     rows: Iterator[Row]
 
     def index_of(self, column: Column) -> int | None:

@@ -117,6 +117,10 @@ def _column_index(column: Column, table: Table) -> int:
     if index is None:
         hint = _form_hint(table.names) or "mend the header or the task's columns"
         raise UserError(f"{table.where}, line 1: no column {column!r} among {', '.join(table.names)}; {hint}")
+    if isinstance(column, str) and table.names.count(column) > 1:
+        raise UserError(
+            f"{table.where}, line 1: several columns are named {column!r}; give the number of the one meant"
+        )
     return index
 
 
@@ -126,7 +130,8 @@ def _label_index(split: Split, table: Table, *, width: int) -> int | None:
         return None
     if split.labels_optional:
         index = table.index_of(split.label_column)
-        return index if index is not None and index < width else None
+        if index is None or index >= width:
+            return None
     return _column_index(split.label_column, table)
 
 

@@ -317,6 +317,17 @@ def test_a_value_that_is_no_text_is_refused(content: str, tmp_path: Path) -> Non
         prepare(tmp_path, ENTRY | {"files": {"train": "a.jsonl", "valid": "a.jsonl"}})
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
+def test_a_name_that_two_columns_have_is_refused(name: str, tmp_path: Path) -> None:
+    separator = "\t" if name == "a.tsv" else ","
+    (tmp_path / name).write_text("one,two,label,label\na,b,yes,no\nc,d,no,no\n".replace(",", separator))
+    files = {"files": {"train": name, "valid": name}}
+    with pytest.raises(UserError, match=f"{name}, line 1: several columns are named 'label'; give the number"):
+        prepare(tmp_path, ENTRY | files)
+    examples, _ = prepare(tmp_path, ENTRY | files | {"label_column": 3})
+    assert [example.label for example in examples["train"]] == ["yes", "no"]
+
+
 def test_all_rows_with_a_second_right_candidate_are_named(tmp_path: Path) -> None:
     rows = [
         ("q", "a", "yes"),
