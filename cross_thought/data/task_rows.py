@@ -74,6 +74,8 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     label_index = _label_index(split, table, width=width)
     if split.header and table.form in (TSV, CSV, QUOTED_TSV):
         _check_header(task, label_index, table)
+    last_index = max(inputs if label_index is None else [*inputs, label_index])
+    must_match = is_own(task) and split.num_fields is None and not task.extra_columns
     for row in _chain(first, rows):
         cells, place = row.cells, f"{table.where}, {table.unit} {row.number}"
         if split.num_fields is not None and len(cells) != split.num_fields:
@@ -82,9 +84,9 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         if ids is not None and (tuple(cells[1:3]) in ids) != raw_file.keep_ids:
             continue
         summary.rows += 1
-        if is_own(task) and split.num_fields is None and not task.extra_columns and len(cells) != width:
+        if must_match and len(cells) != width:
             raise UserError(f"{place}: {_field_count_fault(task, split, row, table, width)}")
-        if max([*inputs, -1 if label_index is None else label_index]) >= len(cells):
+        if len(cells) <= last_index:
             hint = _form_hint(cells) or "mend the row or the task's columns"
             raise UserError(f"{place}: {len(cells)} fields where columns {_columns_text(split)} are needed; {hint}")
         label = "" if label_index is None else cells[label_index] or ""
@@ -98,8 +100,10 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             raise UserError(f"{place}: column {lacking!r} has no text; fill it in, or take the row out")
         if table.form == TSV:
             summary.quoted += sum(map(_seems_quoted, texts))
-        summary.breaks += sum(_BREAK.search(text) is not None for text in texts)
-        sentences = tuple(_BREAK.sub(" ", text) for text in texts)
+        else:
+            summary.breaks += sum(_BREAK.search(text) is not None for text in texts)
+            texts = [_BREAK.sub(" ", text) for text in texts]
+        sentences = tuple(texts)
         summary.empty += task.selection is None and not all(map(str.strip, sentences))
         yield TaskRow(place, label, sentences)
 
