@@ -9,6 +9,8 @@ SCORE_METRICS = ("pearson", "spearman")
 RANKING_METRICS = ("accuracy", "mrr")  # accuracy: how often the right candidate is ranked first
 METRICS = tuple(dict.fromkeys((*CLASS_METRICS, *SCORE_METRICS, *RANKING_METRICS)))
 
+RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
 SIMILARITY, RETRIEVAL = "similarity", "retrieval"
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),

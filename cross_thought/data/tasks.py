@@ -13,6 +13,7 @@ import yaml
 from cross_thought.data.definitions import (
     CLASS_METRICS,
     RANKING_METRICS,
+    RESERVED_LABELS,
     RETRIEVAL,
     SCORE_METRICS,
     SIMILARITY,
@@ -26,7 +27,6 @@ from cross_thought.data.definitions import (
 from cross_thought.errors import UserError
 
 SPLITS = ("train", "valid", "valid1", "test", "test1")
-RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 # the keys that say what a task's data are
 DESCRIPTION_KEYS = (
@@ -38,6 +38,7 @@ DESCRIPTION_KEYS = (
 DATA_KEYS = (*DESCRIPTION_KEYS, "evaluated_with", "max_train_examples", "check_rows")
 # what an entry of the config may change in a task that ships
 CHANGEABLE = ("metrics", "best_metric", "in_average", "start_from", "evaluated_with", "check_rows")
+_OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
 
 PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
 
@@ -99,6 +100,9 @@ def tasks_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
             )
         if task.evaluated_with is None:
             continue
+        idle = [key for key in entries[name] or () if key not in (*DATA_KEYS, *CHANGEABLE) or key in _OF_TRAINING]
+        if idle:
+            raise UserError(f"tasks.{name}.{idle[0]}: {name} is not fine-tuned; say it of {task.evaluated_with}")
         place, other = f"tasks.{name}.evaluated_with is {task.evaluated_with!r}", tasks.get(task.evaluated_with)
         if other is None or other.evaluated_with is not None:
             raise UserError(f"{place}, which is no task that is fine-tuned here: add it to tasks, or name one that is")
@@ -332,11 +336,7 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
 
 
 def read_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the tasks that ship, by name.
-
-    Raises:
-        UserError: if the file is not there.
-    """
+    """Return the entries of the tasks that ship, by name."""
     if not path.is_file():
         raise UserError(f"{path} is not there, which describes the tasks: run this in a clone of the repository")
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

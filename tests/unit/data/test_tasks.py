@@ -85,6 +85,8 @@ def test_an_own_task_may_say_all_that_one_that_ships_says() -> None:
         ({"AX": {}}, "tasks.AX.evaluated_with is 'MNLI', which is no task that is fine-tuned here: add it to tasks"),
         ({"AX": {"evaluated_with": "RTE"}, "RTE": {}}, "tasks.AX.evaluated_with is 'RTE', whose labels"),
         ({"AX": {}, "MNLI": {"evaluated_with": "SNLI"}, "SNLI": {}}, "which is no task that is fine-tuned here"),
+        ({"AX": {"num_epochs": 3}, "MNLI": {}}, "tasks.AX.num_epochs: AX is not fine-tuned; say it of MNLI"),
+        ({"AX": {"start_from": "RTE"}, "MNLI": {}, "RTE": {}}, "tasks.AX.start_from: AX is not fine-tuned"),
         ({"AX": {}, "MNLI": {}, "RTE": {"start_from": "AX"}}, "tasks.RTE.start_from is 'AX', which is evaluated with"),
     ],
 )
