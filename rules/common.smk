@@ -13,6 +13,7 @@ from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
+from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
@@ -106,6 +107,40 @@ def task_inputs(task):
     return sorted({path for file in files for path in (file.path, file.ids_path) if path})
 
 
+# What a job depends on besides its inputs. Snakemake plans it anew when its `params` change; neither the time stamps of
+# scripts nor the environment is among its triggers (profiles/default).
+#
+# What prepares data, or computes a metric or a table, has its code among its `params`: `code_of`. What is paid for with
+# days has not: to fetch, to train, and to predict with a fine-tuned model, which is gone thereafter. Nor is training
+# done anew because its data were, by other code: they are `ancient` to it, and what it goes by is a file of settings,
+# what the data are made of among them (`training_data`). A file, for Snakemake does not look at the `params` of a job
+# behind a planned one, be that `ancient`. `score_task` refuses predictions that are not for the data that there are.
+
+
+def code_of(script, environment):
+    """Return a hash of a script's code, wherever it stands, and of the environment file that it runs in."""
+    place = Path(REPOSITORY)
+    return code_hash(place / "workflow_scripts" / script, place / "envs" / Path(environment).name)
+
+
+def training_data(files, **settings):
+    """Return what the data of a training are made of: settings, and raw files, those of one's own by their content.
+
+    A download is known by its name: it has a checksum.
+    """
+    vocabulary = (
+        corpus_inputs() if config["bpe"]["source"] == "train" else map(own_or_download_path, GPT2_FILES.values())
+    )
+    return settings | {
+        "files": [
+            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path)) for path in (*files, *vocabulary)
+        ],
+        "corpus": {key: value for key, value in config["corpus"].items() if key != "files"},
+        "bpe": config["bpe"],
+        "max_sentence_tokens": MAX_SENTENCE_TOKENS,
+    }
+
+
 def all_downloads():
     """Return every file that this config makes us fetch."""
     needed = [own_or_download_path(item.name) for item in MODEL_DOWNLOADS]
@@ -161,11 +196,18 @@ def pretrained_checkpoint(model, seed):
     return given_checkpoint(MODELS[model])
 
 
+def finetuning_data(task, model):
+    """Return what the data of a fine-tuning are made of, and the checkpoint that it starts from if one is given."""
+    given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
+    return training_data([*task_inputs(task), *given], entry=data_entry(task))
+
+
 def starting_checkpoint(wildcards):
     """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
     start = TASKS[wildcards.task].start_from
     if start is None:
-        return pretrained_checkpoint(wildcards.model, wildcards.seed)
+        path = pretrained_checkpoint(wildcards.model, wildcards.seed)
+        return path if wildcards.model in TRAINED_MODELS else ancient(path)
     return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
 
 

@@ -26,6 +26,7 @@ if EMBEDDING_TASKS:
             tasks=list(EMBEDDING_TASKS.values()),
             pooling=config["embedding"]["pooling"],
             device=config["hardware"]["device"],
+            code=code_of("embed_tasks.py", TRAINING_ENV),
         script:
             "../workflow_scripts/embed_tasks.py"
 
@@ -47,6 +48,7 @@ if EMBEDDING_TASKS:
             runtime=growing(60),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
+            code=code_of("embed_words.py", "report.yaml"),
         script:
             "../workflow_scripts/embed_words.py"
 
@@ -82,5 +84,6 @@ if EMBEDDING_TASKS:
             models=list(MODELS),
             tasks=list(EMBEDDING_TASKS.values()),
             pooling=config["embedding"]["pooling"],
+            code=code_of("tabulate_embeddings.py", "report.yaml"),
         script:
             "../workflow_scripts/tabulate_embeddings.py"

@@ -34,6 +34,7 @@ rule tabulate_tasks:
         models=list(MODELS),
         tasks=config["tasks"],
         control=config["control"],
+        code=code_of("tabulate_tasks.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_tasks.py"
 
@@ -65,6 +66,8 @@ rule tabulate_pretraining:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("tabulate_pretraining.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_pretraining.py"
 
@@ -96,6 +99,8 @@ rule tabulate_cross_path:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("tabulate_cross_path.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_cross_path.py"
 
@@ -138,6 +143,7 @@ rule tabulate_ablations:
         runtime=growing(10),
     params:
         config=config,
+        code=code_of("tabulate_ablations.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_ablations.py"
 
@@ -163,6 +169,8 @@ rule plot_losses:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("plot_losses.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_losses.py"
 
@@ -188,6 +196,8 @@ rule plot_cross_attention:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("plot_cross_attention.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_cross_attention.py"
 
@@ -217,6 +227,7 @@ rule plot_tasks:
     params:
         models=list(MODELS),
         tasks=config["tasks"],
+        code=code_of("plot_tasks.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_tasks.py"
 
@@ -236,6 +247,7 @@ rule write_config:
         runtime=growing(5),
     params:
         config=config,
+        code=code_of("write_config.py", "report.yaml"),
     script:
         "../workflow_scripts/write_config.py"
 
@@ -268,6 +280,7 @@ rule record_provenance:
         runtime=growing(60),
     params:
         starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
+        code=code_of("record_provenance.py", "report.yaml"),
     script:
         "../workflow_scripts/record_provenance.py"
 
@@ -294,6 +307,8 @@ rule write_report:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("write_report.py", "report.yaml"),
     script:
         "../workflow_scripts/write_report.py"
 
@@ -316,5 +331,6 @@ rule zip_submission:
         runtime=growing(20),
     params:
         tasks=config["tasks"],
+        code=code_of("zip_submission.py", "report.yaml"),
     script:
         "../workflow_scripts/zip_submission.py"
