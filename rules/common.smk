@@ -19,6 +19,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
 from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
 from cross_thought.data.tasks import task_from_config, tasks_of
+from cross_thought.training.devices import check_gpus
 
 import_from(REPOSITORY)
 
@@ -175,6 +176,16 @@ def data_entry(task):
 def num_gpus():
     """Return the GPUs that a training process or an evaluation takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def check_local_gpus():
+    """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
+    if workflow.local_exec and not workflow.touch:
+        needed = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+        try:
+            check_gpus(needed, place="config: hardware.device is 'cuda'")
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
 
 
 def pretraining_processes():
