@@ -6,7 +6,8 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-REPOSITORY = str(Path(workflow.basedir).resolve())
+# not `workflow.basedir`: that is the importer's, where this is a module of another workflow
+REPOSITORY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent)
 sys.path.insert(0, REPOSITORY)
 
 from cross_thought.config import load_config
@@ -19,12 +20,13 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
 from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
 from cross_thought.data.tasks import task_from_config, tasks_of
-from cross_thought.training.devices import check_gpus
+from cross_thought.training.devices import check_gpus, visible_gpus
 
 import_from(REPOSITORY)
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
-sys.executable = shlex.quote(sys.executable)
+if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
+    sys.executable = shlex.quote(sys.executable)
 
 try:
     check_writable(Path.cwd(), Path("results"))
@@ -178,6 +180,18 @@ def num_gpus():
     return 1 if config["hardware"]["device"] == "cuda" else 0
 
 
+def limit_gpus():
+    """Have Snakemake start no more jobs at a time than there are GPUs for, unless `--resources gpu=N` says otherwise.
+
+    Jobs get GPUs of their own in any case (`own_gpus`); this spares them waiting for each other. On a cluster, the
+    scheduler does it.
+    """
+    is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
+    if num_gpus() and is_local and workflow.global_resources.get("gpu").value is None:
+        # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
+        workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
+
+
 def check_local_gpus():
     """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
     if workflow.local_exec and not workflow.touch:
@@ -194,7 +208,7 @@ def pretraining_processes():
     processes, nodes = hardware["processes"], hardware["nodes"]
     resources = {"gpu": num_gpus() * processes}
     if nodes == 1:
-        return resources
+        return resources if processes == 1 else resources | {"nodes": 1}
     tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}
     return resources | tasks | {"mpi": "srun", "nodes": nodes, "tasks_per_gpu": 0, "cpus_per_task": hardware["threads"]}
 

@@ -11,6 +11,7 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.fairseq.predict import Predictor
 from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
 
 
 def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:
@@ -69,7 +70,7 @@ def evaluate(checkpoint: Path, data: Path, prepared: Path, *, task: Task, device
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
         torch.set_num_threads(snakemake.threads)
         evaluate(
             Path(snakemake.input.checkpoint),

@@ -13,6 +13,7 @@ from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model
+from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
 
 WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
@@ -177,7 +178,7 @@ def finetune(
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.hardware["device"] == "cuda")):
         task = task_from_config(snakemake.wildcards.task, snakemake.params.entry)
         finetune(
             Path(snakemake.input.data),
