@@ -30,7 +30,7 @@ if os.path.exists(sys.executable):  # not yet quoted: a module is read again at 
 
 try:
     check_writable(Path.cwd(), Path("results"))
-    config = load_config(config, files=workflow.configfiles)
+    config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
 except UserError as error:
