@@ -317,6 +317,27 @@ FIGURES = [
 ]
 
 
+def table_files(name, label):
+    """Return a table's outputs, by name: those that the report shows under a label, and LaTeX."""
+
+    def shown(ending, kind):
+        about = {"caption": f"../report/{name}.rst", "category": "Tables", "labels": {"table": label, "format": kind}}
+        return report(f"results/tables/{name}.{ending}", **about)
+
+    return {"csv": shown("csv", "CSV"), "markdown": shown("md", "Markdown"), "latex": f"results/tables/{name}.tex"}
+
+
+def figure_files(name, label):
+    """Return a figure's outputs, by name: what the report shows of it under a label, and the same as pixels."""
+    svg = report(
+        f"results/figures/{name}.svg",
+        caption=f"../report/{name}_figure.rst",
+        category="Figures",
+        labels={"figure": label},
+    )
+    return {"svg": svg, "png": f"results/figures/{name}.png"}
+
+
 def all_tables():
     """Return every table, every figure, the provenance of the numbers, and the page that shows all of it."""
     return [

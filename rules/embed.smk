@@ -57,19 +57,7 @@ if EMBEDDING_TASKS:
             metrics=all_embeddings("metrics.json"),
             lexical=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
         output:
-            csv=report(
-                "results/tables/embeddings.csv",
-                caption="../report/embeddings.rst",
-                category="Tables",
-                labels={"table": "embeddings", "format": "CSV"},
-            ),
-            markdown=report(
-                "results/tables/embeddings.md",
-                caption="../report/embeddings.rst",
-                category="Tables",
-                labels={"table": "embeddings", "format": "Markdown"},
-            ),
-            latex="results/tables/embeddings.tex",
+            **table_files("embeddings", "embeddings"),
         log:
             "results/logs/tabulate_embeddings.log",
         benchmark:

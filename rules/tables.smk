@@ -7,19 +7,7 @@ rule tabulate_tasks:
         predictions=all_predictions(),
         references=os.path.join(REPOSITORY, "resources", "reference_results.tsv"),
     output:
-        csv=report(
-            "results/tables/tasks.csv",
-            caption="../report/tasks.rst",
-            category="Tables",
-            labels={"table": "task results", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/tasks.md",
-            caption="../report/tasks.rst",
-            category="Tables",
-            labels={"table": "task results", "format": "Markdown"},
-        ),
-        latex="results/tables/tasks.tex",
+        **table_files("tasks", "task results"),
     log:
         "results/logs/tabulate_tasks.log",
     benchmark:
@@ -43,19 +31,7 @@ rule tabulate_pretraining:
     input:
         histories=all_histories(),
     output:
-        csv=report(
-            "results/tables/pretraining.csv",
-            caption="../report/pretraining.rst",
-            category="Tables",
-            labels={"table": "pre-training", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/pretraining.md",
-            caption="../report/pretraining.rst",
-            category="Tables",
-            labels={"table": "pre-training", "format": "Markdown"},
-        ),
-        latex="results/tables/pretraining.tex",
+        **table_files("pretraining", "pre-training"),
     log:
         "results/logs/tabulate_pretraining.log",
     benchmark:
@@ -76,19 +52,7 @@ rule tabulate_cross_path:
     input:
         reports=all_cross_path(),
     output:
-        csv=report(
-            "results/tables/cross_path.csv",
-            caption="../report/cross_path.rst",
-            category="Tables",
-            labels={"table": "cross path", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/cross_path.md",
-            caption="../report/cross_path.rst",
-            category="Tables",
-            labels={"table": "cross path", "format": "Markdown"},
-        ),
-        latex="results/tables/cross_path.tex",
+        **table_files("cross_path", "cross path"),
     log:
         "results/logs/tabulate_cross_path.log",
     benchmark:
@@ -111,26 +75,8 @@ rule tabulate_ablations:
         reports=all_cross_path(),
         metrics=all_metrics(),
     output:
-        csv=report(
-            "results/tables/ablations.csv",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/ablations.md",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "format": "Markdown"},
-        ),
-        latex="results/tables/ablations.tex",
-        svg=report(
-            "results/figures/ablations.svg",
-            caption="../report/ablations_figure.rst",
-            category="Figures",
-            labels={"figure": "ablations"},
-        ),
-        png="results/figures/ablations.png",
+        **table_files("ablations", "ablations"),
+        **figure_files("ablations", "ablations"),
     log:
         "results/logs/tabulate_ablations.log",
     benchmark:
@@ -152,13 +98,7 @@ rule plot_losses:
     input:
         histories=all_histories(),
     output:
-        report(
-            "results/figures/losses.svg",
-            caption="../report/losses_figure.rst",
-            category="Figures",
-            labels={"figure": "loss curves"},
-        ),
-        "results/figures/losses.png",
+        **figure_files("losses", "loss curves"),
     log:
         "results/logs/plot_losses.log",
     benchmark:
@@ -179,13 +119,7 @@ rule plot_cross_attention:
     input:
         case_study(),
     output:
-        report(
-            "results/figures/cross_attention.svg",
-            caption="../report/cross_attention_figure.rst",
-            category="Figures",
-            labels={"figure": "case study of cross layer 0"},
-        ),
-        "results/figures/cross_attention.png",
+        **figure_files("cross_attention", "case study of cross layer 0"),
     log:
         "results/logs/plot_cross_attention.log",
     benchmark:
@@ -207,13 +141,7 @@ rule plot_tasks:
         metrics=all_metrics(),
         predictions=all_predictions(),
     output:
-        report(
-            "results/figures/tasks.svg",
-            caption="../report/tasks_figure.rst",
-            category="Figures",
-            labels={"figure": "task results"},
-        ),
-        "results/figures/tasks.png",
+        **figure_files("tasks", "task results"),
     log:
         "results/logs/plot_tasks.log",
     benchmark:
