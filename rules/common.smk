@@ -8,6 +8,8 @@ from snakemake.exceptions import WorkflowError
 
 # not `workflow.basedir`: that is the importer's, where this is a module of another workflow
 REPOSITORY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent)
+if not os.path.isdir(os.path.join(REPOSITORY, "cross_thought")):
+    raise WorkflowError("the package is not beside this Snakefile: clone the whole repository, and name its Snakefile")
 sys.path.insert(0, REPOSITORY)
 
 from cross_thought.config import load_config

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_another_workflow_imports_this_one(tmp_path: Path) -> None:
     assert "rule write_report:" in snakemake(tmp_path, "--dry-run", corpus=corpus)
     snakemake(tmp_path, "--cores", "2", "results/tasks/demo-job", corpus=corpus)
     assert (tmp_path / "results/tasks/demo-job/train.tsv").is_file()
+
+
+def test_a_snakefile_without_its_package_says_so(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "Snakefile", tmp_path)
+    shutil.copytree(REPOSITORY / "rules", tmp_path / "rules")
+    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "the package is not beside this Snakefile: clone the whole repository" in done.stdout + done.stderr
 
 
 def test_gpu_jobs_start_as_many_at_a_time_as_there_are_gpus(
