@@ -6,9 +6,10 @@ To predict takes the checkpoint, which is deleted then. To score does not: other
 
 rule evaluate_task:
     input:
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        checkpoint=tuned_checkpoint,
         data=ancient("results/binarized/tasks/{task}"),
         prepared=ancient("results/tasks/{task}"),
+        settings="results/finetune/{model}/{task}/settings.json",
     output:
         "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
     log:
@@ -33,6 +34,7 @@ rule score_task:
     input:
         predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
         prepared="results/tasks/{task}",
+        data="results/binarized/tasks/{task}",
     output:
         "results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
     log:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from cross_thought.data.glue import read_prepared
-from cross_thought.data.tasks import Task, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.prepared import read_prepared
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.fairseq.predict import Predictor

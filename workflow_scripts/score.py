@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cross_thought.data.glue import read_prepared
-from cross_thought.data.tasks import Task, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.prepared import read_counts, read_prepared
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
@@ -11,7 +12,9 @@ from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 
 
-def score(predictions_file: Path, prepared: Path, *, model: str, task: Task, seed: int, metrics_file: Path) -> None:
+def score(
+    predictions_file: Path, prepared: Path, data: Path, *, model: str, task: Task, seed: int, metrics_file: Path
+) -> None:
     """Write the metrics of each split whose labels are known.
 
     Raises:
@@ -26,9 +29,14 @@ def score(predictions_file: Path, prepared: Path, *, model: str, task: Task, see
                 f"other code: delete results/finetune/{model}/{task.name} and results/evaluate/{model}/{task.name} to "
                 "train anew, or prepare the data with the code of then"
             )
-    num_train_examples = sum(1 for _ in read_prepared(prepared / "train.tsv"))
+    has_train = "train" in task.splits and task.evaluated_with is None
     document = metrics_document(
-        model=model, task=task, seed=seed, predictions=predictions, num_train_examples=num_train_examples
+        model=model,
+        task=task,
+        seed=seed,
+        predictions=predictions,
+        num_train_examples=sum(1 for _ in read_prepared(prepared / "train.tsv")) if has_train else None,
+        counts=read_counts(prepared, data),
     )
     write_json(metrics_file, document)
 
@@ -38,6 +46,7 @@ if "snakemake" in globals():
         score(
             Path(snakemake.input.predictions),
             Path(snakemake.input.prepared),
+            Path(snakemake.input.data),
             model=snakemake.wildcards.model,
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
             seed=int(snakemake.wildcards.seed),

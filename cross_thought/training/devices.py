@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as told without torch; and, inside a job, whether torch can use the device that is asked for.
+"""The GPUs of this machine, as told without torch; and, inside a job, whether torch can use a device.
 
 Nothing is imported at module level but the standard library: where the workflow is started there need be no torch.
 """

@@ -51,7 +51,7 @@ def _take(number: int, locks: ExitStack) -> list[str]:
     names, is_told = visible_gpus(), False
     while True:
         with ExitStack() as taken:
-            mine = []
+            mine: list[str] = []
             for name in names:
                 if len(mine) < number and _lock(name, taken):
                     mine.append(name)

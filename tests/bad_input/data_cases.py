@@ -9,8 +9,10 @@ from pathlib import Path
 from cross_thought.data.binarize import binarize_task
 from cross_thought.data.bpe import copy_vocabulary, encode_task, train_vocabulary
 from cross_thought.data.corpus import TextFile, prepare_corpus
-from cross_thought.data.glue import prepare_task, read_prepared
-from cross_thought.data.tasks import TASKS, raw_files, task_from_config
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.prepared import read_prepared
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from tests.bad_input.cases import Case, refusal
 from workflow_scripts.score import score
@@ -162,7 +164,7 @@ def predictions_of_other_rows() -> str:
     write_predictions(Path("predictions.tsv"), {"valid": rows})
     task = task_from_config("mine", ENTRY)
     places = {"metrics_file": Path("metrics.json"), "model": "mlm", "seed": 1}
-    return refusal(lambda: score(Path("predictions.tsv"), OUTPUT, task=task, **places))
+    return refusal(lambda: score(Path("predictions.tsv"), OUTPUT, OUTPUT, task=task, **places))
 
 
 CASES = [
