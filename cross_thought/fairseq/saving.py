@@ -46,12 +46,13 @@ class AtomicPathManager(PathManager):
     @staticmethod
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         """Give a checkpoint a second name. They can share their bytes: nothing is ever written in place."""
-        with atomic_file(Path(dst_path)) as partial:
-            partial.unlink(missing_ok=True)
-            try:
+        try:
+            with atomic_file(Path(dst_path)) as partial:
+                partial.unlink(missing_ok=True)
                 os.link(src_path, partial)
-            except OSError:  # many a file system has no such thing: FAT, some network disks, some containers
-                shutil.copyfile(src_path, partial)
+        except OSError:  # many a file system has no such thing: FAT, some network disks, some containers
+            with open(src_path, "rb") as source, _written_whole(Path(dst_path), "wb", {}) as copy:
+                shutil.copyfileobj(source, copy)
         return True
 
 
