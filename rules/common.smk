@@ -20,12 +20,11 @@ from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_downl
 from cross_thought.data.tasks import task_from_config, tasks_of
 from cross_thought.training.devices import check_gpus
 
-import_from(REPOSITORY)
-
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 sys.executable = shlex.quote(sys.executable)
 
 try:
+    import_from(REPOSITORY)
     check_writable(Path.cwd(), Path("results"))
     config = load_config(config, files=workflow.configfiles)
     TASKS = tasks_of(config["tasks"])

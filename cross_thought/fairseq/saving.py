@@ -171,8 +171,8 @@ def _as_left(load_checkpoint: Callable) -> Callable:
         if extra_state is not None and not (args.reset_optimizer or args.reset_meters):
             vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
             if best.exists():
-                state = checkpoint_utils.load_checkpoint_to_cpu(str(best))["extra_state"]
-                checkpoint_utils.save_checkpoint.best = state["best"]
+                state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+                checkpoint_utils.save_checkpoint.best = state["extra_state"]["best"]
         return extra_state, epoch_itr
 
     return wrapped
