@@ -26,13 +26,12 @@ from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
 from cross_thought.training.devices import check_gpus, visible_gpus
 
-import_from(REPOSITORY)
-
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
     sys.executable = shlex.quote(sys.executable)
 
 try:
+    import_from(REPOSITORY)
     check_writable(Path.cwd(), Path("results"))
     config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])

@@ -23,7 +23,7 @@ PARTS = {
     "ground": (("errors", "files", "jobs", "environment", "sources"), 1),
     "encoder": (("encoder",), 2),
     "training": (("training",), 2),
-    "data": (("data", "config"), 2),
+    "data": (("data", "config", "extra_args"), 2),
     "inference": (("inference",), 3),
     "fairseq": (("fairseq",), 3),
     "evaluation": (("evaluation",), 3),
