@@ -33,12 +33,13 @@ class SentenceTokenizer:
         """Write tokenizer.json."""
         self.tokenizer.save(str(path))
 
-    def token_ids(self, sentences: Sequence[str], *, prompt: str = "") -> list[list[int]]:
+    def token_ids(self, sentences: Sequence[str], *, prompt: str = "", first: int = 0) -> list[list[int]]:
         """Return the ids of each sentence, stripped of white space at both ends, with its `<s>` and `</s>`.
 
         Args:
             sentences: any number.
             prompt: put before each, before it is stripped.
+            first: number of the first one, for messages.
 
         Raises:
             TypeError: if a sentence is no string.
@@ -51,7 +52,8 @@ class SentenceTokenizer:
         try:
             encodings = self.tokenizer.encode_batch_fast([(prompt + sentence).strip() for sentence in sentences])
         except (AttributeError, TypeError):  # the library does not say which
-            number, culprit = next((n, s) for n, s in enumerate(sentences) if not (isinstance(s, str) and _is_text(s)))
+            numbered = enumerate(sentences, first)
+            number, culprit = next((n, s) for n, s in numbered if not (isinstance(s, str) and _is_text(s)))
             if isinstance(culprit, str):
                 raise ValueError(
                     f"sentence {number} holds half a surrogate pair, which is no text: {culprit!r}"

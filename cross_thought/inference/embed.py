@@ -206,17 +206,17 @@ class SentenceEncoder:
         with _progress(len(sentences), show_progress) as progress:
             for start in range(0, len(sentences), _BLOCK_SENTENCES):
                 block = slice(start, start + _BLOCK_SENTENCES)
-                embeddings[block] = self._encode_block(sentences[block], recipe, batch_tokens, progress)
+                embeddings[block] = self._encode_block(sentences[block], recipe, batch_tokens, progress, first=start)
         return embeddings
 
     @torch.inference_mode()
     def _encode_block(
-        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, progress: tqdm
+        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, progress: tqdm, *, first: int = 0
     ) -> np.ndarray:
         """Embed sentences by length, longest first, equal ones once."""
         numbers: dict[tuple[int, ...], int] = {}
         places = []
-        for ids in self.tokenizer.token_ids(sentences, prompt=recipe.prompt):
+        for ids in self.tokenizer.token_ids(sentences, prompt=recipe.prompt, first=first):
             self.num_cut_sentences += len(ids) > self.max_seq_length
             places.append(numbers.setdefault(tuple(cut_row(ids, self.max_seq_length)), len(numbers)))
         rows = list(numbers)

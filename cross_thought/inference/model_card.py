@@ -62,7 +62,6 @@ def model_card(
         name=name,
         config=config,
         sizes=[(f"`{key}`", getattr(config, key)) for key in _SIZES],
-        pooling=settings.pooling,
         layers=[type(layer).__name__ for layer in settings.layers],
         default_prompt=settings.default_prompt,
         longest=min(settings.max_seq_length or longest, longest),

@@ -56,7 +56,15 @@ class CrossThoughtModule(InputModule):
         self.tokenizer.model_max_length = length
 
     def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **kwargs: Any) -> dict[str, Tensor]:
-        """Tokenize sentences: `input_ids` and `attention_mask`, shape (batch, L)."""
+        """Tokenize sentences: `input_ids` and `attention_mask`, shape (batch, L).
+
+        Raises:
+            TypeError: if one is no string.
+            ValueError: if one holds half a surrogate pair, which is no text.
+        """
+        for sentence in inputs:  # by its value: the library has put them in another order
+            if not isinstance(sentence, str):
+                raise TypeError(f"{sentence!r} is not a string: give sentences")
         tokens = SentenceTokenizer(self.tokenizer.backend_tokenizer, vocab_size=self.encoder.config.vocab_size)
         rows = tokens.token_ids(inputs, prompt=prompt or "")
         input_ids = tokens.pad([cut_row(row, self.max_seq_length) for row in rows])

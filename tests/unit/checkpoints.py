@@ -30,9 +30,7 @@ def dictionary_size(vocabulary: Path) -> int:
     return len((vocabulary / "dict.txt").read_text(encoding="utf-8").splitlines()) + 5
 
 
-def random_state(
-    vocabulary: Path, *, num_positions: int = 512, num_slots: int = 3, segment_length: int = 8
-) -> dict:
+def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int = 3, segment_length: int = 8) -> dict:
     """Return what a fairseq checkpoint holds: two layers with weights large enough to make a difference."""
     torch.manual_seed(1)
     config = EncoderConfig(
