@@ -20,9 +20,9 @@ import jsonschema
 import yaml
 
 from cross_thought.data.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 
-REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
@@ -419,6 +419,8 @@ def _refuse_braces(key: str, path: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
+        for needed in (BASE, SCHEMA):
+            repository_file(needed)
         given: Config = {}
         for argument in sys.argv[1:]:
             given = _merge(given, read_yaml(Path(argument)))

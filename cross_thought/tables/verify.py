@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from cross_thought.data.tasks import Task, embedding_tasks_of, tasks_of
-from cross_thought.environment import REPOSITORY
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import summarise
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
@@ -81,7 +81,7 @@ def task_numbers(
                 predictions[model, task.name, seed] = splits
                 documents.append(computed)
     rows = task_rows(summarise(documents, models=models, tasks=tasks), predictions, tasks=tasks, control=control)
-    rows += reference_rows(REFERENCES, rows)
+    rows += reference_rows(repository_file(REFERENCES), rows)
     tables = results / "tables"
     yield from _csv_numbers(tables / "tasks.csv", rows, ("kind", "model", "task", "split", "metric"))
     yield from _text_lines(tables / "tasks.md", task_markdown(rows, tasks=tasks))

@@ -159,7 +159,7 @@ def test_what_the_user_says_goes_before_what_the_folder_says(export: Path, tmp_p
     options = ("--pooling=slot0", "--no-normalize", "--prompt=")
     assert np.abs(command(tmp_path / "saved", tmp_path, *options) - plain).max() < 1e-5
     with pytest.raises(
-        ValueError, match="prompt_name 'passage' is no prompt of this model: it has query, document, none"
+        ValueError, match="prompt_name 'passage' is no prompt of this model: it has document, none, query"
     ):
         encoder.encode("a", prompt_name="passage")
     with pytest.raises(ValueError, match="exclude each other"):
