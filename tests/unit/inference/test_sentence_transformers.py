@@ -296,7 +296,7 @@ def test_the_tokenizer_is_one_of_transformers(export: Path, checkpoint: Path) ->
         assert candidate.model_max_length == encoder.max_seq_length == 509
         assert (candidate.pad_token_id, candidate.bos_token_id, candidate.eos_token_id) == (1, 0, 2)
         assert candidate.mask_token_id == encoder.encoder.config.vocab_size - 1
-        assert candidate.vocab_size == len(candidate.get_vocab()) == len(candidate)
+        assert candidate.vocab_size == len(candidate.vocab) == len(candidate.get_vocab()) == len(candidate)
     assert tokenizer("a b", truncation=True, max_length=3)["input_ids"][-1] == 2
     pair = tokenizer("Ada", "the river")["input_ids"]
     assert pair == [*tokenizer("Ada")["input_ids"], *tokenizer("the river")["input_ids"]]
