@@ -71,7 +71,7 @@ def check_output(path: Path, *, is_folder: bool = False) -> None:
         UserError: if it is there as the other of the two, or nothing can be written where it is to lie.
     """
     _check_kind(path, is_folder=is_folder)
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next(parent for parent in path.parents if parent.exists())
     if not above.is_dir():
         raise UserError(f"{above} is a file where a folder is needed for {path.name}: correct the path")
     if not os.access(above, os.W_OK | os.X_OK):
