@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from cross_thought.data.tasks import Task, embedding_tasks_of, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, Task, embedding_tasks_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import summarise
@@ -74,14 +74,15 @@ def task_numbers(
                     task=task,
                     seed=seed,
                     predictions=splits,
-                    # Not in the predictions: a fact about the training data.
+                    # Not in the predictions: facts about the data.
                     num_train_examples=written.get("num_train_examples"),
+                    counts=written.get("counts"),
                 )
                 yield from _json_numbers(str(folder / "metrics.json"), written, computed)
                 predictions[model, task.name, seed] = splits
                 documents.append(computed)
     rows = task_rows(summarise(documents, models=models, tasks=tasks), predictions, tasks=tasks, control=control)
-    rows += reference_rows(repository_file(REFERENCES), rows)
+    rows += reference_rows(REFERENCES, rows)
     tables = results / "tables"
     yield from _csv_numbers(tables / "tasks.csv", rows, ("kind", "model", "task", "split", "metric"))
     yield from _text_lines(tables / "tasks.md", task_markdown(rows, tasks=tasks))
@@ -185,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one results folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    for needed in (REGISTRY_FILE, REFERENCES):
+        repository_file(needed)
     found = list(numbers(parser.parse_args(arguments).results))
     wrong = [number for number in found if not number.agrees]
     for number in wrong:

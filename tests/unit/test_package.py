@@ -79,12 +79,14 @@ def test_the_command_runs_outside_the_repository(installed: Path) -> None:
 
 
 def test_what_lies_outside_the_package_is_missed_in_a_sentence(installed: Path) -> None:
-    done = run(installed, "-m", "cross_thought.config")
-    assert done.returncode == 1
-    assert done.stderr == (
-        "error: config.yaml is not in the installed package, but in the workflow's repository: run "
-        "`python -m cross_thought ...` in its folder\n"
-    )
+    for arguments, name in ((["cross_thought.config"], "config.yaml"), (["cross_thought", "verify"], "tasks.yaml")):
+        done = run(installed, "-m", *arguments)
+        assert done.returncode == 1
+        path = {"config.yaml": name, "tasks.yaml": f"resources/{name}"}[name]
+        assert done.stderr == (
+            f"error: {path} is not in the installed package, but in the workflow's repository: run "
+            "`python -m cross_thought ...` in its folder\n"
+        )
 
 
 def test_a_missing_extra_is_one_sentence(installed: Path) -> None:
