@@ -22,7 +22,7 @@ from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
-from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of
+from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
 from cross_thought.training.devices import check_gpus, visible_gpus
 
@@ -187,6 +187,11 @@ def data_section(task):
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
     return {key: value for key, value in config[data_section(task)][task].items() if key in DATA_KEYS}
+
+
+def shipped_data(task):
+    """Return what resources/tasks.yaml says of a task's data: changed there, it is prepared anew."""
+    return {key: value for key, value in REGISTRY.get(task, {}).items() if key in DATA_KEYS}
 
 
 def num_gpus():

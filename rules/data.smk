@@ -116,6 +116,7 @@ rule prepare_task:
         runtime=growing(60),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
+        shipped=lambda wildcards: shipped_data(wildcards.task),
         section=lambda wildcards: data_section(wildcards.task),
         data_dir=DATA_DIR,
         code=code_of("prepare_task.py", "data.yaml"),
