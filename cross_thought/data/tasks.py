@@ -343,7 +343,8 @@ def read_registry(path: Path) -> dict[str, dict[str, Any]]:
 
 
 REGISTRY_FILE = Path(__file__).parents[2] / "resources" / "tasks.yaml"
-REGISTRY = read_registry(REGISTRY_FILE)
+# a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
+REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
 # what has neither a train set nor a model of another task is pairs without labels, for embeddings alone
 _LEARNT = {name for name, entry in REGISTRY.items() if "train" in entry["files"] or "evaluated_with" in entry}
 TASKS = {name: described_task(name, REGISTRY[name], section="tasks") for name in REGISTRY if name in _LEARNT}

@@ -14,7 +14,9 @@ from cross_thought.data.glue import prepare_task
 from cross_thought.data.prepared import read_prepared
 from cross_thought.data.raw_files import raw_files
 from cross_thought.data.tasks import TASKS, task_from_config
+from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from tests.bad_input.cases import Case, refusal
+from workflow_scripts.score import score
 
 HEADER = b"premise\thypothesis\tlabel\n"
 ROWS = b"a cat\tan animal\tyes\na dog\ta cat\tno\n"
@@ -217,6 +219,16 @@ class logged(logging.Handler):
         self._logger.setLevel(self._level)
 
 
+def predictions_of_other_rows() -> str:
+    """Score predictions after the data were prepared anew, by code that leaves a row out."""
+    prepare(HEADER + ROWS, HEADER + ROWS, {})
+    rows = SplitPredictions(["0"], ["yes"], ["yes"], {"no": [0.5], "yes": [0.5]})
+    write_predictions(Path("predictions.tsv"), {"valid": rows})
+    task = task_from_config("mine", ENTRY)
+    places = {"metrics_file": Path("metrics.json"), "model": "mlm", "seed": 1}
+    return refusal(lambda: score(Path("predictions.tsv"), OUTPUT, OUTPUT, task=task, **places))
+
+
 def quoted_by_pandas() -> str:
     """Prepare a TSV file with quotes as csv.writer writes it; return the line of the log that counts them."""
     with logged() as lines:
@@ -249,6 +261,7 @@ CASES = [
         what="a dictionary that is cut",
         run=partial(refusal, partial(gpt2_files, encoder='{"a": 0}', dictionary="0 1\n")),
     ),
+    Case(group="Data", what="predictions, once other code has prepared other rows", run=predictions_of_other_rows),
     *(
         Case(group="Data that goes through", what=what, run=partial(accept, train, more), refused=False)
         for what, train, more in ACCEPTED
