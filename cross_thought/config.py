@@ -8,22 +8,21 @@ where only Snakemake is installed.
 """
 
 import copy
-import glob
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import yaml
 
+from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
-from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_extra_args
 
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
@@ -43,7 +42,6 @@ _TYPE_NAMES = {
     "object": "keys with values",
     "string": "text",
 }
-_LONGEST_VALUE = 80  # characters of a value that a message shows
 
 Config = dict
 
@@ -113,7 +111,7 @@ def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> No
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in keys:
                     line = key.start_mark.line + 1
-                    raise UserError(f"{file}, line {line}: key {_shown(key.value)} stands twice in one place; keep one")
+                    raise UserError(f"{file}, line {line}: key {shown(key.value)} stands twice in one place; keep one")
                 keys.add((key.tag, key.value))
             _refuse_double_keys(value, file, seen)
 
@@ -121,12 +119,6 @@ def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> No
 def _one_line(text: object) -> str:
     """Return a text of any origin as one line."""
     return " ".join(str(text).split())
-
-
-def _shown(value: object) -> str:
-    """Return a value as a message shows it: in one line, cut if it is long."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def effective_config(raw: Config) -> Config:
@@ -151,7 +143,7 @@ def effective_config(raw: Config) -> Config:
         config[key] = {name: entry or {} for name, entry in config[key].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
-    _fill_in_data_dir(config)
+    fill_in_data_dir(config)
     for name, model in config["models"].items():
         _check_model(name, model)
         _check_processes(name, model, config["hardware"])
@@ -167,7 +159,7 @@ def effective_config(raw: Config) -> Config:
         hardware=config["hardware"],
         finetuning=True,
     )
-    _check_files(config)
+    check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
         _check_updates(name, task, config["finetuning"])
@@ -178,7 +170,7 @@ def effective_config(raw: Config) -> Config:
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
         raise UserError(
-            f"config: control is {_shown(config['control'])}, which is no model; choose one of {known}, or null"
+            f"config: control is {shown(config['control'])}, which is no model; choose one of {known}, or null"
         )
     if config["hardware"] == config["hardware"] | {"device": "cpu", "precision": "float16"}:
         raise UserError("config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32")
@@ -239,7 +231,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
         unknown = next(key for key in error.instance if key not in known)
         near = get_close_matches(str(unknown), known, n=1, cutoff=0.7)
         remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return f"config: unknown key {_shown(unknown)} at {place}; {remedy}"
+        return f"config: unknown key {shown(unknown)} at {place}; {remedy}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"config: key {missing!r} is missing at {place}; the default is in config.yaml"
@@ -260,8 +252,8 @@ def _describe(error: jsonschema.ValidationError) -> str:
     }
     remedy = wanted.get(error.validator, lambda value: error.message)(error.validator_value)
     if "propertyNames" in error.absolute_schema_path:
-        return f"config: {place} has the name {_shown(error.instance)}; {remedy}"
-    return f"config: {place} is {_shown(error.instance)}; {remedy}"
+        return f"config: {place} has the name {shown(error.instance)}; {remedy}"
+    return f"config: {place} is {shown(error.instance)}; {remedy}"
 
 
 def _type_remedy(types: list[str], value: object) -> str:
@@ -290,52 +282,6 @@ def _merge(base: dict, over: dict) -> dict:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if nested else copy.deepcopy(value)
     return merged
-
-
-def _fill_in_data_dir(config: Config) -> None:
-    """Replace `{data_dir}` in the paths that a config may hold."""
-
-    def fill(key: str, path: str) -> str:
-        if "{data_dir}" not in path:
-            return path
-        if config["data_dir"] is None:
-            raise UserError(f"config: {key} is {_shown(path)}, but data_dir is not set; add --config data_dir=FOLDER")
-        return path.replace("{data_dir}", config["data_dir"].rstrip("/"))
-
-    for split, paths in (config["corpus"]["files"] or {}).items():
-        config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
-    for key, place, holder in _task_files(config):
-        given = holder[place]
-        paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
-        found = [file for path in paths for file in _matches(key, path)]
-        holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
-    for name, model in config["models"].items():
-        if model["location"] is not None:
-            model["location"] = fill(f"models.{name}.location", model["location"])
-
-
-def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of each split of a task of one's own, the config's key, and where its paths stand: key and mapping.
-
-    Files of an archive, or below `data_dir` in a `folder`, are looked for like those of tasks that ship.
-    """
-    for section in ("tasks", "embedding_tasks"):
-        for name, task in config[section].items():
-            for split, given in task.get("files", {}).items():
-                key = f"{section}.{name}.files.{split}"
-                if "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given):
-                    continue
-                yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
-
-
-def _matches(key: str, path: str) -> list[str]:
-    """Return the files that a path with `*` and the like stands for; a path as it is if there is such a file."""
-    if not glob.has_magic(path) or os.path.exists(path):
-        return [path]
-    found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
-    if not found:
-        raise UserError(f"config: {key} is {_shown(path)}, which matches no file; correct the pattern")
-    return found
 
 
 def _check_model(name: str, model: Config) -> None:
@@ -369,11 +315,11 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
     if start == name or start not in tasks:
         others = ", ".join(task for task in tasks if task != name) or "none"
         raise UserError(
-            f"{place} is {_shown(start)}, which is no other task of this config ({others}); add it, or set null"
+            f"{place} is {shown(start)}, which is no other task of this config ({others}); add it, or set null"
         )
     if tasks[start].get("start_from"):
         raise UserError(
-            f"{place} is {_shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
+            f"{place} is {shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
         )
 
 
@@ -400,7 +346,7 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
     place = f"config: ablation.{factor}"
     for name in names:
         if name not in models:
-            raise UserError(f"{place} names {_shown(name)}, which is no model; choose from {', '.join(models)}")
+            raise UserError(f"{place} names {shown(name)}, which is no model; choose from {', '.join(models)}")
         if models[name]["source"] != "pretrain":
             raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
         if models[name][factor] is None:
@@ -431,38 +377,6 @@ def _check_processes(name: str, model: Config, hardware: Config) -> None:
         )
     if processes % nodes:
         raise UserError(f"config: hardware.processes {processes} is no multiple of hardware.nodes {nodes}: change one")
-
-
-def _check_files(config: Config) -> None:
-    """Refuse paths that do not lead to what they name."""
-    data_dir = config["data_dir"]
-    if data_dir is not None:
-        if not os.path.isdir(data_dir):
-            raise UserError(f"config: data_dir is {_shown(data_dir)}, which is no folder; correct it or set it to null")
-        _refuse_braces("data_dir", data_dir)
-    corpus = config["corpus"]
-    if corpus["source"] == "files" and not corpus["files"]:
-        raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
-    paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
-    for key, place, holder in _task_files(config):
-        paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
-    for name, model in config["models"].items():
-        if model["source"] == "path":
-            paths.append((f"models.{name}.location", model["location"]))
-    for key, path in paths:
-        if os.path.isdir(path):
-            raise UserError(f"config: {key} is {_shown(path)}, which is a folder; give a file")
-        if not os.path.isfile(path):
-            raise UserError(f"config: {key} is {_shown(path)}, which is no file; correct the path")
-        if not os.access(path, os.R_OK):
-            raise UserError(f"config: {key} is {_shown(path)}, which you may not read; change its permissions")
-        _refuse_braces(key, path)
-
-
-def _refuse_braces(key: str, path: str) -> None:
-    """Refuse a path that Snakemake would read as a pattern."""
-    if "{" in path or "}" in path:
-        raise UserError(f"config: {key} is {_shown(path)}, and braces are Snakemake's signs for wildcards; rename it")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ class UserError(Exception):
     """Something outside the code is wrong: the message names it, its place and the remedy."""
 
 
+_LONGEST_VALUE = 80  # characters of a value that a message shows
+
 DISK_FULL = "the disk is full: free some space and run the same command again"
 READ_ONLY = "the file system is read-only: run in a folder where you may write"
 OUT_OF_MEMORY = (
@@ -55,3 +57,9 @@ def exit_on_user_error() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: in one line, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

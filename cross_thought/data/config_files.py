@@ -1,0 +1,94 @@
+"""The files that a config names: `{data_dir}` and patterns filled in, and what is there checked before any job."""
+
+import glob
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from cross_thought.errors import UserError, shown
+
+
+def fill_in_data_dir(config: dict) -> None:
+    """Replace `{data_dir}` in the paths that a config may hold, and patterns by the files that match.
+
+    Raises:
+        UserError: if `data_dir` is needed and not set, or a pattern matches nothing.
+    """
+
+    def fill(key: str, path: str) -> str:
+        if "{data_dir}" not in path:
+            return path
+        if config["data_dir"] is None:
+            raise UserError(f"config: {key} is {shown(path)}, but data_dir is not set; add --config data_dir=FOLDER")
+        return path.replace("{data_dir}", config["data_dir"].rstrip("/"))
+
+    for split, paths in (config["corpus"]["files"] or {}).items():
+        config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
+    for key, place, holder in _task_files(config):
+        given = holder[place]
+        paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
+        found = [file for path in paths for file in _matches(key, path)]
+        holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
+    for name, model in config["models"].items():
+        if model["location"] is not None:
+            model["location"] = fill(f"models.{name}.location", model["location"])
+
+
+def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield, of each split of a task of one's own, the config's key, and where its paths stand: key and mapping.
+
+    Files of an archive, or below `data_dir` in a `folder`, are looked for like those of tasks that ship.
+    """
+    for section in ("tasks", "embedding_tasks"):
+        for name, task in config[section].items():
+            for split, given in task.get("files", {}).items():
+                key = f"{section}.{name}.files.{split}"
+                if "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given):
+                    continue
+                yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+
+
+def _matches(key: str, path: str) -> list[str]:
+    """Return the files that a path with `*` and the like stands for; a path as it is if there is such a file."""
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
+    if not found:
+        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
+    return found
+
+
+def check_files(config: dict) -> None:
+    """Refuse paths that do not lead to what they name.
+
+    Raises:
+        UserError: naming the key, the path and the remedy.
+    """
+    data_dir = config["data_dir"]
+    if data_dir is not None:
+        if not os.path.isdir(data_dir):
+            raise UserError(f"config: data_dir is {shown(data_dir)}, which is no folder; correct it or set it to null")
+        _refuse_braces("data_dir", data_dir)
+    corpus = config["corpus"]
+    if corpus["source"] == "files" and not corpus["files"]:
+        raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
+    paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
+    for key, place, holder in _task_files(config):
+        paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
+    for name, model in config["models"].items():
+        if model["source"] == "path":
+            paths.append((f"models.{name}.location", model["location"]))
+    for key, path in paths:
+        if os.path.isdir(path):
+            raise UserError(f"config: {key} is {shown(path)}, which is a folder; give a file")
+        if not os.path.isfile(path):
+            raise UserError(f"config: {key} is {shown(path)}, which is no file; correct the path")
+        if not os.access(path, os.R_OK):
+            raise UserError(f"config: {key} is {shown(path)}, which you may not read; change its permissions")
+        _refuse_braces(key, path)
+
+
+def _refuse_braces(key: str, path: str) -> None:
+    """Refuse a path that Snakemake would read as a pattern."""
+    if "{" in path or "}" in path:
+        raise UserError(f"config: {key} is {shown(path)}, and braces are Snakemake's signs for wildcards; rename it")
