@@ -332,7 +332,13 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
 
 
 def read_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the tasks that ship, by name."""
+    """Return the entries of the tasks that ship, by name.
+
+    Raises:
+        UserError: if the file is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there, which describes the tasks: run this in a clone of the repository")
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
