@@ -190,7 +190,7 @@ class SentenceEncoder:
             known = ", ".join(self.settings.prompts) or "none"
             raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
         if prompt is None:
-            prompt = self.settings.prompts[prompt_name] if prompt_name else self.settings.default_prompt
+            prompt = self.settings.default_prompt if prompt_name is None else self.settings.prompts[prompt_name]
         layers = list(self.layers)
         if normalize is False and layers and isinstance(layers[-1], Normalize):
             layers.pop()
