@@ -15,8 +15,8 @@ from cross_thought.encoder import POOLINGS
 from cross_thought.errors import UserError, environment_error, exit_on_user_error
 from cross_thought.files import check_output
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
+from cross_thought.inference.settings import FORMATS
 
-_FORMATS = ("safetensors", "sentence-transformers")  # of an export
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", parents=[model], help="write a model folder for others to load")
     export.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the folder to write")
-    export.add_argument("--format", choices=_FORMATS, default="safetensors", help="(default: safetensors)")
+    export.add_argument("--format", choices=FORMATS, default="safetensors", help="(default: safetensors)")
     export.add_argument(
         "--results",
         type=Path,
@@ -129,20 +129,17 @@ def _embed(options: argparse.Namespace) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="cross-thought-") as scratch:
         output = Path(scratch, "embeddings.npy") if to_stdout else Path(options.output)
-        try:
-            num_sentences = embed_file(
-                encoder,
-                Path("/dev/stdin" if options.input == "-" else options.input),
-                output,
-                pooling=options.pooling,
-                normalize=options.normalize,
-                prompt=options.prompt,
-                prompt_name=options.prompt_name,
-                batch_tokens=options.batch_tokens,
-                show_progress=True,
-            )
-        except ValueError as error:  # an option that does not go with the model
-            raise UserError(str(error)) from None
+        num_sentences = embed_file(
+            encoder,
+            Path("/dev/stdin" if options.input == "-" else options.input),
+            output,
+            pooling=options.pooling,
+            normalize=options.normalize,
+            prompt=options.prompt,
+            prompt_name=options.prompt_name,
+            batch_tokens=options.batch_tokens,
+            show_progress=True,
+        )
         if to_stdout:
             with open(output, "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)

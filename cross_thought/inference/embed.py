@@ -190,7 +190,7 @@ class SentenceEncoder:
             known = ", ".join(self.settings.prompts) or "none"
             raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
         if prompt is None:
-            prompt = self.settings.prompts[prompt_name] if prompt_name else self.settings.default_prompt
+            prompt = self.settings.default_prompt if prompt_name is None else self.settings.prompts[prompt_name]
         layers = list(self.layers)
         if normalize is False and layers and isinstance(layers[-1], Normalize):
             layers.pop()
@@ -316,11 +316,14 @@ def embed_file(
         The number of lines.
 
     Raises:
-        UserError: if the text is missing or not UTF-8, or the output cannot be written.
-        ValueError: as of `SentenceEncoder.encode`.
+        UserError: if the text is missing or not UTF-8, the output cannot be written, or there is no such pooling or
+            prompt.
     """
     check_output(output)
-    recipe = encoder._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
+    try:
+        recipe = encoder._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     num_sentences = 0
     lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
     is_read_once = source.is_relative_to("/dev") or not source.is_file()

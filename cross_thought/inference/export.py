@@ -25,6 +25,7 @@ from cross_thought.inference.loading import (
 )
 from cross_thought.inference.model_card import LIBRARY_VERSION, known_models, model_card
 from cross_thought.inference.settings import (
+    FORMATS,
     LIBRARY_CONFIG_FILE,
     MODULE_FILES,
     MODULES_FILE,
@@ -33,8 +34,6 @@ from cross_thought.inference.settings import (
     EmbeddingSettings,
 )
 from cross_thought.training.checkpoints import load_checkpoint
-
-FORMATS = ("safetensors", "sentence-transformers")
 
 _PACKAGE = Path(__file__).parents[1]
 # what an export's code is made of, and its name there
@@ -73,6 +72,8 @@ def export_model(
         UserError: if the source or the vocabulary is missing, damaged or does not fit, the folder to write holds
             something else or cannot be written, or the format does not carry all that the source has.
     """
+    if output_format not in FORMATS:
+        raise UserError(f"format {output_format!r} is none of {', '.join(FORMATS)}")
     _check_replaceable(output_dir)
     check_output(output_dir, is_folder=True)
     if results is not None and not (results / "tables").is_dir():

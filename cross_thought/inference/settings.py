@@ -17,6 +17,9 @@ from torch.nn import functional as F
 from cross_thought.errors import UserError
 from cross_thought.files import refuse_lfs_pointer
 
+# of exports: what this package loads, and what that library loads as well
+FORMATS = ("safetensors", "sentence-transformers")
+
 MODULES_FILE = "modules.json"
 LIBRARY_CONFIG_FILE = "config_sentence_transformers.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"

@@ -186,9 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one results folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    options = parser.parse_args(arguments)
     for needed in (REGISTRY_FILE, REFERENCES):
         repository_file(needed)
-    found = list(numbers(parser.parse_args(arguments).results))
+    found = list(numbers(options.results))
     wrong = [number for number in found if not number.agrees]
     for number in wrong:
         print(number, file=sys.stderr)

@@ -79,10 +79,12 @@ def test_the_command_runs_outside_the_repository(installed: Path) -> None:
 
 
 def test_what_lies_outside_the_package_is_missed_in_a_sentence(installed: Path) -> None:
-    for arguments, name in ((["cross_thought.config"], "config.yaml"), (["cross_thought", "verify"], "tasks.yaml")):
+    for arguments, path in (
+        (["cross_thought.config"], "config.yaml"),
+        (["cross_thought", "verify"], "resources/tasks.yaml"),
+    ):
         done = run(installed, "-m", *arguments)
         assert done.returncode == 1
-        path = {"config.yaml": name, "tasks.yaml": f"resources/{name}"}[name]
         assert done.stderr == (
             f"error: {path} is not in the installed package, but in the workflow's repository: run "
             "`python -m cross_thought ...` in its folder\n"
