@@ -12,7 +12,7 @@ from statistics import fmean
 
 from cross_thought.data.tasks import Task
 from cross_thought.errors import UserError
-from cross_thought.evaluation.aggregate import is_development, read_metrics
+from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.files import atomic_file
 
@@ -51,7 +51,7 @@ def choose_seeds(metrics_paths: Iterable[Path | str], *, model: str) -> dict[str
         values = [
             value
             for split, scored in document["splits"].items()
-            if is_development(split)
+            if split.startswith("valid")
             for value in scored["metrics"].values()
         ]
         score = fmean(values) if values and None not in values else float("-inf")

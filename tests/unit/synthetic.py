@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from cross_thought.data.tasks import TASKS, EmbeddingTask, Task, embedding_tasks_of
@@ -15,7 +16,7 @@ from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.files import write_json
-from cross_thought.tables.ablations import AblationRow, factors_of, read_ablation_rows
+from cross_thought.tables.ablations import factors_of, read_ablation_rows
 
 MODELS = ("cross_thought", "mlm")
 SEEDS = (1, 2, 3)
@@ -152,10 +153,10 @@ def make_results(folder: Path) -> Results:
     return Results(folder, tasks)
 
 
-def ablation_rows(results: Results) -> list[AblationRow]:
+def ablation_rows(results: Results) -> pd.DataFrame:
     """Return the ablation table of a synthetic results folder."""
     return read_ablation_rows(
-        factors_of(yaml.safe_load((results.folder / "config.yaml").read_text())),
+        factors_of(results.config),
         histories=results.files("pretrain/*/*/history.tsv"),
         cross_path_reports=results.files("cross_path/*/*.json"),
         metrics=results.metrics,
