@@ -316,5 +316,6 @@ rule zip_submission:
         runtime=growing(20),
     params:
         tasks=config["tasks"],
+        complete=config["submission"] == "complete",
     script:
         "../workflow_scripts/zip_submission.py"
