@@ -280,6 +280,7 @@ rule write_report:
             *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
             *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
         ],
+        template=os.path.join(REPOSITORY, "report", "report.html.j2"),
         config="results/config.yaml",
         provenance="results/provenance.json",
     output:
@@ -294,6 +295,8 @@ rule write_report:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        tasks=list(PREPARED_TASKS),
     script:
         "../workflow_scripts/write_report.py"
 

@@ -17,5 +17,7 @@ if "snakemake" in globals():
             config=Path(snakemake.input.config),
             provenance=Path(snakemake.input.provenance),
             benchmarks=Path("results/benchmarks"),
+            corpus=Path("results/corpus/summary.json"),
+            tasks={name: Path("results/tasks", name, "summary.json") for name in snakemake.params.tasks},
         )
         write_text(snakemake.output[0], page)
