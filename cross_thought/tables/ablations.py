@@ -86,7 +86,7 @@ def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
     cells = wide(rows, _cell, index=COLUMNS[:3], column=column_title, missing=NOT_AVAILABLE)
     rules = group_rules(cells["factor"])
     cells["factor"] = cells["factor"].map(FACTOR_NAMES).where(~cells["factor"].duplicated(), "")
-    return Page("Ablations", [Section(cells, rules=rules, unbroken=True)], ablation_notes(rows, demo=demo))
+    return Page("Ablations", [Section(cells, rules=rules)], ablation_notes(rows, demo=demo))
 
 
 def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:

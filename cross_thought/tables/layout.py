@@ -44,13 +44,13 @@ class Section:
         cells: text in Markdown, the rows' names in the first column.
         heading: "" where the page's title says it.
         rules: rows that a rule goes before.
-        unbroken: whether it stays one table in Markdown, however wide.
+        is_broken: whether a wide one becomes several in Markdown that fit a terminal.
     """
 
     cells: pd.DataFrame
     heading: str = ""
     rules: Sequence[int] = ()
-    unbroken: bool = False
+    is_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _blocks(section: Section) -> Iterable[pd.DataFrame]:
     blocks: list[list[int]] = [[0]]
     for column in range(1, len(widths)):
         if (
-            not section.unbroken
+            section.is_broken
             and len(blocks[-1]) > 1
             and sum(widths[c] for c in blocks[-1]) + widths[column] > _TERMINAL_WIDTH
         ):

@@ -204,7 +204,7 @@ def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[
     for heading, part in (("Development sets", rows[development]), ("Test sets", rows[~development])):
         if len(part):
             cells = wide(part, _cell, index=["kind", "model"], column=_column_of, missing="")
-            sections.append(Section(cells.drop(columns="kind"), heading, group_rules(cells["kind"])))
+            sections.append(Section(cells.drop(columns="kind"), heading, group_rules(cells["kind"]), is_broken=True))
     differences = rows[rows["control"] != ""]
     if len(differences):
         heading = f"Difference from `{differences['control'].iloc[0]}`"
