@@ -21,7 +21,8 @@ def zip_submission(
         complete: refuse to write what the leaderboard would not score.
     """
     tasks = tasks_of(task_entries)
-    chosen = choose_seeds(metrics, model=model)
+    others = {name: task.evaluated_with for name, task in tasks.items() if task.evaluated_with}
+    chosen = choose_seeds(metrics, model=model, evaluated_with=others)
     for name, path in chosen.items():
         print(f"{name}: {path}")
     for fault in write_submission(archive, chosen, tasks=tasks, complete=complete):

@@ -66,6 +66,7 @@ def task_numbers(
                     predictions=splits,
                     # Not in the predictions: facts about the data.
                     num_train_examples=written.get("num_train_examples"),
+                    counts=written.get("counts"),
                 )
                 computed |= {"counts": written["counts"]} if "counts" in written else {}
                 yield from _json_numbers(str(folder / "metrics.json"), written, computed)
