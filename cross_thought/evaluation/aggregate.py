@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cross_thought.data.tasks import EmbeddingTask, Task
+from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.errors import UserError
 
 AVERAGE = "average"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cross_thought.data.tasks import Task
+from cross_thought.data.definitions import Task
 from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
 
 SIGNIFICANCE_LEVEL = 0.05

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from cross_thought.data.definitions import Task
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
-from cross_thought.data.tasks import Task
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
 from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide

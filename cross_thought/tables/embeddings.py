@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.tasks import RETRIEVAL, SIMILARITY, EmbeddingTask
+from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
 from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
 from cross_thought.tables.layout import (

@@ -22,6 +22,8 @@ METRIC_NAMES = {
     "accuracy": "acc.",
     "f1": "F1",
     "macro_f1": "macro F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
     "matthews": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",

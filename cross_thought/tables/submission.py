@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 
-from cross_thought.data.tasks import TASKS, Task
+from cross_thought.data.definitions import Task
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.tasks import Task
+from cross_thought.data.definitions import Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import (
     AVERAGE,

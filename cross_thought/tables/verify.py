@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from cross_thought.data.tasks import Task, embedding_tasks_of, tasks_of
+from cross_thought.data.definitions import Task
+from cross_thought.data.tasks import embedding_tasks_of, tasks_of
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
@@ -68,7 +69,6 @@ def task_numbers(
                     num_train_examples=written.get("num_train_examples"),
                     counts=written.get("counts"),
                 )
-                computed |= {"counts": written["counts"]} if "counts" in written else {}
                 yield from _json_numbers(str(folder / "metrics.json"), written, computed)
                 predictions[model, task.name, seed] = splits
                 documents.append(computed)
@@ -87,9 +87,10 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         for name, task in tasks.items():
             folder = results / "embeddings" / model / name / place
             pairs = read_pairs(folder / "pairs.tsv")
-            computed = embeddings_document(model=model, task=task, seed=seed, pooling=pooled, pairs=pairs)
             written = _read_json(folder / "metrics.json")
-            computed |= {"counts": written["counts"]} if "counts" in written else {}
+            computed = embeddings_document(
+                model=model, task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
+            )
             yield from _json_numbers(str(folder / "metrics.json"), written, computed)
             documents.append(computed)
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]

@@ -68,3 +68,12 @@ def test_the_latex_says_the_same(rows: pd.DataFrame) -> None:
     assert "tf-idf & 66.7" in text
     assert "**" not in text
     assert all(line.startswith("%") for line in text[text.rindex("\\end{tabular}") :].splitlines()[1:] if line)
+
+
+def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
+    counts = {"STS-B": {"valid": {"sentences": 1805, "cut": 488}}, "MRPC": {"valid": {"sentences": 9, "cut": 0}}}
+    page = embeddings_page(rows, tasks=TASKS, pooling="mean", counts=counts)
+    assert [note for note in page.notes if "cut at" in note] == [
+        "STS-B (valid): 488 of 1,805 sentences cut at the positions."
+    ]
+    assert "% STS-B (valid): 488 of 1,805" in latex(page)

@@ -24,6 +24,8 @@ from cross_thought.tables.layout import csv_text, latex, latex_table, markdown, 
 from cross_thought.tables.pretraining import pretraining_page, pretraining_row, read_pretraining_rows
 from cross_thought.tables.tasks import (
     column_name,
+    count_notes,
+    data_counts,
     read_task_rows,
     reference_rows,
     task_notes,
@@ -136,6 +138,36 @@ def test_a_task_started_from_another_has_a_footnote(rows: pd.DataFrame, shared_r
     assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
     assert note in markdown(task_page(rows, tasks=tasks))
     assert note in latex(task_page(rows, tasks=tasks))
+
+
+def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_results: Results) -> None:
+    counts = {
+        "RTE": {
+            "train": {"available": 2490, "used": 1000, "cut": 0, "quoted": 0},
+            "valid": {"examples": 277, "dropped": 3, "cut": 12, "quoted": 281},
+        },
+        "MRPC": {"train": {"available": 10, "used": 10}},
+    }
+    documents = [{"task": name, "counts": found} for name, found in counts.items()] + [{"task": "MNLI"}]
+    page = task_page(rows, tasks=shared_results.tasks, counts=data_counts(documents))
+    said = [
+        "RTE: fine-tuned on 1,000 of its 2,490 training examples.",
+        "RTE (valid): 12 of 554 sentences cut at the positions.",
+        "RTE (valid): 3 of 280 examples left out.",
+        "RTE (valid): 281 cells seem to be in quote marks, which were kept as text.",
+    ]
+    assert [note for note in page.notes if note.startswith("RTE")] == said
+    assert not any(note.startswith("MRPC: fine-tuned") for note in page.notes)
+    assert "MNLI: fine-tuned on 2,000 of its 392,702 training examples." in page.notes  # older metrics have no counts
+    for note in said:
+        assert f"- {note}" in markdown(page)
+        assert f"% {note}" in latex(page)
+    questions = {"train": {"available": 40, "used": 30}, "test": {"examples": 2702, "dropped": 1398, "cut": 7}}
+    assert list(count_notes(TASKS["demo-answer"], questions)) == [
+        "demo-answer: fine-tuned on 30 of its 40 questions.",
+        "demo-answer (test): 7 sentences cut at the positions.",
+        "demo-answer (test): 1,398 of 4,100 questions left out.",
+    ]
 
 
 def test_noise_is_called_noise() -> None:
