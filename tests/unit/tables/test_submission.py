@@ -14,7 +14,7 @@ from tests.unit.synthetic import Results
 
 
 def test_every_glue_test_set_has_a_file() -> None:
-    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/")]
+    glue = [task for task in TASKS.values() if f"{task.folder}/".startswith("glue/")]
     test_sets = {(task.name, split) for task in glue for split in task.splits if split.startswith("test")}
     assert set(SUBMISSION_FILES) == test_sets
     assert len(set(SUBMISSION_FILES.values())) == 11
