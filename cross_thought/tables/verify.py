@@ -15,8 +15,8 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.tasks import embedding_tasks_of, tasks_of
-from cross_thought.environment import REPOSITORY
+from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
@@ -167,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one results folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    for needed in (REGISTRY_FILE, REFERENCES):
+        repository_file(needed)
     found = list(numbers(parser.parse_args(arguments).results))
     wrong = [number for number in found if not number.agrees]
     for number in wrong:
