@@ -257,7 +257,8 @@ def evaluate_task(
     """
     pairs, counts = {}, {}
     for split in task.splits:
-        before, sizes = num_cut(), []
+        before = num_cut()
+        sizes: list[int] = []
 
         def counted(sentences: list[str], sizes: list[int] = sizes) -> np.ndarray | sparse.csr_matrix:
             sizes.append(len(sentences))
@@ -282,7 +283,7 @@ def embeddings_document(
     `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
     None where nothing is cut.
     """
-    document = {
+    document: dict[str, object] = {
         "model": model,
         "task": task.name,
         "seed": seed,

@@ -82,7 +82,8 @@ def compare(
         [compute_metrics(task, labels, answers)[metric] for answers in seeds.values()]
         for seeds in (predictions, control_predictions)
     )
-    if None in values or None in control_values:
+    defined, control_defined = ([value for value in side if value is not None] for side in (values, control_values))
+    if len(defined) < len(values) or len(control_defined) < len(control_values):
         return UNDEFINED
     resampled = resample_differences(
         task, metric, labels, list(predictions.values()), list(control_predictions.values()), num_resamples
@@ -92,11 +93,11 @@ def compare(
         return UNDEFINED
     low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
     return Comparison(
-        difference=float(np.mean(values) - np.mean(control_values)),
+        difference=float(np.mean(defined) - np.mean(control_defined)),
         ci_low=float(low),
         ci_high=float(high),
         p_examples=bootstrap_p_value(resampled),
-        p_seeds=welch_p_value(values, control_values),
+        p_seeds=welch_p_value(defined, control_defined),
         p_mcnemar={
             seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
             for seed in predictions
