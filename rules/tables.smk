@@ -221,6 +221,7 @@ rule write_report:
             *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
             *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
         ],
+        template=os.path.join(REPOSITORY, "report", "report.html.j2"),
         config="results/config.yaml",
         provenance="results/provenance.json",
     output:
@@ -236,6 +237,7 @@ rule write_report:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        tasks=list(PREPARED_TASKS),
         code=code_of("write_report.py", "report.yaml"),
     script:
         "../workflow_scripts/write_report.py"
@@ -259,6 +261,7 @@ rule zip_submission:
         runtime=growing(20),
     params:
         tasks=config["tasks"],
+        complete=config["submission"] == "complete",
         code=code_of("zip_submission.py", "report.yaml"),
     script:
         "../workflow_scripts/zip_submission.py"

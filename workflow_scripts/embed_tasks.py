@@ -44,8 +44,8 @@ def embed_tasks(
     encoder = SentenceEncoder.from_pretrained(checkpoint, vocabulary=vocabulary, device=device)
     encode = partial(encoder.encode, pooling=pooling)
     for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
-        pairs = evaluate_task(task, folder, encode)
-        document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs)
+        pairs, counts = evaluate_task(task, folder, encode, num_cut=lambda: encoder.num_cut_sentences)
+        document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs, counts=counts)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)
         print(f"{task.name}: {document['splits']}")

@@ -1,14 +1,12 @@
-"""Where numbers come from: the code, the machine, the data and the command lines behind each of them.
+"""Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-Standard library only: training jobs record their command with this where neither scikit-learn nor matplotlib is.
-"""
-
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from cross_thought.environment import environment
 from cross_thought.files import file_hash
@@ -148,10 +146,8 @@ _KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condi
 
 
 def _numbers_of(table: str, path: Path, results: Path, sources_of: Sources) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     numbers = []
-    for row in rows:
+    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
         for figure in _FIGURES.get(table, ()):
             if row.get(figure):
