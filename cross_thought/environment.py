@@ -49,6 +49,26 @@ def environment() -> dict[str, object]:
     }
 
 
+def slow_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return a line for those who compute in bfloat16 on a processor without instructions for it; None for others.
+
+    Where nothing is known of the processor, nothing is said.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    flags = {
+        flag
+        for line in text.splitlines()
+        if line.startswith(("flags", "Features"))
+        for flag in line.split(":")[1].split()
+    }
+    if not flags or flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return None
+    return "this processor has no instructions for bfloat16: it works, but hardware.precision float32 is faster here"
+
+
 def gpus() -> list[str]:
     """Name the GPUs that `nvidia-smi` lists, with their memory and driver; none if there is no such command."""
     listed = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")

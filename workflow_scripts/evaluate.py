@@ -68,11 +68,12 @@ def evaluate(
     task: Task,
     seed: int,
     device: str,
+    precision: str,
     predictions_file: Path,
     metrics_file: Path,
 ) -> None:
     """Write the predictions for every split but train, and the metrics of those whose labels are known."""
-    predictor = Predictor(checkpoint, data, device=device)
+    predictor = Predictor(checkpoint, data, device=device, precision=precision)
     predictions = {}
     for split in task.splits:
         if split != "train":
@@ -97,6 +98,7 @@ if "snakemake" in globals():
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
             seed=int(snakemake.wildcards.seed),
             device=snakemake.params.device,
+            precision=snakemake.params.precision,
             predictions_file=Path(snakemake.output.predictions),
             metrics_file=Path(snakemake.output.metrics),
         )

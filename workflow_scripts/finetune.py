@@ -13,7 +13,15 @@ from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model
-from cross_thought.training.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
+from cross_thought.training.launch import (
+    as_flags,
+    hardware_flags,
+    loading_flags,
+    model_flags,
+    optimizer,
+    train,
+    write_history,
+)
 
 WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
 
@@ -88,7 +96,7 @@ def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardwa
         "batch_size": settings["batch_size"],
         "max_tokens": settings["max_tokens"],
         "required_batch_size_multiple": 1,
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": settings["weight_decay"],
@@ -161,6 +169,7 @@ def finetune(
         "no_last_checkpoints": True,
         "no_save_optimizer_state": True,
         "log_interval": max(1, min(100, settings["num_updates"] // 40)),
+        "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
         **loading_flags(hardware["threads"]),
     }
     flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)

@@ -12,6 +12,7 @@ from cross_thought.training.launch import (
     hardware_flags,
     loading_flags,
     model_flags,
+    optimizer,
     run_key,
     train,
     write_history,
@@ -35,7 +36,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "mask_prob": training["mask_prob"],
         "leave_unmasked_prob": training["leave_unmasked_prob"],
         "random_token_prob": training["random_token_prob"],
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": training["weight_decay"],
@@ -95,6 +96,7 @@ def pretrain(
         "no_epoch_checkpoints": True,
         "keep_interval_updates": 2,
         "log_interval": max(1, min(100, max_updates // 40)),
+        "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
         **loading_flags(hardware["threads"]),
     }
     command = [str(data), *flags, *as_flags(places)]

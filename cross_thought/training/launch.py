@@ -39,8 +39,9 @@ _KNOWN_FAILURES = {
     "exceeds max_tokens limit": "a row is longer than max_tokens: raise it",
     "The dataset is empty": "no stream or row is short enough for a batch: raise max_tokens",
     "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
-    "tokens_per_sample or max_tokens",
-    "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",
+    "tokens_per_sample or max_tokens, or set hardware.checkpoint_activations to true",
+    "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens, or "
+    "set hardware.checkpoint_activations to true",
     "No space left on device": DISK_FULL,
     "File too large": "a checkpoint would be larger than a file may be here: raise the limit (ulimit -f)",
     "Read-only file system": READ_ONLY,
@@ -254,11 +255,17 @@ def as_flags(settings: Mapping[str, object]) -> Iterator[str]:
             yield str(value)
 
 
+def optimizer(precision: str) -> str:
+    """Return the optimizer: fairseq's own, which the figures in float32 come from, or the same in one pass."""
+    return "fused_adam" if precision == "bfloat16" else "adam"
+
+
 def hardware_flags(device: str, precision: str, processes: int = 1) -> dict[str, object]:
     """Return fairseq's flags for what a training job runs on."""
     flags: dict[str, object] = {
         "cpu": device == "cpu",
         "fp16": precision == "float16",
+        "bf16": precision == "bfloat16",
         "distributed_world_size": processes,
     }
     if processes == 1:
