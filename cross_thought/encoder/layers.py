@@ -126,7 +126,9 @@ class SelfAttention(nn.Module):
 
         query_heads, key_heads, value_heads = heads(query), heads(key), heads(value)  # (rows, H, ..., d / H)
         dropped = self.dropout if self.training else 0.0
-        if dropped and query.device.type == "cpu":  # there the fused kernel knows no dropout
+        # on a CPU the fused kernel knows no dropout, and its backward pass takes four times as long in bfloat16
+        slow = dropped or (query.dtype == torch.bfloat16 and torch.is_grad_enabled())
+        if slow and query.device.type == "cpu":
             scores = (query_heads * query_heads.size(-1) ** -0.5) @ key_heads.transpose(-1, -2)
             attended = dropout(scores.softmax(-1), dropped, True) @ value_heads
         else:

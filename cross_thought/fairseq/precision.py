@@ -46,9 +46,7 @@ def _refusing_others(init: Callable) -> Callable:
             from cross_thought.fairseq.model import CrossThoughtModel
 
             if not isinstance(model, CrossThoughtModel):
-                raise ValueError(
-                    f"--bf16 is for the architectures cross_thought_*, not {args.arch}: leave the flag out"
-                )
+                raise ValueError(f"--bf16 is for cross_thought's architectures, not {args.arch}: leave the flag out")
             if args.fp16:
                 raise ValueError("--fp16 and --bf16 exclude each other: leave one of them out")
             note = slow_bfloat16() if args.cpu else None
