@@ -5,6 +5,7 @@ Import it after `bridge.install()`.
 """
 
 import argparse
+import logging
 import random
 from contextlib import AbstractContextManager
 
@@ -16,6 +17,9 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.environment import slow_bfloat16
+
+logger = logging.getLogger(__name__)
 
 # what RoBERTa's flags may say, and this encoder does not do
 _FIXED = {
@@ -72,6 +76,9 @@ class CrossThoughtModel(RobertaModel):
             if getattr(args, name, value) != value:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} {getattr(args, name)} is not supported by this encoder: leave the flag out")
+        note = slow_bfloat16() if args.bfloat16 and getattr(args, "cpu", False) else None
+        if note:
+            logger.warning(note)
         if args.forward_mode is None:
             is_finetuning = getattr(args, "task", None) in ("sentence_prediction", "answer_selection")
             args.forward_mode = "finetune" if is_finetuning else "pretrain"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from cross_thought.data.binarize import DatasetWriter
 from cross_thought.environment import slow_bfloat16
+from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.training.checkpoints import load_checkpoint
 
@@ -22,6 +23,7 @@ bridge.install()
 from fairseq import options  # noqa: E402
 from fairseq.data import Dictionary  # noqa: E402
 
+from cross_thought.fairseq.checks import check_arguments  # noqa: E402
 from cross_thought.fairseq.model import CrossThoughtModel, cross_thought_tiny  # noqa: E402
 from cross_thought.fairseq.optimizer import FusedAdam  # noqa: E402
 
@@ -170,21 +172,14 @@ def test_the_flag_asks_for_no_tpu(parser: object, flag: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (
-            ["--arch", "roberta_base"],
-            "--bf16 is for cross_thought's architectures, not roberta_base: leave the flag out",
-        ),
+        (["--arch", "roberta_base"], "--bf16 is for cross_thought's architectures, not for roberta_base: leave it out"),
         (["--arch", "cross_thought_tiny", "--fp16"], "--fp16 and --bf16 exclude each other: leave one of them out"),
     ],
 )
-def test_what_would_be_ignored_is_refused(flags: list[str], message: str) -> None:
-    from cross_thought.fairseq import precision
-
-    args = Namespace(arch=flags[1], bfloat16=True, fp16="--fp16" in flags, cpu=True)
-    model = build(bfloat16=True) if "tiny" in flags[1] else torch.nn.Linear(1, 1)
-    started = precision._refusing_others(lambda *_: pytest.fail("the training has started"))
-    with pytest.raises(ValueError, match=message):
-        started(None, args, None, model, None)
+def test_what_would_be_ignored_is_refused(parser: object, tmp_path: Path, flags: list[str], message: str) -> None:
+    given = [str(tmp_path), *flags, "--task", "masked_lm", "--optimizer", "adam", "--bf16"]
+    with pytest.raises(UserError, match=message):
+        check_arguments(options.parse_args_and_arch(parser, given))
 
 
 @pytest.mark.parametrize(
