@@ -126,6 +126,13 @@ def test_candidates_embedded_beforehand_rank_as_those_computed_together(tmp_path
     assert rankings(beforehand, names="1234") == rankings(together, names="1234")
     assert (together.exp().max(1).values > 0.5).any()  # the weights do tell candidates apart
 
+    in_bfloat16 = Predictor(tmp_path / "model.pt", tmp_path / "data", device="cpu", precision="bfloat16")
+    rounded = in_bfloat16.answer_weights("train")
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, beforehand)
+    assert torch.equal(rounded.isneginf(), beforehand.isneginf())
+    torch.testing.assert_close(rounded.exp(), beforehand.exp(), rtol=0.1, atol=0.02)
+
 
 def test_rankings_leave_out_who_is_no_candidate() -> None:
     log_alpha = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.3, 0.0, 0.7, 0.0]]).log()
