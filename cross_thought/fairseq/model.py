@@ -16,6 +16,7 @@ from fairseq.models.roberta.model import RobertaLMHead, RobertaModel, base_archi
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+import cross_thought.fairseq.optimizer  # noqa: F401  (a checkpoint that it trained cannot be loaded without it)
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.environment import slow_bfloat16
 

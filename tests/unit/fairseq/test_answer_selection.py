@@ -28,7 +28,7 @@ FLAGS = [
     "--max-positions",
     "200",
     "--optimizer",
-    "adam",
+    "fused_adam",
     "--lr-scheduler",
     "fixed",
     "--lr",
