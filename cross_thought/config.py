@@ -173,7 +173,9 @@ def effective_config(raw: Config) -> Config:
             f"config: control is {shown(config['control'])}, which is no model; choose one of {known}, or null"
         )
     if config["hardware"] == config["hardware"] | {"device": "cpu", "precision": "float16"}:
-        raise UserError("config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32")
+        raise UserError(
+            "config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32 or bfloat16"
+        )
     return config
 
 

@@ -53,6 +53,26 @@ def environment() -> dict[str, object]:
     }
 
 
+def slow_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return a line for those who compute in bfloat16 on a processor without instructions for it; None for others.
+
+    Where nothing is known of the processor, nothing is said.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    flags = {
+        flag
+        for line in text.splitlines()
+        if line.startswith(("flags", "Features"))
+        for flag in line.partition(":")[2].split()
+    }
+    if not flags or flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return None
+    return "this processor has no instructions for bfloat16: it works, but hardware.precision float32 is faster here"
+
+
 def repository_file(path: Path) -> Path:
     """Return a file of the repository that is no part of the package.
 

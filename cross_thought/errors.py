@@ -16,7 +16,7 @@ DISK_FULL = "the disk is full: free some space and run the same command again"
 READ_ONLY = "the file system is read-only: run in a folder where you may write"
 OUT_OF_MEMORY = (
     "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample "
-    "(in embedding, --batch-tokens)"
+    "(in embedding, --batch-tokens), or in training set hardware.checkpoint_activations to true"
 )
 _TORCH_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # in a RuntimeError's text, on a GPU and on a CPU
 

@@ -26,6 +26,7 @@ rule evaluate_task:
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
         device=config["hardware"]["device"],
+        precision=config["hardware"]["precision"],
     script:
         "../workflow_scripts/evaluate.py"
 

@@ -59,9 +59,11 @@ def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
     return [" ".join(names[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
 
 
-def evaluate(checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, predictions_file: Path) -> None:
+def evaluate(
+    checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, precision: str, predictions_file: Path
+) -> None:
     """Write the predictions for every split but train."""
-    predictor = Predictor(checkpoint, data, device=device)
+    predictor = Predictor(checkpoint, data, device=device, precision=precision)
     predictions = {}
     for split in task.splits:
         if split != "train":
@@ -79,5 +81,6 @@ if "snakemake" in globals():
             Path(snakemake.input.prepared),
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
             device=snakemake.params.device,
+            precision=snakemake.params.precision,
             predictions_file=Path(snakemake.output[0]),
         )

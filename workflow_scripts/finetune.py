@@ -19,7 +19,7 @@ from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
 from cross_thought.training.devices import usable_device
 from cross_thought.training.gpus import own_gpus
-from cross_thought.training.launch import as_flags, hardware_flags, model_flags, run_key, write_history
+from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
 from cross_thought.training.runs import LOG, go_on
 
 BEST = "checkpoint_best.pt"
@@ -97,7 +97,7 @@ def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardwa
         "batch_size": settings["batch_size"],
         "max_tokens": settings["max_tokens"],
         "required_batch_size_multiple": 1,
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": settings["weight_decay"],
@@ -183,6 +183,7 @@ def finetune(
             "no_last_checkpoints": True,
             "no_save_optimizer_state": True,
             "save_interval_minutes": SAVE_INTERVAL_MINUTES,
+            "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
         },
         total_updates=settings["num_updates"],
         threads=hardware["threads"],

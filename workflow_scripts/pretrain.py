@@ -9,7 +9,7 @@ from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, newest_checkpoint
 from cross_thought.training.devices import usable_device
 from cross_thought.training.gpus import own_gpus
-from cross_thought.training.launch import as_flags, hardware_flags, model_flags, run_key, write_history
+from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
 from cross_thought.training.runs import LOG, go_on
 
 
@@ -30,7 +30,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "mask_prob": training["mask_prob"],
         "leave_unmasked_prob": training["leave_unmasked_prob"],
         "random_token_prob": training["random_token_prob"],
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": training["weight_decay"],
@@ -85,7 +85,11 @@ def pretrain(
         run,
         data,
         flags,
-        places={"no_epoch_checkpoints": True, "keep_interval_updates": 2},
+        places={
+            "no_epoch_checkpoints": True,
+            "keep_interval_updates": 2,
+            "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+        },
         total_updates=max_updates,
         threads=hardware["threads"],
         processes=hardware["processes"],

@@ -44,6 +44,12 @@ def _faults(args: argparse.Namespace) -> Iterator[str]:
         yield "--tpu needs torch_xla, which is not installed: leave the flag out"
     if getattr(args, "tensorboard_logdir", None) and util.find_spec("tensorboardX") is None:
         yield "--tensorboard-logdir needs tensorboardX, which is not installed: install it, or leave the flag out"
+    if getattr(args, "bfloat16", False):
+        arch = getattr(args, "arch", "cross_thought")
+        if not arch.startswith("cross_thought"):
+            yield f"--bf16 is for cross_thought's architectures, not for {arch}: leave it out"
+        if args.fp16:
+            yield "--fp16 and --bf16 exclude each other: leave one of them out"
     if args.cpu and args.fp16:
         yield "--fp16 needs a GPU: leave it out, or leave --cpu out"
 
