@@ -22,10 +22,10 @@ import jsonschema
 import yaml
 
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.extra_args import check_all_extra_args
 
-REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
@@ -456,6 +456,8 @@ def _refuse_braces(key: str, path: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
+        for needed in (BASE, SCHEMA, REGISTRY_FILE):
+            repository_file(needed)
         check_registry(read_yaml(REGISTRY_FILE))
         given: Config = {}
         for argument in sys.argv[1:]:
