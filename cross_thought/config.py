@@ -23,7 +23,7 @@ from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
-from cross_thought.extra_args import check_extra_args
+from cross_thought.extra_args import check_all_extra_args
 
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
@@ -147,18 +147,7 @@ def effective_config(raw: Config) -> Config:
     for name, model in config["models"].items():
         _check_model(name, model)
         _check_processes(name, model, config["hardware"])
-        check_extra_args(
-            model["pretraining"]["extra_args"],
-            place=f"models.{name}.pretraining.extra_args",
-            hardware=config["hardware"],
-            finetuning=False,
-        )
-    check_extra_args(
-        config["finetuning"]["extra_args"],
-        place="finetuning.extra_args",
-        hardware=config["hardware"],
-        finetuning=True,
-    )
+    check_all_extra_args(config)
     check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])

@@ -42,6 +42,22 @@ _UNSUPPORTED = {
 }
 
 
+def check_all_extra_args(config: Mapping) -> None:
+    """Check them wherever a config has them.
+
+    Raises:
+        UserError: as `check_extra_args`.
+    """
+    hardware = config["hardware"]
+    for name, model in config["models"].items():
+        arguments, place = model["pretraining"]["extra_args"], f"models.{name}.pretraining.extra_args"
+        check_extra_args(arguments, place=place, hardware=hardware, finetuning=False)
+    entries = {"finetuning": config["finetuning"]} | {f"tasks.{name}": task for name, task in config["tasks"].items()}
+    for key, entry in entries.items():
+        arguments, place = entry.get("extra_args", []), f"{key}.extra_args"
+        check_extra_args(arguments, place=place, hardware=hardware, finetuning=True)
+
+
 def check_extra_args(arguments: Sequence[str], *, place: str, hardware: Mapping[str, object], finetuning: bool) -> None:
     """Refuse flags that the workflow sets itself, or that cannot work.
 

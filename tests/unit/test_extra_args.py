@@ -2,6 +2,7 @@
 
 import pytest
 
+from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.extra_args import check_extra_args
 
@@ -44,3 +45,16 @@ def test_any_other_flag_is_fairseqs_matter(arguments: list[str], hardware: dict,
 def test_what_cannot_work_is_refused(arguments: list[str], hardware: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         check_extra_args(arguments, place="p", hardware=hardware, finetuning=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "overlay"),
+    [
+        ("models.mlm.pretraining.extra_args", {"models": {"mlm": {"pretraining": {"extra_args": ["--no-save"]}}}}),
+        ("finetuning.extra_args", {"finetuning": {"extra_args": ["--no-save"]}}),
+        ("tasks.demo-match.extra_args", {"tasks": {"demo-match": {"extra_args": ["--no-save"]}}}),
+    ],
+)
+def test_they_are_looked_for_wherever_a_config_has_them(place: str, overlay: dict) -> None:
+    with pytest.raises(UserError, match=f"config: {place} has --no-save, which cannot be given there"):
+        load_config(overlay)
