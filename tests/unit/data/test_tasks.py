@@ -60,7 +60,7 @@ def test_the_metrics_are_glues() -> None:
 def test_tasks_need_nothing_but_the_standard_library() -> None:
     code = "import sys; from cross_thought.data import tasks, corpus, download; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "fairseq", "numpy", "pandas", "requests", "pooch", "gdown"} & set(loaded)
+    assert not {"torch", "fairseq", "numpy", "pandas", "requests", "gdown", "datasets"} & set(loaded)
 
 
 def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
