@@ -82,7 +82,7 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
         for file in files:
             if file.lower().endswith(_NO_TEXT):
                 raise UserError(
-                    f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, packed by gzip or not"
+                    f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, as they are or in gzip"
                 )
         found.update(dict.fromkeys(files))
     return list(found)
@@ -214,8 +214,9 @@ def _text_of(line: str, place: str, text_field: str) -> str:
     try:
         record = json.loads(line.strip("\ufeff"))
     except (ValueError, RecursionError) as error:
-        found = isinstance(error, json.JSONDecodeError)
-        reason = f"column {error.colno}: {error.msg}" if found else " ".join(str(error).split())
+        reason = " ".join(str(error).split())
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"column {error.colno}: {error.msg}"
         raise UserError(f"{place}: no JSON ({reason}); each line of this file must be a JSON object") from error
     if not isinstance(record, dict):
         raise UserError(f"{place}: a JSON {type(record).__name__} instead of an object with the field {text_field!r}")
