@@ -82,7 +82,7 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
         for file in files:
             if file.lower().endswith(_NO_TEXT):
                 raise UserError(
-                    f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, as they are or in gzip"
+                    f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, plain or in gzip"
                 )
         found.update(dict.fromkeys(files))
     return list(found)
