@@ -31,7 +31,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 from stock import StockEncoder  # noqa: E402
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig  # noqa: E402
+from cross_thought.errors import UserError  # noqa: E402
 from cross_thought.inference.loading import build_tokenizer  # noqa: E402
+from cross_thought.training.devices import usable_device  # noqa: E402
 
 BOS, PAD, EOS, FIRST_SYMBOL = 0, 1, 2, 4
 HEAD_DIM = 64
@@ -761,8 +763,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for path in (options.bpe / "dict.txt", options.text):
         if not path.exists():
             parser.error(f"{path} does not exist: name your folder with --data (or the file with --bpe, --text)")
-    if on_gpu and not torch.cuda.is_available():
-        parser.error(f"--device {options.device}: PyTorch sees no GPU here; --device cpu runs the same code")
+    try:
+        usable_device(options.device)
+    except UserError as error:
+        parser.error(str(error))
     return options
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cross_thought.data.documents import Passed, TextFile, find_files, read_documents
-from cross_thought.data.tasks import own_or_download
+from cross_thought.data.raw_files import own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, write_json
 
