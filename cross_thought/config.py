@@ -21,7 +21,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from cross_thought.data.documents import TextFile, find_files
+from cross_thought.data.documents import check_corpus
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.errors import UserError, exit_on_user_error
 
@@ -431,9 +431,7 @@ def _check_files(config: Config) -> None:
     corpus = config["corpus"]
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
-    found = {split: find_files(files, key=f"corpus.files.{split}") for split, files in (corpus["files"] or {}).items()}
-    _check_corpus(corpus, found)
-    paths = [(f"corpus.files.{split}", path) for split, files in found.items() for path in files]
+    paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
     for name, model in config["models"].items():
@@ -447,26 +445,6 @@ def _check_files(config: Config) -> None:
         if not os.access(path, os.R_OK):
             raise UserError(f"config: {key} is {_shown(path)}, which you may not read; change its permissions")
         _refuse_braces(key, path)
-
-
-def _check_corpus(corpus: Config, found: Mapping[str, list[str]]) -> None:
-    """Refuse what is said of own text files and would not be heeded, and text that is trained on and held out."""
-    if corpus["source"] != "files" and corpus["lines"] != "sentences":
-        raise UserError(
-            f"config: corpus.lines is {_shown(corpus['lines'])}, and is of own text alone, but corpus.source is "
-            f"{_shown(corpus['source'])}; set source to files, or lines to sentences"
-        )
-    if corpus["format"] == "wikitext" and corpus["lines"] == "wrapped":
-        raise UserError("config: corpus.lines is 'wrapped', but WikiText is not; set lines to sentences")
-    json_lines = [path for files in found.values() for path in files if TextFile(path=path).is_json_lines]
-    if corpus["format"] == "wikitext" and json_lines:
-        raise UserError(
-            f"config: corpus.format is 'wikitext', but {_shown(json_lines[0])} is JSON lines; set it to plain"
-        )
-    trained_on = set(map(os.path.realpath, found.get("train", ())))
-    for path in found.get("valid", ()):
-        if os.path.realpath(path) in trained_on:
-            raise UserError(f"config: {_shown(path)} is in corpus.files.train and in valid; list it under one of them")
 
 
 def _refuse_braces(key: str, path: str) -> None:

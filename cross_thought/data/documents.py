@@ -4,9 +4,10 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
@@ -86,6 +87,34 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
                 )
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the files of one's own corpus, of "train" and of "valid", before any is read.
+
+    Args:
+        corpus: that part of the config.
+
+    Raises:
+        UserError: if files are not there, or both trained on and held out, or what is said of them is not heeded.
+    """
+    given = corpus["files"] or {}
+    found = {split: find_files(files, key=f"corpus.files.{split}") for split, files in given.items()}
+    if corpus["source"] != "files" and corpus["lines"] != "sentences":
+        raise UserError(
+            f"config: corpus.lines is {corpus['lines']!r}, and is of own text alone, but corpus.source is "
+            f"{corpus['source']!r}; set source to files, or lines to sentences"
+        )
+    if corpus["format"] == "wikitext" and corpus["lines"] == "wrapped":
+        raise UserError("config: corpus.lines is 'wrapped', but WikiText is not; set lines to sentences")
+    json_lines = [path for files in found.values() for path in files if TextFile(path=path).is_json_lines]
+    if corpus["format"] == "wikitext" and json_lines:
+        raise UserError(f"config: corpus.format is 'wikitext', but {json_lines[0]!r} is JSON lines; set it to plain")
+    trained_on = set(map(os.path.realpath, found.get("train", ())))
+    for path in found.get("valid", ()):
+        if os.path.realpath(path) in trained_on:
+            raise UserError(f"config: {path!r} is in corpus.files.train and in valid; list it under one of them")
+    return found
 
 
 def read_documents(source: TextFile, passed: Passed | None = None) -> Iterator[list[str]]:
