@@ -32,6 +32,7 @@ from stock import StockEncoder  # noqa: E402
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig  # noqa: E402
 from cross_thought.errors import UserError  # noqa: E402
+from cross_thought.files import check_output  # noqa: E402
 from cross_thought.inference.loading import build_tokenizer  # noqa: E402
 from cross_thought.training.devices import usable_device  # noqa: E402
 
@@ -765,6 +766,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{path} does not exist: name your folder with --data (or the file with --bpe, --text)")
     try:
         usable_device(options.device)
+        if options.json:
+            check_output(options.json)
     except UserError as error:
         parser.error(str(error))
     return options
