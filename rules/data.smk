@@ -91,7 +91,7 @@ rule prepare_corpus:
         mem_mb=growing(2000),
         runtime=growing(6 * 60),
     params:
-        corpus={key: config["corpus"][key] for key in ("source", "files", "format")},
+        corpus={key: config["corpus"][key] for key in ("source", "files", "format", "lines", "text_field")},
         valid_fraction=config["corpus"]["valid_fraction"],
         data_dir=DATA_DIR,
         code=code_of("prepare_corpus.py", "data.yaml"),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from cross_thought.data.documents import check_corpus
 from cross_thought.errors import UserError, shown
 
 
@@ -72,7 +73,7 @@ def check_files(config: dict) -> None:
     corpus = config["corpus"]
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
-    paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
+    paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
     for name, model in config["models"].items():

@@ -47,6 +47,8 @@ COMBINATIONS = [
         "a warm-up longer than the published fine-tuning",
         "tasks: {RTE: {num_epochs: 10, warmup_updates: 3000}}",
     ),
+    ("wrapped lines of text that is not one's own", "corpus: {lines: wrapped}"),
+    ("wrapped WikiText", "corpus: {source: files, files: {train: [a.tsv]}, format: wikitext, lines: wrapped}"),
     ("float16 on a CPU", "hardware: {precision: float16}"),
     ("batches that the processes cannot share", "hardware: {processes: 2}"),
     ("a control that is no model", "control: bert"),
@@ -69,7 +71,11 @@ COMBINATIONS = [
     ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
 ]
 PATHS = [
-    ("a folder for a file", "corpus: {source: files, files: {train: [folder]}}"),
+    ("a folder for a file", "models: {mine: {source: path, location: folder}}"),
+    ("a folder without text", "corpus: {source: files, files: {train: [folder]}}"),
+    ("a pattern without a match", 'corpus: {source: files, files: {train: ["folder/*.txt"]}}'),
+    ("a corpus that is no text", "corpus: {source: files, files: {train: [books.zip]}}"),
+    ("text to train on and to hold out", "corpus: {source: files, files: {train: [a.tsv], valid: [a.tsv]}}"),
     ("a file that is not there", "corpus: {source: files, files: {train: [gone.txt]}}"),
     ("a file for a folder", "data_dir: a.tsv"),
     ("a placeholder without its value", 'corpus: {source: files, files: {train: ["{data_dir}/a.txt"]}}'),

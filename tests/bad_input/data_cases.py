@@ -118,6 +118,12 @@ CORPORA = [
     ("a corpus without text", b"\n \n\n"),
     ("a corpus of one document, with none to hold out", b"one sentence .\nanother one .\n"),
     ("a corpus that is not UTF-8", b"good\n\xff\xfe\n"),
+    ("a corpus whose lines end in `\\r` alone", b"one sentence .\ranother one .\r\rthe next .\r"),
+]
+JSON_LINES = [
+    ("a JSON line without the text's field", b'{"text": "one ."}\n{"body": "two ."}\n'),
+    ("a JSON line that is cut", b'{"text": "one ."}\n{"text": "tw'),
+    ("a JSON line with a number for its text", b'{"text": 7}\n'),
 ]
 
 
@@ -142,10 +148,10 @@ def accept(train: bytes, more: int) -> str:
     return next(line for line in lines if "train" in line)
 
 
-def make_corpus(content: bytes) -> None:
+def make_corpus(content: bytes, *, name: str = "text.txt") -> None:
     """Prepare a corpus of one file."""
-    Path("text.txt").write_bytes(content)
-    prepare_corpus({"train": [TextFile(path="text.txt")], "valid": []}, Path("results/corpus"), valid_fraction=0.02)
+    Path(name).write_bytes(content)
+    prepare_corpus({"train": [TextFile(path=name)], "valid": []}, Path("results/corpus"), valid_fraction=0.02)
 
 
 def make_rte(write: Callable[[Path], None]) -> None:
@@ -251,6 +257,15 @@ CASES = [
     ),
     Case(group="Data", what="an archive that is cut", run=partial(refusal, partial(make_rte, write_cut_archive))),
     *(Case(group="Data", what=what, run=partial(refusal, partial(make_corpus, text))) for what, text in CORPORA),
+    *(
+        Case(group="Data", what=what, run=partial(refusal, partial(make_corpus, text, name="text.jsonl")))
+        for what, text in JSON_LINES
+    ),
+    Case(
+        group="Data",
+        what="a packed corpus that is cut",
+        run=partial(refusal, partial(make_corpus, gzip.compress(b"one sentence .\n" * 9)[:-9], name="text.txt.gz")),
+    ),
     Case(
         group="Data",
         what="BPE files that are none",

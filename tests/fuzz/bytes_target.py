@@ -33,6 +33,7 @@ READERS: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("a.tsv", lambda path: read_split(OWN, "train", RawFile(path=str(path)))),
     ("a.zip", lambda path: read_split(RTE, "train", RawFile(path=str(path), member="RTE/train.tsv"))),
     ("a.txt", lambda path: list(read_documents(TextFile(path=str(path), format="wikitext")))),
+    ("a.jsonl", lambda path: list(read_documents(TextFile(path=str(path), lines="wrapped")))),
     ("dict.txt", read_dictionary),
     ("encoder.json", lambda path: bpe_symbols(path.parent)),
 )
@@ -63,6 +64,7 @@ def seeds() -> list[bytes]:
         b"a\tb\nx\t1\n",
         (FOLDER / "seed.zip").read_bytes(),
         b" = Title = \n\n text\n\n",
+        b'{"text": "a\\n\\nb"}\n',
         b"12 7\n13 5\n",
         '{"a": 0, "Ċ": 1}'.encode(),
     )

@@ -119,11 +119,11 @@ def test_a_damaged_file_of_any_form(
         assert_one_sentence(error)
 
 
-@settings(in_folder, max_examples=100 * FACTOR)
-@given(content=BYTES, file_format=st.sampled_from(["plain", "wikitext"]))
-def test_any_corpus(content: bytes, file_format: str, tmp_path: Path) -> None:
+@settings(in_folder, max_examples=150 * FACTOR)
+@given(content=BYTES, file_format=st.sampled_from(["plain", "wikitext"]), packed=st.booleans())
+def test_any_corpus(content: bytes, file_format: str, packed: bool, tmp_path: Path) -> None:
     path = tmp_path / "text"
-    path.write_bytes(content)
+    path.write_bytes(gzip.compress(content) if packed else content)
     source = TextFile(path=str(path), format=file_format)
     try:
         documents = list(read_documents(source))
@@ -140,6 +140,54 @@ def test_any_corpus(content: bytes, file_format: str, tmp_path: Path) -> None:
     assert sum(counts.values()) == len(documents)
     again = [list(read_documents(TextFile(path=str(tmp_path / "out" / f"{split}.txt")))) for split in counts]
     assert sorted(again[0] + again[1]) == sorted(documents)
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(content=BYTES)
+def test_any_wrapped_text(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    try:
+        as_it_is, wrapped = (
+            list(read_documents(TextFile(path=str(path), lines=kind))) for kind in ("sentences", "wrapped")
+        )
+    except UserError as error:
+        assert_one_sentence(error)
+        return
+    assert [" ".join(paragraph) for paragraph in as_it_is] == [line for document in wrapped for line in document]
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(texts=st.lists(st.text(max_size=20), max_size=4), ascii_only=st.booleans(), packed=st.booleans())
+def test_json_lines_are_documents(texts: list[str], ascii_only: bool, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / ("a.jsonl.gz" if packed else "a.jsonl")
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=ascii_only) + "\n" for text in texts)
+    try:
+        content = lines.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can write in ASCII alone
+        assume(False)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    try:
+        documents = list(read_documents(TextFile(path=str(path))))
+    except UserError as error:
+        assert_one_sentence(error)
+        assert any(0xD800 <= ord(character) < 0xE000 for text in texts for character in text)
+        return
+    filled = [[re.sub(r"^[\s\ufeff]+", "", line).strip() for line in text.split("\n")] for text in texts]
+    assert documents == [kept for kept in (list(filter(None, document)) for document in filled) if kept]
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(content=BYTES | st.text(alphabet='{}[]":,tex01\n\\', max_size=40).map(str.encode))
+def test_any_json_lines(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    try:
+        documents = list(read_documents(TextFile(path=str(path))))
+    except UserError as error:
+        assert_one_sentence(error)
+        return
+    assert all(document and all(document) for document in documents)
 
 
 @settings(in_folder, max_examples=100 * FACTOR)

@@ -116,7 +116,7 @@ def test_files_that_lack_below_data_dir_are_named(tmp_path: Path) -> None:
 def test_before_a_job_tasks_need_yaml_alone() -> None:
     code = "import sys; from cross_thought.data import tasks, raw_files, corpus, download; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "fairseq", "numpy", "pandas", "pyarrow", "requests", "pooch", "gdown"} & set(loaded)
+    assert not {"torch", "fairseq", "numpy", "pandas", "pyarrow", "requests", "gdown", "datasets"} & set(loaded)
 
 
 def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
