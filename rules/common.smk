@@ -243,7 +243,7 @@ def pretrained_checkpoint(model, seed):
 def finetuning_data(task, model):
     """Return what the data of a fine-tuning are made of, and the checkpoint that it starts from if one is given."""
     given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
-    return training_data([*task_inputs(task), *given], entry=data_entry(task))
+    return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 
 
 def starting_checkpoint(wildcards):
