@@ -48,6 +48,7 @@ COMBINATIONS = [
         "tasks: {RTE: {num_epochs: 10, warmup_updates: 3000}}",
     ),
     ("float16 on a CPU", "hardware: {precision: float16}"),
+    ("a number format by another name", "hardware: {precision: bf16}"),
     ("batches that the processes cannot share", "hardware: {processes: 2}"),
     ("a control that is no model", "control: bert"),
     ("a checkpoint without its place", "models: {mine: {source: path}}"),
