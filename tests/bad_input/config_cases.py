@@ -50,6 +50,7 @@ COMBINATIONS = [
     ("wrapped lines of text that is not one's own", "corpus: {lines: wrapped}"),
     ("wrapped WikiText", "corpus: {source: files, files: {train: [a.tsv]}, format: wikitext, lines: wrapped}"),
     ("float16 on a CPU", "hardware: {precision: float16}"),
+    ("a number format by another name", "hardware: {precision: bf16}"),
     ("batches that the processes cannot share", "hardware: {processes: 2}"),
     ("a control that is no model", "control: bert"),
     ("a checkpoint without its place", "models: {mine: {source: path}}"),
