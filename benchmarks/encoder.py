@@ -28,12 +28,11 @@ from benchmarks.sides import (  # noqa: E402
     PRECISIONS,
     Side,
     Sizes,
-    compare_states,
     make_side,
     pick_reference_layers,
-    time_step,
 )
-from benchmarks.work import executed_flops, measure_matmul_rate, measure_memory, needed_flops  # noqa: E402
+from benchmarks.timing import WARMUP, published_dropout, time_sides  # noqa: E402
+from benchmarks.work import measure_matmul_rate, measure_memory  # noqa: E402
 from cross_thought.files import write_json  # noqa: E402
 
 
@@ -61,11 +60,6 @@ def draw_batches(case: str, bpe: Bpe, options: argparse.Namespace) -> list[Batch
     return [batch.to(options.device) for batch in batches]
 
 
-def published_dropout(case: str) -> float:
-    """Dropout of the published commands: 0.1 in pre-training, none in fine-tuning."""
-    return 0.1 if case == "stream" else 0.0
-
-
 def make_timed_side(name: str, case: str, sizes: Sizes, options: argparse.Namespace) -> Side:
     """Build a side at full size, on the device and in the precision asked for."""
     side = make_side(
@@ -79,62 +73,19 @@ def make_timed_side(name: str, case: str, sizes: Sizes, options: argparse.Namesp
 
 
 def run_case(case: str, bpe: Bpe, options: argparse.Namespace, report: Callable[[str], None]) -> list[Result]:
-    """Time all steps of one case.
-
-    Raises:
-        SystemExit: if the two sides do not compute the same in float32.
-    """
-    sizes = Sizes(vocab_size=bpe.vocab_size, num_layers=options.layers)
-    batches = draw_batches(case, bpe, options)
-    reference, ours = (make_timed_side(name, case, sizes, options) for name in ("reference", "ours"))
-    difference = compare_states(reference, ours, min(batches, key=lambda batch: batch.tokens.numel()))
-    report(f"{case}: relative difference of the states {difference:.1e}")
-    if options.precision == "float32" and difference > 1e-4:
-        sys.exit(f"error: {case}: ours differs by {difference:.1e} from the reference: not the same computation")
-    results = []
-    for step in options.steps:
-        result = Result(
-            case=case,
-            step=step,
-            batch_rows=[len(batch.tokens) for batch in batches],
-            num_tokens=[batch.num_tokens for batch in batches],
-            num_padded_tokens=[batch.tokens.numel() for batch in batches],
-            reference_s=[],
-            ours_s=[],
-            reference_cpu_s=[],
-            ours_cpu_s=[],
-            reference_flops=[],
-            ours_flops=[],
-            needed_flops=[needed_flops(batch, sizes, step=step) for batch in batches],
-            states_difference=difference,
-        )
-        counting = {
-            "step": step,
-            "reference_layers": options.reference,
-            "dropout": published_dropout(case),
-            "dtype": PRECISIONS[options.precision],
-        }
-        for side in (reference, ours):  # warm up
-            for _ in range(options.warmup):
-                time_step(side, batches[0], step=step, device=options.device)
-        for number, batch in enumerate(batches):
-            sides = [
-                (reference, result.reference_s, result.reference_cpu_s),
-                (ours, result.ours_s, result.ours_cpu_s),
-            ]
-            for side, clock_times, cpu_times in sides if number % 2 == 0 else reversed(sides):
-                seconds, cpu_seconds = time_step(side, batch, step=step, device=options.device)
-                clock_times.append(seconds)
-                cpu_times.append(cpu_seconds)
-            result.reference_flops.append(executed_flops("reference", batch, sizes, **counting))
-            result.ours_flops.append(executed_flops("ours", batch, sizes, **counting))
-            report(
-                f"{case} {step} {number + 1}/{len(batches)}: reference {result.reference_s[-1]:.3f} s, "
-                f"ours {result.ours_s[-1]:.3f} s, ratio {result.ratios[-1]:.2f} "
-                f"(of processor time {result.reference_cpu_s[-1] / result.ours_cpu_s[-1]:.2f})"
-            )
-        results.append(result)
-    del reference, ours
+    """Time all steps of one case, and measure their memory."""
+    results = time_sides(
+        case,
+        draw_batches(case, bpe, options),
+        Sizes(vocab_size=bpe.vocab_size, num_layers=options.layers),
+        steps=options.steps,
+        dtype=PRECISIONS[options.precision],
+        device=options.device,
+        reference_layers=options.reference,
+        warmup=options.warmup,
+        seed=options.seed,
+        report=report,
+    )
     if options.memory:
         for result in results:
             result.memory = {side: ask_memory(side, case, result.step, options) for side in ("reference", "ours")}
@@ -225,7 +176,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     on_gpu = options.device.startswith("cuda")
     options.bpe = options.bpe or options.data / "gpt2_bpe"
     options.text = options.text or options.data / "wikitext" / "wiki.valid.tokens"
-    options.warmup = (3 if on_gpu else 1) if options.warmup is None else options.warmup
+    if options.warmup is None:
+        options.warmup = WARMUP["cuda" if on_gpu else "cpu"]
     options.stream_tokens = options.stream_tokens or (32000 if on_gpu else 4096)
     options.reference = pick_reference_layers(options.reference)
     for path in (options.bpe / "dict.txt", options.text):

@@ -106,7 +106,7 @@ class ModelSizes:
         value = 4 if precision == "float32" else 2
         norm = 2 * value if precision == "float16" else 8  # its input and output
         copies = 2 * value if precision == "bfloat16" else 0  # of the LayerNorms' float32 outputs, for the products
-        mask = 1 if on_gpu else 4
+        mask = 1 if on_gpu else value
         rows = self.stream_rows(length)
         states, num_scored = sum(rows), round(scored * length)
 
