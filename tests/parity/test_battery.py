@@ -69,7 +69,7 @@ def test_trainings_and_a_resume_through_fairseq(tmp_path: Path) -> None:
 def test_a_part_that_fails_or_takes_too_long_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from argparse import Namespace
 
-    from benchmarks.gpu.__main__ import run_part
+    from benchmarks.gpu.battery import run_part
 
     options = Namespace(out=tmp_path, device="cpu", small=True, data=None, fairseq_tests=None)
     assert run_part("processes", options, limit_s=0.2)["state"].startswith("failed: not done in 0 s (see ")
