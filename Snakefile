@@ -17,6 +17,10 @@ include: "rules/tables.smk"
 include: "rules/export.smk"
 
 
+onstart:
+    check_local_gpus()
+
+
 localrules:
     all,
     download,

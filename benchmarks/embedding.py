@@ -26,8 +26,10 @@ from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.encoder.tokenizer import SentenceTokenizer
+from cross_thought.errors import UserError
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder
 from cross_thought.inference.loading import build_tokenizer
+from cross_thought.training.devices import usable_device
 
 # file, 0-based columns of sentences
 _FILES = {"RTE": (1, 2), "MRPC": (3, 4), "SST-2": (0,)}
@@ -129,6 +131,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=["float32", "bfloat16"])
     options = parser.parse_args()
+    try:
+        usable_device(options.device)
+    except UserError as error:
+        parser.error(str(error))
     torch.set_num_threads(options.threads)
     print(f"{options.sentences} sentences, {options.device}, {options.threads} threads")
     for precision in options.precision:

@@ -33,7 +33,9 @@ from benchmarks.sides import (  # noqa: E402
 )
 from benchmarks.timing import WARMUP, published_dropout, time_sides  # noqa: E402
 from benchmarks.work import measure_matmul_rate, measure_memory  # noqa: E402
+from cross_thought.errors import UserError  # noqa: E402
 from cross_thought.files import write_json  # noqa: E402
+from cross_thought.training.devices import usable_device  # noqa: E402
 
 
 def draw_batches(case: str, bpe: Bpe, options: argparse.Namespace) -> list[Batch]:
@@ -183,8 +185,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for path in (options.bpe / "dict.txt", options.text):
         if not path.exists():
             parser.error(f"{path} does not exist: name your folder with --data (or the file with --bpe, --text)")
-    if on_gpu and not torch.cuda.is_available():
-        parser.error(f"--device {options.device}: PyTorch sees no GPU here; --device cpu runs the same code")
+    try:
+        usable_device(options.device)
+    except UserError as error:
+        parser.error(str(error))
     return options
 
 

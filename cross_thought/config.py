@@ -8,18 +8,20 @@ where only Snakemake is installed.
 """
 
 import copy
+import glob
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
 
-from cross_thought.data.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.errors import UserError, exit_on_user_error
 
 REPOSITORY = Path(__file__).parents[1]
@@ -196,6 +198,19 @@ def check_schema(raw: Config) -> None:
         raise UserError(_describe(error))
 
 
+def check_registry(registry: Mapping[str, Config]) -> None:
+    """Hold the entries of tasks that ship against what the schema says of tasks.
+
+    Raises:
+        UserError: for the first key that does not fit, in one sentence.
+    """
+    validator = _validator()
+    schema = {"additionalProperties": {"$ref": "#/$defs/task"}, "$defs": validator.schema["$defs"]}
+    error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
+    if error is not None:
+        raise UserError(_describe(error).replace("config", REGISTRY_FILE.name, 1))
+
+
 def _is_integer(_: object, value: object) -> bool:
     """Whether a value is written as an integer: 900.0, an integer to JSON Schema, is none to fairseq's flags."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -288,19 +303,38 @@ def _fill_in_data_dir(config: Config) -> None:
 
     for split, paths in (config["corpus"]["files"] or {}).items():
         config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
-    for key, split, files in _task_files(config):
-        files[split] = fill(key, files[split])
+    for key, place, holder in _task_files(config):
+        given = holder[place]
+        paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
+        found = [file for path in paths for file in _matches(key, path)]
+        holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for name, model in config["models"].items():
         if model["location"] is not None:
             model["location"] = fill(f"models.{name}.location", model["location"])
 
 
-def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the key, the split and the mapping that holds it of every file of a task of one's own."""
+def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield, of each split of a task of one's own, the config's key, and where its paths stand: key and mapping.
+
+    Files of an archive, or below `data_dir` in a `folder`, are looked for like those of tasks that ship.
+    """
     for section in ("tasks", "embedding_tasks"):
         for name, task in config[section].items():
-            for split in task.get("files", {}):
-                yield f"{section}.{name}.files.{split}", split, task["files"]
+            for split, given in task.get("files", {}).items():
+                key = f"{section}.{name}.files.{split}"
+                if "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given):
+                    continue
+                yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+
+
+def _matches(key: str, path: str) -> list[str]:
+    """Return the files that a path with `*` and the like stands for; a path as it is if there is such a file."""
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
+    if not found:
+        raise UserError(f"config: {key} is {_shown(path)}, which matches no file; correct the pattern")
+    return found
 
 
 def _check_model(name: str, model: Config) -> None:
@@ -409,7 +443,8 @@ def _check_files(config: Config) -> None:
     if corpus["source"] == "files" and not corpus["files"]:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
     paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
-    paths += [(key, files[split]) for key, split, files in _task_files(config)]
+    for key, place, holder in _task_files(config):
+        paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
@@ -431,6 +466,7 @@ def _refuse_braces(key: str, path: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
+        check_registry(read_yaml(REGISTRY_FILE))
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)

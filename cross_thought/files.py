@@ -1,21 +1,24 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
 import errno
+import gzip
 import hashlib
 import json
 import logging
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from cross_thought.errors import DISK_FULL, UserError
 
 logger = logging.getLogger(__name__)
 
+_GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK_BYTES = 1 << 24
 
@@ -71,16 +74,31 @@ def check_writable(*folders: Path) -> None:
 
 @contextmanager
 def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file, or a member of the zip archive at `path`, for reading bytes.
+    """Open a file, or a member of the zip archive at `path`, for reading bytes; what gzip has packed is unpacked.
 
     Raises:
-        UserError: if the file or the member is not there, or the archive is damaged.
+        UserError: if the file or the member is not there, or the archive or what gzip has packed is damaged.
     """
     try:
-        with open(path, "rb") if member is None else _open_member(path, member) as handle:
+        with _open_plain_or_gzip(path) if member is None else _open_member(path, member) as handle:
             yield handle
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there: put the file in its place or correct the path") from error
+
+
+@contextmanager
+def _open_plain_or_gzip(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, which gzip has packed if it begins like that, whatever its name."""
+    with open(path, "rb") as file:
+        if not file.peek(len(_GZIP)).startswith(_GZIP):
+            yield file
+            return
+        try:
+            with gzip.open(file) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} is no sound gzip file ({reason}): fetch it or pack it again") from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 REPOSITORY = str(Path(workflow.basedir).resolve())
 sys.path.insert(0, REPOSITORY)
@@ -16,8 +17,10 @@ from cross_thought.jobs import import_from
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import checkpoint_download, read_table
-from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
+from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
+from cross_thought.training.devices import check_gpus
 
 import_from(REPOSITORY)
 
@@ -103,7 +106,16 @@ def corpus_inputs():
 def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
-    return sorted({path for file in files for path in (file.path, file.ids_path) if path})
+    return sorted({path for file in files for path in (*file.paths, file.ids_path) if path})
+
+
+# What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
+if workflow.is_main_process:
+    for name, task in PREPARED_TASKS.items():
+        for file in missing_files(task, data_dir=DATA_DIR):
+            logger.warning(
+                f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
+            )
 
 
 def all_downloads():
@@ -118,6 +130,8 @@ def all_downloads():
     return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
 
 
+# A task that is evaluated with another one's model has none of its own.
+TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None]
 # A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
 STARTS = {task.start_from for task in TASKS.values()} - {None}
 KEPT_TASKS = [
@@ -140,6 +154,16 @@ def data_entry(task):
 def num_gpus():
     """Return the GPUs that a training process or an evaluation takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def check_local_gpus():
+    """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
+    if workflow.local_exec and not workflow.touch:
+        needed = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+        try:
+            check_gpus(needed, place="config: hardware.device is 'cuda'")
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
 
 
 def pretraining_processes():
@@ -167,6 +191,12 @@ def starting_checkpoint(wildcards):
     if start is None:
         return pretrained_checkpoint(wildcards.model, wildcards.seed)
     return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
+
+
+def tuned_checkpoint(wildcards):
+    """Return the fine-tuned checkpoint that a task is evaluated with: its own, or another task's."""
+    task = TASKS[wildcards.task].evaluated_with or wildcards.task
+    return f"results/finetune/{wildcards.model}/{task}/seed-{wildcards.seed}/best.pt"
 
 
 def all_pretrained():

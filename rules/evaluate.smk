@@ -3,7 +3,7 @@
 
 rule evaluate_task:
     input:
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        checkpoint=tuned_checkpoint,
         data="results/binarized/tasks/{task}",
         prepared="results/tasks/{task}",
     output:

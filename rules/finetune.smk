@@ -14,7 +14,7 @@ rule finetune_task:
     benchmark:
         "results/benchmarks/finetune_task/{model}/{task}/seed-{seed}.jsonl"
     wildcard_constraints:
-        task=alternatives(task for task in TASKS if task not in KEPT_TASKS),
+        task=alternatives(task for task in TUNED_TASKS if task not in KEPT_TASKS),
     conda:
         TRAINING_ENV
     threads: config["hardware"]["threads"]

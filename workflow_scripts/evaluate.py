@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from cross_thought.data.glue import read_prepared
-from cross_thought.data.tasks import Task, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.prepared import read_counts, read_prepared
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
@@ -79,9 +80,14 @@ def evaluate(
             predictions[split] = predict_split(predictor, task, prepared, split)
             print(f"{split}: {len(predictions[split].indices)} examples")
     write_predictions(predictions_file, predictions)
-    num_train_examples = sum(1 for _ in read_prepared(prepared / "train.tsv"))
+    has_train = "train" in task.splits and task.evaluated_with is None
     document = metrics_document(
-        model=model, task=task, seed=seed, predictions=predictions, num_train_examples=num_train_examples
+        model=model,
+        task=task,
+        seed=seed,
+        predictions=predictions,
+        num_train_examples=sum(1 for _ in read_prepared(prepared / "train.tsv")) if has_train else None,
+        counts=read_counts(prepared, data),
     )
     write_json(metrics_file, document)
 

@@ -7,15 +7,9 @@ from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, newest_checkpoint
-from cross_thought.training.launch import (
-    as_flags,
-    hardware_flags,
-    loading_flags,
-    model_flags,
-    run_key,
-    train,
-    write_history,
-)
+from cross_thought.training.devices import usable_device
+from cross_thought.training.launch import as_flags, hardware_flags, model_flags, run_key, write_history
+from cross_thought.training.runs import LOG, go_on
 
 
 def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
@@ -81,37 +75,27 @@ def pretrain(
     Raises:
         UserError: if training fails, or leaves no checkpoint that can be read.
     """
+    usable_device(hardware["device"], number=hardware["processes"] // hardware["nodes"])
     flags = training_flags(model, seed=seed, hardware=hardware)
     run = checkpoint.parent / "runs" / run_key(flags, data)
     max_updates = model["pretraining"]["max_updates"]
-    log = run / "train.log"
     started = time.time()
-    newest, num_updates = newest_checkpoint(run)
-    if newest:
-        print(f"going on from {newest}, {num_updates} of {max_updates} updates")
-    places = {
-        "restore_file": newest,
-        "save_dir": run,
-        "no_epoch_checkpoints": True,
-        "keep_interval_updates": 2,
-        "log_interval": max(1, min(100, max_updates // 40)),
-        **loading_flags(hardware["threads"]),
-    }
-    command = [str(data), *flags, *as_flags(places)]
-    if num_updates < max_updates:
-        command = train(
-            command,
-            log=log,
-            threads=hardware["threads"],
-            total_updates=max_updates,
-            processes=hardware["processes"],
-            nodes=hardware["nodes"],
-        )
-        newest, _ = newest_checkpoint(run)
+    command = go_on(
+        run,
+        data,
+        flags,
+        places={"no_epoch_checkpoints": True, "keep_interval_updates": 2},
+        total_updates=max_updates,
+        threads=hardware["threads"],
+        processes=hardware["processes"],
+        nodes=hardware["nodes"],
+        ends_at_total=True,
+    )
+    newest, _ = newest_checkpoint(run)
     if newest is None:
         raise UserError(f"{run} has no checkpoint that can be read, though training ended well: is the disk sound?")
     export_model(newest, checkpoint, dictionary=data / "dict.txt")
-    write_history(log, history)
+    write_history(run / LOG, history)
     record_command(command_record, command, started, time.time() - started)
 
 

@@ -11,7 +11,8 @@ from cross_thought.tables.submission import choose_seeds, write_submission
 def zip_submission(metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict) -> None:
     """Choose each task's seed by its development results and write the zip; `task_entries` is the config's `tasks`."""
     tasks = tasks_of(task_entries)
-    chosen = choose_seeds(metrics, model=model)
+    others = {name: task.evaluated_with for name, task in tasks.items() if task.evaluated_with}
+    chosen = choose_seeds(metrics, model=model, evaluated_with=others)
     for name, path in chosen.items():
         print(f"{name}: {path}")
     write_submission(archive, chosen, tasks=tasks)

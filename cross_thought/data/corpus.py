@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cross_thought.data.tasks import own_or_download
+from cross_thought.data.raw_files import own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, read_lines
 

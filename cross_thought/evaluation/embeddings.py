@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.glue import Example, read_prepared
-from cross_thought.data.tasks import SIMILARITY, EmbeddingTask
+from cross_thought.data.definitions import SIMILARITY, EmbeddingTask
+from cross_thought.data.prepared import Example, read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
 

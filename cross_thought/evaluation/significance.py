@@ -176,9 +176,13 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "mrr":
         return lambda labels, answers, weights: (1 / answers) @ weights.T / weights.sum(axis=1)
-    if metric == "f1":
-        positive = names.index(positive_label(task))
-        return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
+    if metric in _SHARES:
+        positive = names.index(positive_label(task, metric=metric))
+        return lambda labels, answers, weights: _share(labels == positive, answers == positive, weights, metric)
+    if metric.removeprefix("macro_") in _SHARES:
+        return lambda labels, answers, weights: _macro(
+            labels, answers, weights, len(names), metric.removeprefix("macro_")
+        )
     if metric == "matthews":
         return lambda labels, answers, weights: _matthews(labels, answers, weights, len(names))
     if metric == "pearson":
@@ -208,10 +212,25 @@ def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence
     return [np.asarray([place[value] for value in values]) for values in [labels, *answers]]
 
 
-def _f1(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+# how often an example counts for which that a label is right, and that it is answered; of each, what is both of them
+_SHARES = {"f1": (0.5, 0.5), "precision": (0.0, 1.0), "recall": (1.0, 0.0)}
+
+
+def _share(
+    labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, metric: str, undefined: float = np.nan
+) -> np.ndarray:
+    """Return F1, precision or recall of one label, for which `labels` and `answers` say yes or no."""
+    of_labels, of_answers = _SHARES[metric]
     both = (labels & answers) @ weights.T
-    either = labels @ weights.T + answers @ weights.T
-    return np.divide(2 * both, either, out=np.full(either.shape, np.nan), where=either > 0)
+    whole = of_labels * (labels @ weights.T) + of_answers * (answers @ weights.T)
+    return np.divide(both, whole, out=np.full(whole.shape, undefined), where=whole > 0)
+
+
+def _macro(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, num_labels: int, metric: str) -> np.ndarray:
+    """Return the mean over the labels that are right or answered somewhere, as scikit-learn does."""
+    values = np.stack([_share(labels == k, answers == k, weights, metric, 0.0) for k in range(num_labels)])
+    there = np.stack([((labels == k) | (answers == k)) @ weights.T > 0 for k in range(num_labels)])
+    return (values * there).sum(axis=0) / there.sum(axis=0)
 
 
 def _matthews(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:

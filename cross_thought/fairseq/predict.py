@@ -9,6 +9,7 @@ import torch
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.training.checkpoints import load_checkpoint
+from cross_thought.training.devices import usable_device
 
 bridge.install()
 
@@ -29,10 +30,11 @@ class Predictor:
         device: "cpu" or "cuda".
 
     Raises:
-        UserError: if the checkpoint cannot be read, or was not fine-tuned.
+        UserError: if torch cannot use the device, the checkpoint cannot be read, or was not fine-tuned.
     """
 
     def __init__(self, checkpoint: Path, data: Path, *, device: str) -> None:
+        usable_device(device)
         task = getattr(load_checkpoint(checkpoint)["args"], "task", None)
         if task not in ("sentence_prediction", "answer_selection"):
             raise UserError(

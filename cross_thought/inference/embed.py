@@ -17,6 +17,7 @@ from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, count_lines, read_lines
 from cross_thought.inference.loading import load_pretrained
+from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -52,12 +53,8 @@ class SentenceEncoder:
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-        try:
-            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
-        except (RuntimeError, AssertionError) as error:  # torch raises either
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"device {device!r} cannot be used here ({reason}): try cpu") from None
+        self.device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
         self.tokenizer = tokenizer
         self.num_cut_sentences = 0
 
@@ -82,6 +79,8 @@ class SentenceEncoder:
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, or the device is not there.
         """
+        if device is not None:
+            usable_device(device)  # before the time that loading takes
         encoder, tokenizer = load_pretrained(Path(path), None if vocabulary is None else Path(vocabulary))
         return cls(encoder, tokenizer, device=device, precision=precision)
 

@@ -78,7 +78,10 @@ def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path)
         tasks = [row["task"]] if row["task"] != "average" else _names(results / "evaluate" / model)
         for task in tasks:
             sources.append(results / "evaluate" / model / task / f"seed-{seed}" / "predictions.tsv")
-            runs += [results / stage / model / task / f"seed-{seed}" for stage in ("evaluate", "finetune")]
+            runs.append(results / "evaluate" / model / task / f"seed-{seed}")
+            fine_tuning = results / "finetune" / model / task / f"seed-{seed}"
+            # a task that is evaluated with another one's model has none
+            runs += [fine_tuning] if fine_tuning.is_dir() else []
         runs += _pretraining_runs(model, seed, results)
     return sources, runs
 

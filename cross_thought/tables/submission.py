@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 
 from cross_thought.data.tasks import Task
 from cross_thought.errors import UserError
@@ -16,7 +17,7 @@ from cross_thought.evaluation.aggregate import is_development, read_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.files import atomic_file
 
-# (task, split) -> file. AX, the diagnostic set, is answered by the MNLI model.
+# (task, split) -> file
 SUBMISSION_FILES = {
     ("CoLA", "test"): "CoLA.tsv",
     ("SST-2", "test"): "SST-2.tsv",
@@ -28,21 +29,29 @@ SUBMISSION_FILES = {
     ("QQP", "test"): "QQP.tsv",
     ("RTE", "test"): "RTE.tsv",
     ("WNLI", "test"): "WNLI.tsv",
-    ("MNLI", "ax"): "AX.tsv",
+    ("AX", "test"): "AX.tsv",
 }
 
 # Part of the bytes of a zip; fixed, so that the same predictions give the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def choose_seeds(metrics_paths: Iterable[Path | str], *, model: str) -> dict[str, Path]:
+def choose_seeds(
+    metrics_paths: Iterable[Path | str], *, model: str, evaluated_with: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Path]:
     """Choose each task's seed: the one with the best mean of its development metrics, the first of equals.
+
+    Args:
+        metrics_paths: of all models, tasks and seeds.
+        model: whose predictions are chosen.
+        evaluated_with: of a task without a model of its own, the task whose seed it gets.
 
     Returns:
         Task name -> the `predictions.tsv` of that seed.
     """
     paths = list(map(Path, metrics_paths))
     best: dict[str, tuple[float, Path]] = {}
+    path_of = {}
     for path, document in sorted(
         zip(paths, read_metrics(paths), strict=True), key=lambda pair: (pair[1]["task"], pair[1]["seed"])
     ):
@@ -54,10 +63,17 @@ def choose_seeds(metrics_paths: Iterable[Path | str], *, model: str) -> dict[str
             if is_development(split)
             for value in scored["metrics"].values()
         ]
+        path_of[document["task"], path.parent.name] = path.with_name("predictions.tsv")
         score = fmean(values) if values and None not in values else float("-inf")
         if document["task"] not in best or score > best[document["task"]][0]:
             best[document["task"]] = (score, path.with_name("predictions.tsv"))
-    return {task: path for task, (_, path) in best.items()}
+    chosen = {task: path for task, (_, path) in best.items()}
+    of_others = {
+        task: path_of[task, chosen[other].parent.name]
+        for task, other in evaluated_with.items()
+        if task in chosen and other in chosen
+    }
+    return chosen | of_others
 
 
 def write_submission(

@@ -74,8 +74,9 @@ def task_numbers(
                     task=task,
                     seed=seed,
                     predictions=splits,
-                    # Not in the predictions: a fact about the training data.
+                    # Not in the predictions: facts about the data.
                     num_train_examples=written.get("num_train_examples"),
+                    counts=written.get("counts"),
                 )
                 yield from _json_numbers(str(folder / "metrics.json"), written, computed)
                 predictions[model, task.name, seed] = splits

@@ -9,8 +9,10 @@ from pathlib import Path
 from cross_thought.data.binarize import binarize_task
 from cross_thought.data.bpe import copy_vocabulary, encode_task, train_vocabulary
 from cross_thought.data.corpus import TextFile, prepare_corpus
-from cross_thought.data.glue import prepare_task, read_prepared
-from cross_thought.data.tasks import TASKS, raw_files, task_from_config
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.prepared import read_prepared
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS, task_from_config
 from tests.bad_input.cases import Case, refusal
 
 HEADER = b"premise\thypothesis\tlabel\n"

@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["cross_thought", "yaml", "zipfile"]):
     from cross_thought.data.bpe import bpe_symbols
     from cross_thought.data.corpus import TextFile, read_documents
     from cross_thought.data.glue import read_split
-    from cross_thought.data.tasks import RawFile, task_from_config
+    from cross_thought.data.raw_files import RawFile
+    from cross_thought.data.tasks import task_from_config
     from cross_thought.errors import UserError
 
 RTE = task_from_config("RTE", {"check_rows": False})

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from cross_thought.data import bpe
 from cross_thought.data.binarize import cut_items, read_dictionary
 from cross_thought.data.corpus import TextFile, prepare_corpus, read_documents
-from cross_thought.data.glue import Example, prepare_task, read_prepared, read_split, write_prepared
-from cross_thought.data.tasks import TASKS, RawFile, raw_files, task_from_config
+from cross_thought.data.glue import prepare_task, read_split
+from cross_thought.data.prepared import Example, read_prepared, write_prepared
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import bytes_to_unicode
 from cross_thought.files import read_lines

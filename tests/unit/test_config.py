@@ -116,7 +116,11 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("tasks/demo-match", {"start_from": "MNLI"}, "demo-match.start_from is 'MNLI', which is no other task of this"),
         ("tasks/demo-match", {"start_from": "demo-match"}, "start_from is 'demo-match', which is no other task"),
         ("embedding/pooling", "max", "embedding.pooling is 'max'; it must be one of mean, concat, slot0"),
-        ("embedding_tasks/RTE", {"num_epochs": 3}, "unknown key 'num_epochs' at embedding_tasks.RTE; known keys: posi"),
+        (
+            "embedding_tasks/RTE",
+            {"num_epochs": 3},
+            "unknown key 'num_epochs' at embedding_tasks.RTE; known keys: check_rows, folder",
+        ),
         (
             "embedding_tasks/demo-overlap",
             {"check_rows": False},

@@ -12,8 +12,11 @@ import torch
 
 from benchmarks.stock_bpe import StockEncoder
 from cross_thought.data import binarize, bpe
-from cross_thought.data.glue import Example, prepare_task, read_prepared, write_prepared
-from cross_thought.data.tasks import TASKS, Split, Task, raw_files
+from cross_thought.data.definitions import Split, Task
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.prepared import Example, read_prepared, write_prepared
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from tests.unit.data.hostile import HOSTILE_LINES, training_text

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.data.definitions import METRICS, AnswerSelection
 from cross_thought.data.download import read_table
-from cross_thought.data.tasks import (
-    METRICS,
-    TASKS,
-    AnswerSelection,
-    RawFile,
-    finetuning_settings,
-    raw_files,
-    task_from_config,
-)
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.tasks import TASKS, finetuning_settings, task_from_config
 from cross_thought.errors import UserError
 
 OWN = {
@@ -32,7 +26,7 @@ DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv"
 
 def test_the_registry_has_glue_snli_and_the_demo() -> None:
     assert list(TASKS) == [
-        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "SNLI"),
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "AX", "SNLI"),
         *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
     ]
     for task in TASKS.values():
@@ -41,7 +35,7 @@ def test_the_registry_has_glue_snli_and_the_demo() -> None:
         if task.name == "QNLI-answers":  # rows of a question and one candidate; the test set has no labels to group by
             assert (set(task.splits), task.num_sentences, len(task.labels)) == ({"train", "valid"}, 9, 8)
             continue
-        assert {"train", "valid", "test"} <= set(task.splits)
+        assert ({"train", "valid", "test"} if task.name != "AX" else {"test"}) <= set(task.splits)
         assert all(len(split.input_columns) == task.num_sentences for split in task.splits.values())
         assert set(task.downloads) <= set(DOWNLOADS)
 
@@ -54,7 +48,7 @@ def test_the_metrics_are_glues() -> None:
         "STS-B": ("pearson", "spearman"),
         "RTE": ("accuracy",),
     }
-    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "SNLI"]
+    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "AX", "SNLI"]
 
 
 def test_tasks_need_nothing_but_the_standard_library() -> None:
@@ -75,7 +69,7 @@ def test_a_task_of_ones_own() -> None:
     task = task_from_config("mine", OWN)
     assert (task.labels, task.metrics, task.num_sentences) == (("no", "yes"), ("f1", "accuracy"), 2)
     assert task.splits["train"].label_column == 3
-    assert task.splits["test"].label_column is None
+    assert (task.splits["test"].label_column, task.splits["test"].labels_optional) == (3, True)
     regression = task_from_config("mine", OWN | {"labels": None, "metrics": None, "score_scale": 5})
     assert regression.is_regression
     assert (regression.metrics, regression.best_metric, regression.score_scale) == (

@@ -9,8 +9,9 @@ import pytest
 import pytrec_eval
 from scipy import stats
 
-from cross_thought.data.glue import Example
-from cross_thought.data.tasks import EmbeddingTask, embedding_task_from_config
+from cross_thought.data.definitions import EmbeddingTask
+from cross_thought.data.prepared import Example
+from cross_thought.data.tasks import embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation import embeddings
 from cross_thought.evaluation.embeddings import (
