@@ -8,6 +8,7 @@ dropout are computed as its kernels do: attention keeps no weights, dropout one 
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -24,13 +25,15 @@ from benchmarks.results import markdown
 from benchmarks.sides import Sizes, make_side
 from benchmarks.work import measure_memory
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.plan.work import BYTES_A_PARAMETER, ModelSizes
+from cross_thought.plan.work import ModelSizes
 
 LENGTHS = (512, 1024, 1536)  # of the streams that are counted
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.float32}
 
 
-def kept_bytes(model: CrossThoughtEncoder, tokens: Tensor, scored: Tensor, *, precision: str, on_gpu: bool) -> int:
+def kept_bytes(
+    model: CrossThoughtEncoder, tokens: Tensor, scored: Tensor, *, precision: str, on_gpu: bool, recompute: bool = False
+) -> int:
     """Count the bytes of the states that a pre-training forward keeps for its backward pass; weights do not count.
 
     Args:
@@ -39,7 +42,9 @@ def kept_bytes(model: CrossThoughtEncoder, tokens: Tensor, scored: Tensor, *, pr
         scored: the positions that the LM head scores, shape (1, L).
         precision: "float32", "float16" (the whole model) or "bfloat16" (its matrix products, by autocast).
         on_gpu: whether to keep what a GPU would.
+        recompute: whether the backward pass computes layers again.
     """
+    model.checkpoint_activations = recompute
     model = model.train().to(DTYPES[precision])
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     shapes = {tuple(weight.shape) for weight in model.parameters() if weight.dim() == 2}
@@ -50,7 +55,7 @@ def kept_bytes(model: CrossThoughtEncoder, tokens: Tensor, scored: Tensor, *, pr
         is_copy = tuple(saved.shape) in shapes or tuple(saved.shape[::-1]) in shapes  # of a weight, by autocast
         if storage.data_ptr() not in weights and not is_copy:
             kept[storage.data_ptr()] = storage.nbytes()
-        return saved
+        return saved.detach()  # the tensor itself would hold the graph that holds it
 
     with (
         _dropout_of_a_gpu() if on_gpu else nullcontext(),
@@ -76,7 +81,7 @@ def _dropout_of_a_gpu() -> Iterator[None]:
         yield
 
 
-def count_kept(length: int, *, precision: str, on_gpu: bool, sizes: Sizes) -> float:
+def count_kept(length: int, *, sizes: Sizes, precision: str, on_gpu: bool, recompute: bool) -> float:
     """Return what a forward on a stream of `length` words keeps, in bytes, from the counts of three short streams."""
     counts = []
     for short in LENGTHS:
@@ -90,7 +95,8 @@ def count_kept(length: int, *, precision: str, on_gpu: bool, sizes: Sizes) -> fl
         )
         tokens = random_stream(short, vocab_size=sizes.vocab_size, seed=1).tokens
         scored = torch.arange(short)[None] < round(0.15 * short)
-        counts.append(kept_bytes(CrossThoughtEncoder(config), tokens, scored, precision=precision, on_gpu=on_gpu))
+        settings = {"precision": precision, "on_gpu": on_gpu, "recompute": recompute}
+        counts.append(kept_bytes(CrossThoughtEncoder(config), tokens, scored, **settings))
     # the parabola through the three (Lagrange)
     total = 0.0
     for place, count in enumerate(counts):
@@ -144,17 +150,16 @@ def main() -> None:
         )
     print(markdown(["words", "measured MB", "planned MB"], rows))
     rows = []
-    for device in ("cpu", "cuda"):
-        for precision in DTYPES:
-            if (device, precision) == ("cpu", "float16"):
-                continue
-            settings = {"precision": precision, "on_gpu": device == "cuda"}
-            kept = count_kept(options.count, sizes=sizes, **settings)
-            planned = plan.kept_bytes(options.count, scored=0.15, **settings)
-            scores = 2 * round(0.15 * options.count) * plan.vocab_size * 4
-            whole = plan.num_parameters * BYTES_A_PARAMETER[precision] + kept + scores
-            rows.append([device, precision, *(f"{size / 1e9:.1f}" for size in (kept, planned, whole))])
-    print(markdown(["device", "precision", "kept GB", "planned GB", "whole step GB"], rows))
+    for device, precision, recompute in itertools.product(("cpu", "cuda"), DTYPES, (False, True)):
+        if (device, precision) == ("cpu", "float16"):
+            continue
+        settings = {"precision": precision, "on_gpu": device == "cuda", "recompute": recompute}
+        kept = count_kept(options.count, sizes=sizes, **settings)
+        planned = plan.kept_bytes(options.count, scored=0.15, **settings)
+        whole = plan.step_bytes(options.count, streams=1, scored=0.15, **settings) - planned + kept
+        figures = [f"{size / 1e9:.1f}" for size in (kept, planned, whole)]
+        rows.append([device, precision, "again" if recompute else "kept", *figures])
+    print(markdown(["device", "precision", "layers", "kept GB", "planned GB", "whole step GB"], rows))
 
 
 if __name__ == "__main__":

@@ -222,6 +222,7 @@ def memory(config: Mapping[str, Any]) -> dict[str, int]:
             found[name] = sizes.step_bytes(
                 training["tokens_per_sample"],
                 streams=training["batch_size"],
+                recompute=hardware.get("checkpoint_activations", False),
                 scored=training["mask_prob"],
                 precision=hardware["precision"],
                 on_gpu=hardware["device"] == "cuda",

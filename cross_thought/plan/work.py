@@ -86,39 +86,60 @@ class ModelSizes:
         flops += sum(row * 4 * d * d + k * (self._linear - 4 * d * d) + 4 * k * row * d for row in rows)
         return flops + self._cross_layer(len(rows)) + 2 * d * (d + num_classes)
 
-    def step_bytes(self, length: int, *, streams: int, scored: float, precision: str, on_gpu: bool) -> int:
+    def step_bytes(self, length: int, *, streams: int, recompute: bool = False, **settings: Any) -> int:
         """Memory of a pre-training step: weights, gradients, Adam's states, what the backward pass needs.
 
         Args:
             length: words of a stream.
             streams: of a batch.
-            scored: the share of them that the LM head scores.
-            precision: "float32", "float16" (weights in both) or "bfloat16" (matrix products alone).
-            on_gpu: whether attention and dropout are those of a GPU; the CPU's keep more.
+            recompute: whether the backward pass computes layers again, one at a time.
+            settings: as of `kept_bytes`.
         """
-        scores = 2 * round(scored * length) * self.vocab_size * 4  # the LM head's, and their gradient
-        kept = self.kept_bytes(length, scored=scored, precision=precision, on_gpu=on_gpu)
-        return self.num_parameters * BYTES_A_PARAMETER[precision] + streams * (kept + scores)
+        num_scored = round(settings["scored"] * length)
+        scores = 2 * num_scored * self.vocab_size * 4  # the LM head's, and their gradient
+        kept = self.kept_bytes(length, recompute=recompute, **settings)
+        layer = max(self._layer_bytes(length, **settings)) if recompute else 0
+        return self.num_parameters * BYTES_A_PARAMETER[settings["precision"]] + streams * (kept + layer + scores)
 
-    def kept_bytes(self, length: int, *, scored: float, precision: str, on_gpu: bool) -> int:
-        """Bytes of the encoder's states that a pre-training forward with dropout keeps for the backward pass."""
+    def kept_bytes(self, length: int, *, recompute: bool = False, **settings: Any) -> int:
+        """Bytes of the encoder's states that a pre-training forward with dropout keeps for the backward pass.
+
+        Args:
+            length: words of a stream.
+            recompute: whether only the layers' inputs are kept.
+            settings: `scored`, the share of words that the LM head scores; `precision`, "float32", "float16" (weights
+                in both) or "bfloat16" (matrix products alone); `on_gpu`, whether attention and dropout are those of a
+                GPU: a CPU's keep more.
+        """
+        d, states = self.embed_dim, sum(self.stream_rows(length))
+        value = 2 if settings["precision"] == "float16" else 4
+        mask = 1 if settings["on_gpu"] else value
+        embedded = states * d * (value + mask)
+        layers = self._layer_bytes(length, **settings)
+        if not recompute:
+            return embedded + states * d * value + sum(layers)
+        inputs = (self.num_layers + 1) * states * d * value
+        if self.cross_sequence:
+            inputs += self.num_slots * len(self.stream_rows(length)) * d * value
+        return embedded + inputs
+
+    def _layer_bytes(self, length: int, *, scored: float, precision: str, on_gpu: bool) -> list[int]:
+        """Bytes that each layer keeps of one stream, its input, which is the output of the one before, left out."""
         d, f = self.embed_dim, self.ffn_dim
         value = 4 if precision == "float32" else 2
         norm = 2 * value if precision == "float16" else 8  # its input and output
         copies = 2 * value if precision == "bfloat16" else 0  # of the LayerNorms' float32 outputs, for the products
         mask = 1 if on_gpu else value
         rows = self.stream_rows(length)
-        states, num_scored = sum(rows), round(scored * length)
 
         def attention(row: int) -> int:  # of one state: query, key, value, result; on a CPU, weights in three forms
             return 4 * d * value + (4 * self.num_heads if on_gpu else 3 * row * self.num_heads * value)
 
         after = 2 * f * value + 2 * d * (mask + norm) + d * copies + 16  # feed-forward, dropouts, LayerNorms
-        kept = self.num_layers * sum(row * (attention(row) + after) for row in rows)
+        layers = [sum(row * (attention(row) + after) for row in rows)] * self.num_layers
         if self.cross_sequence:
-            kept += self.num_slots * len(rows) * (attention(len(rows)) + after)
-        kept += sum(row * attention(row) for row in rows) + num_scored * after
-        return kept + states * d * (norm + mask)
+            layers.append(self.num_slots * len(rows) * (attention(len(rows)) + after))
+        return [*layers, sum(row * attention(row) for row in rows) + round(scored * length) * after]
 
     @property
     def _linear(self) -> int:

@@ -74,6 +74,21 @@ def test_memory_that_a_forward_keeps(precision: str, on_gpu: bool) -> None:
     assert sizes.kept_bytes(600, scored=0.15, precision=precision, on_gpu=on_gpu) == pytest.approx(counted, rel=0.03)
 
 
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_memory_where_layers_are_computed_again(on_gpu: bool) -> None:
+    sizes, encoder, _ = build(0.0 if on_gpu else 0.1, segment_length=30, num_positions=60)
+    if not hasattr(encoder, "checkpoint_activations"):
+        pytest.skip("this encoder keeps all that its layers compute")
+    tokens, scored = stream(600, 90)
+    settings = {"precision": "float32", "on_gpu": on_gpu, "recompute": True}
+    counted = kept_bytes(encoder, tokens, scored, **settings)
+    assert sizes.kept_bytes(600, scored=0.15, **settings) == pytest.approx(counted, rel=0.05)
+    whole = {
+        again: sizes.step_bytes(600, streams=9, scored=0.15, **settings | {"recompute": again}) for again in (0, 1)
+    }
+    assert whole[True] < whole[False]
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures_are_those_that_fairseq_knows(name: str) -> None:
     pytest.importorskip("fairseq_cli", reason="fairseq is not installed")
