@@ -17,6 +17,9 @@ include: "rules/tables.smk"
 include: "rules/export.smk"
 
 
+limit_gpus()
+
+
 onstart:
     check_local_gpus()
 

@@ -34,7 +34,7 @@ from benchmarks.sides import (  # noqa: E402
 from benchmarks.timing import WARMUP, published_dropout, time_sides  # noqa: E402
 from benchmarks.work import measure_matmul_rate, measure_memory  # noqa: E402
 from cross_thought.errors import UserError  # noqa: E402
-from cross_thought.files import write_json  # noqa: E402
+from cross_thought.files import check_output, write_json  # noqa: E402
 from cross_thought.training.devices import usable_device  # noqa: E402
 
 
@@ -187,6 +187,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{path} does not exist: name your folder with --data (or the file with --bpe, --text)")
     try:
         usable_device(options.device)
+        if options.json:
+            check_output(options.json)
     except UserError as error:
         parser.error(str(error))
     return options

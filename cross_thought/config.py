@@ -22,9 +22,10 @@ import jsonschema
 import yaml
 
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.extra_args import check_extra_args
 
-REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
@@ -166,6 +167,18 @@ def effective_config(raw: Config) -> Config:
     for name, model in config["models"].items():
         _check_model(name, model)
         _check_processes(name, model, config["hardware"])
+        check_extra_args(
+            model["pretraining"]["extra_args"],
+            place=f"models.{name}.pretraining.extra_args",
+            hardware=config["hardware"],
+            finetuning=False,
+        )
+    check_extra_args(
+        config["finetuning"]["extra_args"],
+        place="finetuning.extra_args",
+        hardware=config["hardware"],
+        finetuning=True,
+    )
     _check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
@@ -466,6 +479,8 @@ def _refuse_braces(key: str, path: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
+        for needed in (BASE, SCHEMA, REGISTRY_FILE):
+            repository_file(needed)
         check_registry(read_yaml(REGISTRY_FILE))
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])

@@ -1,14 +1,17 @@
-"""Evaluation. In: fine-tuned checkpoints, pre-trained ones. Out: predictions with metrics; what the cross path carries."""
+"""Evaluation. In: fine-tuned checkpoints, pre-trained ones. Out: predictions, metrics; what the cross path carries.
+
+To predict takes the checkpoint, which is deleted then. To score does not: other code for metrics costs seconds.
+"""
 
 
 rule evaluate_task:
     input:
         checkpoint=tuned_checkpoint,
-        data="results/binarized/tasks/{task}",
-        prepared="results/tasks/{task}",
+        data=ancient("results/binarized/tasks/{task}"),
+        prepared=ancient("results/tasks/{task}"),
+        settings="results/finetune/{model}/{task}/settings.json",
     output:
-        predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
-        metrics="results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
+        "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
     log:
         "results/logs/evaluate_task/{model}/{task}/seed-{seed}.log",
     benchmark:
@@ -25,6 +28,30 @@ rule evaluate_task:
         device=config["hardware"]["device"],
     script:
         "../workflow_scripts/evaluate.py"
+
+
+rule score_task:
+    input:
+        predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
+        prepared="results/tasks/{task}",
+        data="results/binarized/tasks/{task}",
+    output:
+        "results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
+    log:
+        "results/logs/score_task/{model}/{task}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/score_task/{model}/{task}/seed-{seed}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        entry=lambda wildcards: config["tasks"][wildcards.task],
+        code=code_of("score.py", "report.yaml"),
+    script:
+        "../workflow_scripts/score.py"
 
 
 rule measure_cross_path:
@@ -44,6 +71,8 @@ rule measure_cross_path:
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        code=code_of("measure_cross_path.py", TRAINING_ENV),
     script:
         "../workflow_scripts/measure_cross_path.py"
 
@@ -65,5 +94,7 @@ rule study_cross_attention:
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        code=code_of("study_cross_attention.py", TRAINING_ENV),
     script:
         "../workflow_scripts/study_cross_attention.py"

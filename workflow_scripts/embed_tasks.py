@@ -11,6 +11,7 @@ from cross_thought.evaluation.embeddings import embeddings_document, evaluate_ta
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
 
 
 def embed_tasks(
@@ -51,7 +52,7 @@ def embed_tasks(
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
         torch.set_num_threads(snakemake.threads)
         embed_tasks(
             Path(snakemake.input.checkpoint),

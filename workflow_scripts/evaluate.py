@@ -1,4 +1,4 @@
-"""Predict the dev and test sets of one task with one fine-tuned model, and score the predictions."""
+"""Predict the dev and test sets of one task with one fine-tuned model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import read_counts, read_prepared
+from cross_thought.data.prepared import read_prepared
 from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
-from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.fairseq.predict import Predictor
-from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
 
 
 def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:
@@ -60,19 +59,8 @@ def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
     return [" ".join(names[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
 
 
-def evaluate(
-    checkpoint: Path,
-    data: Path,
-    prepared: Path,
-    *,
-    model: str,
-    task: Task,
-    seed: int,
-    device: str,
-    predictions_file: Path,
-    metrics_file: Path,
-) -> None:
-    """Write the predictions for every split but train, and the metrics of those whose labels are known."""
+def evaluate(checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, predictions_file: Path) -> None:
+    """Write the predictions for every split but train."""
     predictor = Predictor(checkpoint, data, device=device)
     predictions = {}
     for split in task.splits:
@@ -80,29 +68,16 @@ def evaluate(
             predictions[split] = predict_split(predictor, task, prepared, split)
             print(f"{split}: {len(predictions[split].indices)} examples")
     write_predictions(predictions_file, predictions)
-    has_train = "train" in task.splits and task.evaluated_with is None
-    document = metrics_document(
-        model=model,
-        task=task,
-        seed=seed,
-        predictions=predictions,
-        num_train_examples=sum(1 for _ in read_prepared(prepared / "train.tsv")) if has_train else None,
-        counts=read_counts(prepared, data),
-    )
-    write_json(metrics_file, document)
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
         torch.set_num_threads(snakemake.threads)
         evaluate(
             Path(snakemake.input.checkpoint),
             Path(snakemake.input.data),
             Path(snakemake.input.prepared),
-            model=snakemake.wildcards.model,
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
-            seed=int(snakemake.wildcards.seed),
             device=snakemake.params.device,
-            predictions_file=Path(snakemake.output.predictions),
-            metrics_file=Path(snakemake.output.metrics),
+            predictions_file=Path(snakemake.output[0]),
         )

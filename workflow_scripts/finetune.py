@@ -18,6 +18,7 @@ from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
 from cross_thought.training.devices import usable_device
+from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, model_flags, run_key, write_history
 from cross_thought.training.runs import LOG, go_on
 
@@ -205,7 +206,7 @@ def _drop_without_best(run: Path) -> None:
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.hardware["device"] == "cuda")):
         task = task_from_config(snakemake.wildcards.task, snakemake.params.entry)
         finetune(
             Path(snakemake.input.data),

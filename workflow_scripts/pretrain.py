@@ -8,6 +8,7 @@ from cross_thought.errors import UserError
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, newest_checkpoint
 from cross_thought.training.devices import usable_device
+from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, model_flags, run_key, write_history
 from cross_thought.training.runs import LOG, go_on
 
@@ -100,12 +101,13 @@ def pretrain(
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    hardware = snakemake.params.hardware
+    with logged_job(snakemake.log[0]), own_gpus(hardware["processes"] if hardware["device"] == "cuda" else 0):
         pretrain(
             Path(snakemake.input.data),
             model=snakemake.params.model,
             seed=int(snakemake.wildcards.seed),
-            hardware=snakemake.params.hardware,
+            hardware=hardware,
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),

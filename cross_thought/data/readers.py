@@ -233,16 +233,28 @@ def _read_parquet(path: Path, member: str | None, where: str) -> Table:
         ) from None
     with open_bytes(path, member=member) as handle:
         content = handle.read()
+
+    def damaged(error: Exception) -> UserError:
+        reason = " ".join(str(error).split())
+        return UserError(f"{where} is no sound Parquet file ({reason}): make it again, or set `format`")
+
+    faults = (pyarrow.ArrowException, OSError, ValueError)  # as Arrow finds damage
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
-    except pyarrow.ArrowException as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{where} is no sound Parquet file ({reason}): make it again, or set `format`") from None
+    except faults as error:
+        raise damaged(error) from None
 
     def rows() -> Iterator[Row]:
         number = 1
-        for batch in file.iter_batches(_ROWS_AT_ONCE):
-            columns = [_as_text(column) for column in batch.columns]
+        batches = file.iter_batches(_ROWS_AT_ONCE)
+        while True:
+            try:
+                batch = next(batches, None)
+                columns = [] if batch is None else [_as_text(column) for column in batch.columns]
+            except faults as error:
+                raise damaged(error) from None
+            if batch is None:
+                return
             for cells in zip(*columns, strict=True):
                 yield Row(number, cells)
                 number += 1

@@ -332,12 +332,19 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
 
 
 def read_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the tasks that ship, by name."""
+    """Return the entries of the tasks that ship, by name.
+
+    Raises:
+        UserError: if the file is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there, which describes the tasks: run this in a clone of the repository")
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 REGISTRY_FILE = Path(__file__).parents[2] / "resources" / "tasks.yaml"
-REGISTRY = read_registry(REGISTRY_FILE)
+# a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
+REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
 # what has neither a train set nor a model of another task is pairs without labels, for embeddings alone
 _LEARNT = {name for name, entry in REGISTRY.items() if "train" in entry["files"] or "evaluated_with" in entry}
 TASKS = {name: described_task(name, REGISTRY[name], section="tasks") for name in REGISTRY if name in _LEARNT}

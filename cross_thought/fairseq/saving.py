@@ -46,12 +46,13 @@ class AtomicPathManager(PathManager):
     @staticmethod
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         """Give a checkpoint a second name. They can share their bytes: nothing is ever written in place."""
-        with atomic_file(Path(dst_path)) as partial:
-            partial.unlink(missing_ok=True)
-            try:
+        try:
+            with atomic_file(Path(dst_path)) as partial:
+                partial.unlink(missing_ok=True)
                 os.link(src_path, partial)
-            except OSError:  # many a file system has no such thing: FAT, some network disks, some containers
-                shutil.copyfile(src_path, partial)
+        except OSError:  # many a file system has no such thing: FAT, some network disks, some containers
+            with open(src_path, "rb") as source, _written_whole(Path(dst_path), "wb", {}) as copy:
+                shutil.copyfileobj(source, copy)
         return True
 
 
@@ -170,8 +171,8 @@ def _as_left(load_checkpoint: Callable) -> Callable:
         if extra_state is not None and not (args.reset_optimizer or args.reset_meters):
             vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
             if best.exists():
-                state = checkpoint_utils.load_checkpoint_to_cpu(str(best))["extra_state"]
-                checkpoint_utils.save_checkpoint.best = state["best"]
+                state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+                checkpoint_utils.save_checkpoint.best = state["extra_state"]["best"]
         return extra_state, epoch_itr
 
     return wrapped

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from cross_thought.data.tasks import Task, embedding_tasks_of, tasks_of
-from cross_thought.environment import REPOSITORY
+from cross_thought.data.tasks import REGISTRY_FILE, Task, embedding_tasks_of, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import summarise
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
@@ -186,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one results folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    for needed in (REGISTRY_FILE, REFERENCES):
+        repository_file(needed)
     found = list(numbers(parser.parse_args(arguments).results))
     wrong = [number for number in found if not number.agrees]
     for number in wrong:

@@ -54,10 +54,18 @@ COMBINATIONS = [
     ("a start from a task that is not there", "tasks: {RTE: {start_from: MNLI}}"),
     ("an unknown task", "tasks: {RET: {}}"),
     ("embeddings of single sentences", "embedding_tasks: {SST-2: {}}"),
+    ("another task's model, of a task that is not there", "tasks: {AX: {}}"),
+    ("a pattern that matches nothing", f"tasks: {{mine: {{{OWN.replace('train: a.tsv', 'train: b-*.tsv')}}}}}"),
+    ("labels twice", f"tasks: {{mine: {{{OWN}, labels: [a, b], label_names: [a, b]}}}}"),
     ("an own task with a known task's name", f"tasks: {{RTE: {{{OWN}}}}}"),
     ("a label that is a sentence", f"tasks: {{mine: {{{OWN.replace('3', '2')}}}}}"),
     ("a sentence that is its own pair", f"tasks: {{mine: {{{OWN.replace('[1, 2]', '[1, 1]')}}}}}"),
     ("F1 of three labels", f"tasks: {{mine: {{{OWN}, labels: [a, b, c], metrics: [f1]}}}}"),
+    ("a flag that the workflow sets", 'finetuning: {extra_args: ["--restore-file", "mine.pt"]}'),
+    ("a flag and its value in one", 'finetuning: {extra_args: ["--update-freq 2"]}'),
+    ("a flag without which nothing is left to keep", "finetuning: {extra_args: [--disable-validation]}"),
+    ("a machine that is not supported", "model_defaults: {pretraining: {extra_args: [--tpu]}}"),
+    ("a precision for GPUs, on a CPU", "finetuning: {extra_args: [--memory-efficient-fp16]}"),
     ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
 ]
 PATHS = [

@@ -1,10 +1,13 @@
 """Readers of tables and text, and BPE: any bytes are read or refused in one sentence, and nothing of them is lost."""
 
+import gzip
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from cross_thought.data.corpus import TextFile, prepare_corpus, read_documents
 from cross_thought.data.glue import prepare_task, read_split
 from cross_thought.data.prepared import Example, read_prepared, write_prepared
 from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.readers import FORMATS
 from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import bytes_to_unicode
@@ -76,6 +80,43 @@ def test_a_table_comes_back_as_it_was(rows: list[tuple[str, str, str]], ends: st
     assert examples == [Example(label, (one, two)) for one, two, label in rows]
     write_prepared(tmp_path / "prepared.tsv", examples)
     assert list(read_prepared(tmp_path / "prepared.tsv")) == examples
+
+
+@cache
+def sound_files() -> dict[str, bytes]:
+    """Return a small file of each form."""
+    rows = [("one", "two", "label"), ("a", 'b "c"', "1"), ("d, e", "é", "0")]
+    frame = pandas.DataFrame(rows[1:], columns=rows[0])
+    return {
+        "tsv": frame.to_csv(sep="\t", index=False).encode(),
+        "csv": frame.to_csv(index=False).encode(),
+        "quoted-tsv": frame.to_csv(sep="\t", index=False).encode(),
+        "jsonl": frame.to_json(orient="records", lines=True).encode(),
+        "parquet": frame.to_parquet(),
+    }
+
+
+@settings(in_folder, max_examples=200 * FACTOR)
+@given(
+    form=st.sampled_from(FORMATS),
+    start=st.floats(0, 1),
+    length=st.integers(0, 30),
+    junk=st.binary(max_size=8),
+    packed=st.booleans(),
+)
+def test_a_damaged_file_of_any_form(
+    form: str, start: float, length: int, junk: bytes, packed: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    content = sound_files()[form]
+    content = gzip.compress(content, mtime=0) if packed else content
+    place = round(start * len(content))
+    (tmp_path / "t").write_bytes(content[:place] + junk + content[place + length :])
+    task = task_from_config("mine", PLAIN | {"labels": ["0", "1"], "format": form})
+    try:
+        read_split(task, "train", RawFile(path=str(tmp_path / "t")))
+    except UserError as error:
+        assert_one_sentence(error)
 
 
 @settings(in_folder, max_examples=100 * FACTOR)

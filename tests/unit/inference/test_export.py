@@ -54,7 +54,7 @@ def test_the_card_tells_what_the_results_tell(checkpoint: Path, tmp_path: Path) 
 def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:
     export_model(checkpoint, tmp_path / "export", output_format="safetensors")
     names = sorted(path.name for path in (tmp_path / "export").iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
 
 
@@ -82,6 +82,6 @@ def test_results_and_names_that_are_not_there_are_refused(checkpoint: Path, tmp_
         export_model(checkpoint, tmp_path / "e", output_format="safetensors", results=tmp_path / "no-results")
     with pytest.raises(UserError, match="tells of no model 'nobody': choose from .*mine, other"):
         export_model(checkpoint, tmp_path / "e", output_format="safetensors", model_name="nobody")
-    with pytest.raises(UserError, match="is a folder: give the fairseq checkpoint"):
+    with pytest.raises(UserError, match=r"seed-1 has no config.json: give a fairseq checkpoint, or a folder that"):
         export_model(checkpoint.parent, tmp_path / "e", output_format="safetensors")
     assert not (tmp_path / "e").exists()
