@@ -68,6 +68,18 @@ def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
     return effective_config(_merge(base, overlay))
 
 
+def load_files(paths: Iterable[str | Path], **values: object) -> Config:
+    """Lay YAML files, each over those before it, and then `values` over config.yaml, and check the whole.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    given: Config = {}
+    for path in paths:
+        given = _merge(given, read_yaml(Path(path)))
+    return load_config(_merge(given, values))
+
+
 def read_yaml(path: Path) -> Config:
     """Read a YAML file of keys and values.
 
@@ -375,10 +387,7 @@ if __name__ == "__main__":
         for needed in (BASE, SCHEMA, REGISTRY_FILE):
             repository_file(needed)
         check_registry(read_yaml(REGISTRY_FILE))
-        given: Config = {}
-        for argument in sys.argv[1:]:
-            given = _merge(given, read_yaml(Path(argument)))
-        checked = load_config(given)
+        checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)
         print("config: all right")
