@@ -205,11 +205,10 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
 
 def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     """Return how many jobs the long stages have."""
-    finetuned = sum(training.count for training in finetunings(config))
     return {
         "pre-training": sum(training.count for training in pretrainings(config)),
-        "fine-tuning": finetuned,
-        "evaluation": finetuned,
+        "fine-tuning": sum(training.count for training in finetunings(config)),
+        "evaluation": len(config["models"]) * len(config["tasks"]) * len(config["seeds"]),
     }
 
 
@@ -222,7 +221,7 @@ def memory(config: Mapping[str, Any]) -> dict[str, int]:
             found[name] = sizes.step_bytes(
                 training["tokens_per_sample"],
                 streams=training["batch_size"],
-                recompute=hardware.get("checkpoint_activations", False),
+                recompute=hardware["checkpoint_activations"],
                 scored=training["mask_prob"],
                 precision=hardware["precision"],
                 on_gpu=hardware["device"] == "cuda",

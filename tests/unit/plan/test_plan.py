@@ -49,7 +49,7 @@ def test_the_readmes_full_run_is_the_plans() -> None:
     ):
         assert sentence in text
     assert model.words == 125000 * 16 * 32000
-    assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "evaluation": 100}
+    assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "evaluation": 110}  # AX has no model of its own
 
 
 @pytest.mark.parametrize(("name", "num_lines"), [("paper", 13), ("released", 9), ("ablations", 9)])
