@@ -206,7 +206,7 @@ def limit_gpus():
     scheduler does it.
     """
     is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
-    if num_gpus() and is_local and workflow.global_resources.get("gpu").value is None:
+    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
         # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
         workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
 
