@@ -111,7 +111,7 @@ def _beside(folder: Path) -> list[Path]:
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").exists():
                 files += _beside(path)
-        elif path.suffix != ".py":
+        elif path.suffix != ".py" and not path.name.startswith(".") and not path.name.endswith("~"):  # of an editor
             files.append(path)
     return files
 

@@ -50,6 +50,13 @@ def test_code_counts_wherever_it_is_reached(name: str, repository: Path) -> None
     assert (code_hash(repository) != before) == (name in COUNTED)
 
 
+@pytest.mark.parametrize("name", [".marks.py.swp", "marks.py~", ".DS_Store"])
+def test_an_open_editor_is_no_reason_to_work(name: str, repository: Path) -> None:
+    before = code_hash(repository)
+    (repository / "cross_thought/tables" / name).write_text("x")
+    assert code_hash(repository) == before
+
+
 def test_a_hash_is_the_same_in_another_folder(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_hash(repository)
     other = Path(shutil.copytree(repository, repository.with_name("elsewhere")))
