@@ -1,12 +1,12 @@
 """The files that a config names: `{data_dir}` and patterns filled in, and what is there checked before any job."""
 
-import glob
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from cross_thought.data.documents import check_corpus
 from cross_thought.errors import UserError, shown
+from cross_thought.files import matching_files
 
 
 def fill_in_data_dir(config: dict) -> None:
@@ -28,7 +28,8 @@ def fill_in_data_dir(config: dict) -> None:
     for key, place, holder in _task_files(config):
         given = holder[place]
         paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
-        found = [file for path in paths for file in _matches(key, path)]
+        # none twice: a list and a pattern may name the same
+        found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for name, model in config["models"].items():
         if model["location"] is not None:
@@ -47,16 +48,6 @@ def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 if "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given):
                     continue
                 yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
-
-
-def _matches(key: str, path: str) -> list[str]:
-    """Return the files that a path with `*` and the like stands for; a path as it is if there is such a file."""
-    if not glob.has_magic(path) or os.path.exists(path):
-        return [path]
-    found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
-    if not found:
-        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
-    return found
 
 
 def check_files(config: dict) -> None:
