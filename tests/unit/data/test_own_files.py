@@ -134,15 +134,6 @@ def test_a_pattern_and_a_list_are_read_one_after_the_other(tmp_path: Path, monke
         load_config({"tasks": {"mine": entry | {"files": {"train": {"path": ["gone.csv"]}, "valid": "part-1.csv"}}}})
 
 
-def test_a_file_that_a_list_and_a_pattern_name_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for number in range(2):
-        write(tmp_path / f"part-{number}.csv", ROWS)
-    entry = ENTRY | {"files": {"train": ["part-1.csv", "part-*.csv"], "valid": "part-1.csv"}}
-    config = load_config({"tasks": {"mine": entry}})
-    assert config["tasks"]["mine"]["files"]["train"] == ["part-1.csv", "part-0.csv"]
-
-
 def test_sick_is_a_regression_and_a_classification() -> None:
     files = {"train": str(real("sick/SICK_train.txt")), "valid": str(real("sick/SICK_trial.txt"))}
     entry = {"files": files, "input_columns": ["sentence_A", "sentence_B"]}
