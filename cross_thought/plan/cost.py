@@ -204,11 +204,10 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
 
 def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     """Return how many jobs the long stages have."""
-    finetuned = sum(training.count for training in finetunings(config))
     return {
         "pre-training": sum(training.count for training in pretrainings(config)),
-        "fine-tuning": finetuned,
-        "evaluation": finetuned,
+        "fine-tuning": sum(training.count for training in finetunings(config)),
+        "evaluation": len(config["models"]) * len(config["tasks"]) * len(config["seeds"]),
     }
 
 
