@@ -1,5 +1,6 @@
-"""How the tests are spread over processes, with `pytest -n 2 --dist loadgroup` (which is what `make test` runs)."""
+"""How the tests are spread over two processes by `make test`: `pytest --dist loadgroup` keeps a group in one of them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ import pytest
 SHARED_RUNS = ("tiniest_run", "tiny_run")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # so it is before xdist's own, which reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Keep the tests of a file, and of files that share a run, in one process; start with these, they take longest."""
-    if not hasattr(config, "workerinput"):
-        return
+    if hasattr(config, "workerinput"):
+        _group(items)
+    yield
+
+
+def _group(items: list[pytest.Item]) -> None:
     groups: dict[Path, str] = {}
     for item in items:
         for run in SHARED_RUNS:
