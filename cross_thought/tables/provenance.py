@@ -11,8 +11,6 @@ import pandas as pd
 from cross_thought.environment import environment
 from cross_thought.files import file_hash
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def assemble(
     *,
