@@ -81,7 +81,7 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
     misplaced = [key for key in DESCRIPTION_KEYS if key in entry and key not in changeable]
     if misplaced:
         raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
-    changes = {key: value for key, value in entry.items() if key in changeable and value is not None}
+    changes = {key: value for key, value in entry.items() if key in changeable}
     return described_task(name, REGISTRY[name] | changes, section="tasks" if name in TASKS else section)
 
 
