@@ -83,7 +83,13 @@ def read_ablation_rows(
 
 def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
     """Lay the ablation rows out, a row a setting, with a rule between the factors; `demo`: the text is the demo's."""
-    cells = wide(rows, _cell, index=COLUMNS[:3], column=column_title, missing=NOT_AVAILABLE)
+    cells = wide(
+        rows,
+        lambda row: mean_sd_n(row, ".3f" if row.metric == LOSS else ".1f"),
+        index=COLUMNS[:3],
+        column=column_title,
+        missing=NOT_AVAILABLE,
+    )
     rules = group_rules(cells["factor"])
     cells["factor"] = cells["factor"].map(FACTOR_NAMES).where(~cells["factor"].duplicated(), "")
     return Page("Ablations", [Section(cells, rules=rules)], ablation_notes(rows, demo=demo))
@@ -119,7 +125,3 @@ def column_title(row: Any) -> str:
     if row.task:
         return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
     return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[row.metric]
-
-
-def _cell(row: Any) -> str:
-    return mean_sd_n(row, ".3f" if row.metric == LOSS else ".1f")

@@ -119,24 +119,25 @@ def embeddings_notes(
             f"are equal to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same "
             "but are not labelled so count as wrong."
         )
-        of_label: dict[str, list[str]] = {}
-        for name, task in tasks.items():
-            if task.evaluation == RETRIEVAL:
-                label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
-                of_label.setdefault(label, []).append(name)
-        notes.append(
-            "Positive pairs: " + "; ".join(f"{label} in {', '.join(n)}" for label, n in of_label.items()) + "."
+        labels = pd.Series(
+            {
+                name: "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
+                for name, task in tasks.items()
+                if task.evaluation == RETRIEVAL
+            }
         )
+        positive = [f"{label} in {', '.join(those.index)}" for label, those in labels.groupby(labels, sort=False)]
+        notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
         f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
         "order can expect; of a correlation, none."
     )
-    for name, of_split in counts.items():
-        for split, found in of_split.items():
-            if found.get("cut"):
-                notes.append(
-                    f"{name} ({split}): {found['cut']:,} of {found['sentences']:,} sentences cut at the positions."
-                )
+    notes += [
+        f"{name} ({split}): {found['cut']:,} of {found['sentences']:,} sentences cut at the positions."
+        for name, of_split in counts.items()
+        for split, found in of_split.items()
+        if found.get("cut")
+    ]
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
     return [*notes, "**Bold**: highest mean of a model."]

@@ -1,6 +1,7 @@
 """Figures at the width of a paper's column, legible in grey, the same to the byte for the same numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 
@@ -17,6 +18,7 @@ from cross_thought.tables.ablations import FACTOR_NAMES, column_title
 from cross_thought.tables.tasks import MAJORITY, column_name
 
 COLUMN_WIDTH_IN = 3.3
+_BARS = {"elinewidth": 0.8, "capsize": 1.8}
 _LABEL_WIDTH = 40  # characters of a segment's text in a line
 
 # Dark to light, so that they also differ in grey; line styles and markers tell them apart where greys do not.
@@ -26,12 +28,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _STYLE = {
     "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    **dict.fromkeys(["font.size", "axes.titlesize", "axes.labelsize"], 7),
+    **dict.fromkeys(["legend.fontsize", "xtick.labelsize", "ytick.labelsize"], 6.5),
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,8 +45,7 @@ def plot_losses(histories: Sequence[pd.DataFrame], paths: Iterable[Path | str]) 
         histories: of any number of models and seeds; losses in bits a token.
         paths: files to write; the ending says the format.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 3.4), layout="constrained")
+    with _drawn(3.4, paths) as figure:
         panels = figure.subplots(2, 1, sharex=True)
         for axes, split, title in zip(panels, ("train", "valid"), ("Training", "Held out"), strict=True):
             lines = pd.concat([of_split(history, split) for history in histories])
@@ -67,7 +64,6 @@ def plot_losses(histories: Sequence[pd.DataFrame], paths: Iterable[Path | str]) 
         panels[1].set_xlabel("updates")
         # Outside the axes, so that it never hides a curve.
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-        _save(figure, paths)
 
 
 def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
@@ -85,9 +81,8 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     rows = rows.assign(height=list(map(columns.index, names))).dropna(subset="mean")
     ours, majority = rows[rows["kind"] == "model"], rows[rows["kind"] == MAJORITY]
     models = list(ours["model"].unique())
-    with matplotlib.rc_context(_STYLE):
-        height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, height), layout="constrained")
+    height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
+    with _drawn(height, paths) as figure:
         axes = figure.subplots()
         for place, (_, points) in enumerate(ours.groupby("model", sort=False)):
             axes.errorbar(
@@ -99,8 +94,7 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
                 markerfacecolor=_COLOURS[place % len(_COLOURS)] if place % 2 == 0 else "white",
                 markersize=4,
                 markeredgewidth=0.8,
-                elinewidth=0.8,
-                capsize=1.8,
+                **_BARS,
                 linestyle="none",
                 label=models[place],
             )
@@ -113,7 +107,6 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         axes.grid(axis="x", linewidth=0.3, color="0.8")
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-        _save(figure, paths)
 
 
 def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
@@ -125,8 +118,7 @@ def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     """
     rows = rows.assign(column=list(map(column_title, rows.itertuples())))
     factors, columns = rows["factor"].unique(), rows["column"].unique()
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.55 + 0.95 * len(columns)), layout="constrained")
+    with _drawn(0.55 + 0.95 * len(columns), paths) as figure:
         # A measure's panels share their axis, so that the effects of the factors can be compared by eye.
         panels = figure.subplots(len(columns), len(factors), sharex="col", sharey="row", squeeze=False)
         for line, column in zip(panels, columns, strict=True):
@@ -142,8 +134,7 @@ def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
                     color=_COLOURS[0],
                     markersize=3,
                     linewidth=0.8,
-                    elinewidth=0.8,
-                    capsize=1.8,
+                    **_BARS,
                 )
                 axes.set_xticks(range(len(settings)), settings)
                 axes.set_xlim(-0.5, len(settings) - 0.5)
@@ -152,7 +143,6 @@ def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         for axes, factor in zip(panels[-1], factors, strict=True):
             axes.set_xlabel(FACTOR_NAMES[factor])
         figure.align_ylabels(panels[:, 0])
-        _save(figure, paths)
 
 
 def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
@@ -163,8 +153,7 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
         paths: files to write; the ending says the format.
     """
     num_segments, num_slots = len(study.texts), len(study.weights)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.62 + 0.29 * num_segments), layout="constrained")
+    with _drawn(0.62 + 0.29 * num_segments, paths) as figure:
         axes = figure.subplots()
         weights = [[100 * of_slot[segment] for of_slot in study.weights] for segment in range(num_segments)]
         # Attention that is spread evenly stays light: black is three times as much, or more.
@@ -188,7 +177,6 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
             horizontalalignment="left",
             x=0.01,
         )
-        _save(figure, paths)
 
 
 def _row_label(study: CaseStudy, segment: int) -> str:
@@ -206,10 +194,15 @@ def _shortened(text: str, length: int) -> str:
     return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
 
 
-def _save(figure: Figure, paths: Iterable[Path | str]) -> None:
-    for path in map(Path, paths):
-        kind = path.suffix.removeprefix(".")
-        # Neither the date nor the library's version: the same numbers give the same bytes.
-        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        with atomic_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=300, metadata=metadata)
+@contextmanager
+def _drawn(height: float, paths: Iterable[Path | str]) -> Iterator[Figure]:
+    """Give a figure of that height in inches in our style, and save it, where the caller has drawn it, to each path."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH_IN, height), layout="constrained")
+        yield figure
+        for path in map(Path, paths):
+            kind = path.suffix.removeprefix(".")
+            # Neither the date nor the library's version: the same numbers give the same bytes.
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            with atomic_file(path) as partial:
+                figure.savefig(partial, format=kind, dpi=300, metadata=metadata)

@@ -167,8 +167,9 @@ def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
         if name == "best":
             frame[name] = column == "yes"
         elif name in ("seeds", "values"):
-            number = int if name == "seeds" else _number
-            frame[name] = column.map(lambda cell, number=number: tuple(map(number, cell.split())))
+            number = int if name == "seeds" else float
+            cells = column.str.replace(NOT_AVAILABLE, "nan").str.split()
+            frame[name] = [tuple(map(number, cell)) for cell in cells]
         elif name not in _TEXT_COLUMNS:
             is_whole = name in _WHOLE_COLUMNS or str(name).startswith("num_")
             frame[name] = pd.to_numeric(column.replace("", None)).astype("Int64" if is_whole else float)
@@ -176,10 +177,6 @@ def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
         seeds = frame.explode(["seeds", "values"], ignore_index=True)
         return seeds.rename(columns={"seeds": "seed", "values": "value"}).astype({"seed": "Int64", "value": float})
     return frame
-
-
-def _number(text: str) -> float:
-    return float("nan") if text == NOT_AVAILABLE else float(text)
 
 
 # --------------------------------------------------------------------------------------------------------- layouts
@@ -208,11 +205,8 @@ def _blocks(section: Section) -> Iterable[pd.DataFrame]:
     widths = [max(len(name) + 2, cells[name].str.len().max()) + 3 for name in cells]
     blocks: list[list[int]] = [[0]]
     for column in range(1, len(widths)):
-        if (
-            section.is_broken
-            and len(blocks[-1]) > 1
-            and sum(widths[c] for c in blocks[-1]) + widths[column] > _TERMINAL_WIDTH
-        ):
+        width = sum(widths[place] for place in [*blocks[-1], column])
+        if section.is_broken and len(blocks[-1]) > 1 and width > _TERMINAL_WIDTH:
             blocks.append([0])
         blocks[-1].append(column)
     return (cells.iloc[:, block] for block in blocks)

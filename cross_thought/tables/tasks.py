@@ -1,6 +1,7 @@
 """The table of task results: our models over seeds, their differences from a control, what is set beside them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cross_thought.evaluation.aggregate import (
 )
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
-from cross_thought.evaluation.significance import NUM_RESAMPLES, Comparison, compare
+from cross_thought.evaluation.significance import NUM_RESAMPLES, compare
 from cross_thought.tables.layout import (
     DAGGER,
     METRIC_NAMES,
@@ -90,7 +91,8 @@ def task_rows(
     ours = over_seeds(pd.concat([tidy, average_over_tasks(tidy, tasks)])).join(sizes, on=KEYS)
     comparisons = [_compare_with_control(row, predictions, tasks, control) for row in ours.itertuples()]
     ours = pd.concat([ours, pd.DataFrame(comparisons, index=ours.index)], axis=1)
-    ours = ours.assign(kind="model", best=mark_best(ours, COLUMN))
+    ours = _with_all_columns(ours.assign(kind="model", best=mark_best(ours, COLUMN)))
+    ours[_NUMBERS[:3]] *= 100  # fractions until here
     parts = [ours, _majority_rows(tidy, predictions, tasks)]
     if references_path:
         parts.append(reference_rows(references_path, ours))
@@ -135,31 +137,18 @@ def _compare_with_control(
         {seed: answers.predictions for seed, answers in ours.items()},
         {seed: answers.predictions for seed, answers in theirs.items()},
     )
-    return {"control": control, **_comparison_columns(comparison)}
-
-
-def _comparison_columns(comparison: Comparison) -> dict[str, object]:
-    percents = {name: getattr(comparison, name) for name in ("difference", "ci_low", "ci_high")}
-    return {
-        **{name: None if value is None else 100 * value for name, value in percents.items()},
-        "p_examples": comparison.p_examples,
-        "p_seeds": comparison.p_seeds,
-        "p_mcnemar": " ".join(f"{seed}:{value:.4g}" for seed, value in comparison.p_mcnemar.items()),
-        "verdict": comparison.verdict,
-    }
+    p_mcnemar = " ".join(f"{seed}:{value:.4g}" for seed, value in comparison.p_mcnemar.items())
+    return {"control": control, **asdict(comparison), "p_mcnemar": p_mcnemar, "verdict": comparison.verdict}
 
 
 def _majority_rows(tidy: pd.DataFrame, predictions: Predictions, tasks: Mapping[str, Task]) -> pd.DataFrame:
-    rows = tidy.drop_duplicates(COLUMN)[[*KEYS, "seed"]].copy()
-    answers = [predictions[row.model, row.task, row.seed][row.split] for row in rows.itertuples()]
+    rows = tidy.drop_duplicates(COLUMN)[[*KEYS, "seed", "num_examples"]]
     values = [
-        majority_metrics(tasks[row.task], answered)[row.metric]
-        for row, answered in zip(rows.itertuples(), answers, strict=True)
+        majority_metrics(tasks[row.task], predictions[row.model, row.task, row.seed][row.split])[row.metric]
+        for row in rows.itertuples()
     ]
     mean = 100 * pd.Series(values, index=rows.index, dtype=float)
-    return rows.assign(
-        kind=MAJORITY, model=MAJORITY, mean=mean, num_examples=[len(answered.labels) for answered in answers]
-    )
+    return rows.assign(kind=MAJORITY, model=MAJORITY, mean=mean)
 
 
 def reference_rows(path: Path | str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -283,11 +272,8 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
     for name, task in ran.items():
         used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
         notes += count_notes(task, counts.get(name) or _counts_of_registry(task, used))
-    starts: dict[str, list[str]] = {}
-    for name, task in ran.items():
-        if task.start_from:
-            starts.setdefault(task.start_from, []).append(name)
-    for start, names in starts.items():
+    for start in dict.fromkeys(task.start_from for task in ran.values() if task.start_from):
+        names = [name for name, task in ran.items() if task.start_from == start]
         notes.append(
             f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
             "head drawn anew."

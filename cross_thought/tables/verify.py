@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from cross_thought.data.definitions import Task
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.evaluation.aggregate import KEYS, read_metrics
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
@@ -59,7 +61,7 @@ def task_numbers(
             for seed in seeds:
                 folder = results / "evaluate" / model / task.name / f"seed-{seed}"
                 splits = read_predictions(folder / "predictions.tsv")
-                written = _read_json(folder / "metrics.json")
+                (written,) = read_metrics([folder / "metrics.json"])
                 computed = metrics_document(
                     model=model,
                     task=task,
@@ -74,7 +76,7 @@ def task_numbers(
                 documents.append(computed)
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents))
-    yield from table_numbers(results, "tasks", rows, page, keys=("kind", "model", "task", "split", "metric"))
+    yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
 
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
@@ -87,7 +89,7 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         for name, task in tasks.items():
             folder = results / "embeddings" / model / name / place
             pairs = read_pairs(folder / "pairs.tsv")
-            written = _read_json(folder / "metrics.json")
+            (written,) = read_metrics([folder / "metrics.json"])
             computed = embeddings_document(
                 model=model, task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
             )
@@ -96,7 +98,7 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, pooling=pooling, counts=data_counts(ours))
-    yield from table_numbers(results, "embeddings", rows, page, keys=("kind", "model", "task", "split", "metric"))
+    yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
 
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -216,19 +218,8 @@ def _text_lines(path: Path, computed: str) -> Iterator[Number]:
     """Compare a laid-out table line by line, so that it says what the CSV file says."""
     if not path.is_file():
         raise UserError(f"{path} is missing: run `snakemake tables`")
-    written, expected = path.read_text(encoding="utf-8").splitlines(), computed.splitlines()
-    for number in range(max(len(written), len(expected))):
-        pair = [lines[number] if number < len(lines) else "" for lines in (written, expected)]
-        yield Number(f"{path}: line {number + 1}", *pair)
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}`") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}): delete it and run `snakemake {path}`") from None
+    lines = zip_longest(path.read_text(encoding="utf-8").splitlines(), computed.splitlines(), fillvalue="")
+    yield from (Number(f"{path}: line {number}", *pair) for number, pair in enumerate(lines, start=1))
 
 
 def _read_config(path: Path) -> dict:
