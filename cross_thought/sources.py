@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from cross_thought.environment import REPOSITORY
 
 _PACKAGE = Path(__file__).parent.name
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20

@@ -18,11 +18,12 @@ from pathlib import Path
 from cross_thought.data.articles import transfer_articles
 from cross_thought.data.network import TransferError
 from cross_thought.data.transfer import Partial, drive_remedy, partial_of, transfer_from_drive, transfer_http
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-DOWNLOADS_TABLE = Path(__file__).parents[2] / "resources" / "downloads.tsv"
+DOWNLOADS_TABLE = REPOSITORY / "resources" / "downloads.tsv"
 TIMEOUT_S = 60  # without a byte
 ATTEMPTS = 3  # at one URL
 PAUSE_S = 5  # before the second attempt; doubled before each further one

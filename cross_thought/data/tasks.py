@@ -24,6 +24,7 @@ from cross_thought.data.definitions import (
     Split,
     Task,
 )
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 
 SPLITS = ("train", "valid", "valid1", "test", "test1")
@@ -80,7 +81,7 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
     misplaced = [key for key in DESCRIPTION_KEYS if key in entry and key not in changeable]
     if misplaced:
         raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
-    changes = {key: value for key, value in entry.items() if key in changeable and value is not None}
+    changes = {key: value for key, value in entry.items() if key in changeable}
     return described_task(name, REGISTRY[name] | changes, section="tasks" if name in TASKS else section)
 
 
@@ -340,7 +341,7 @@ def read_registry(path: Path) -> dict[str, dict[str, Any]]:
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-REGISTRY_FILE = Path(__file__).parents[2] / "resources" / "tasks.yaml"
+REGISTRY_FILE = REPOSITORY / "resources" / "tasks.yaml"
 # a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
 REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
 # what has neither a train set nor a model of another task is pairs without labels, for embeddings alone

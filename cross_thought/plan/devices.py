@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
 
-TABLE = Path(__file__).parents[2] / "resources" / "devices.tsv"
+TABLE = REPOSITORY / "resources" / "devices.tsv"
 PRECISIONS = ("float32", "float16", "bfloat16")
 
 

@@ -19,12 +19,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cross_thought.environment import slow_bfloat16
+from cross_thought.environment import REPOSITORY, slow_bfloat16
 from cross_thought.errors import DISK_FULL, READ_ONLY, UserError
 from cross_thought.files import file_hash
 from cross_thought.jobs import end_with_parent, import_from
-
-REPOSITORY = Path(__file__).parents[2]
 
 HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "tokens", "elapsed_s")
 

@@ -238,3 +238,9 @@ def test_mrpc_is_cut_from_its_sources_where_all_of_them_are_at_hand(tmp_path: Pa
     assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["valid"] == RawFile(
         path=str(folder / "msr_paraphrase_train.txt"), ids_path=str(folder / "dev_ids.tsv"), keep_ids=True
     )
+
+
+def test_a_task_without_train_data_is_not_taken_from_the_task_that_answers_it_in_silence() -> None:
+    assert task_from_config("AX", {}).evaluated_with == "MNLI"
+    with pytest.raises(UserError, match=r"tasks.AX.files lacks `train`"):
+        task_from_config("AX", {"evaluated_with": None})
