@@ -86,26 +86,26 @@ def read_yaml(path: Path) -> Config:
     Raises:
         UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
     """
-    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
+    file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         bad = error.object[error.start]
-        raise UserError(f"{shown}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
+        raise UserError(f"{file}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
-        raise UserError(f"{shown} cannot be read ({error.strerror}); give a YAML file that is there") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}); give a YAML file that is there") from None
     try:
         node = yaml.compose(text, yaml.SafeLoader)
-        _refuse_double_keys(node, str(shown), set())
+        _refuse_double_keys(node, file, set())
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise UserError(f"{shown}{place} is not YAML ({_one_line(problem)}); mend it") from None
+        raise UserError(f"{file}{place} is not YAML ({_one_line(problem)}); mend it") from None
     if not isinstance(content, dict):
-        raise UserError(f"{shown} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
+        raise UserError(f"{file} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
     return content
 
 

@@ -1,6 +1,7 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
 import errno
+import glob
 import gzip
 import hashlib
 import json
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from cross_thought.errors import DISK_FULL, UserError
+from cross_thought.errors import DISK_FULL, UserError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -236,6 +237,24 @@ def read_lines(path: Path, *, member: str | None = None, chunk_bytes: int = CHUN
 def count_lines(path: Path) -> int:
     """Return how many lines `read_lines` yields."""
     return sum(chunk.count(b"\n") + (not chunk.endswith(b"\n")) for _, chunk in read_chunks(path))
+
+
+def matching_files(path: str, *, key: str) -> list[str]:
+    """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
+
+    Args:
+        path: as the config has it.
+        key: the config's key, for the message.
+
+    Raises:
+        UserError: if the pattern matches no file.
+    """
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
+    if not found:
+        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
+    return found
 
 
 def split_lines(text: str) -> list[str]:

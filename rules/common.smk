@@ -20,7 +20,7 @@ from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
-from cross_thought.data.download import checkpoint_download, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
@@ -57,7 +57,7 @@ DATA_DIR = config["data_dir"]
 DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
 DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
-KNOWN_DOWNLOADS = read_table(Path(REPOSITORY, "resources", "downloads.tsv"))
+KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
 MODEL_DOWNLOADS = [
     checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
     for model in MODELS.values()

@@ -12,7 +12,7 @@ from benchmarks.gpu.part import Outcome, Settings, Skip, longest_that_fits, need
 from benchmarks.results import Result, device_name, nominal_rate
 from benchmarks.sides import PRECISIONS, make_side, pick_reference_layers
 from benchmarks.step import ALL_KINDS, profile_step, run_step
-from benchmarks.timing import WARMUP, time_sides
+from benchmarks.timing import WARMUP, published_dropout, time_sides
 from benchmarks.work import measure_matmul_rate, measure_memory
 
 PAIRS = 3
@@ -89,7 +89,7 @@ def _memory(result: Result, batch: Batch, settings: Settings, precision: str) ->
     """Return the peak of our step above the loaded model, in MB; on a CPU it takes a process of its own."""
     if settings.device == "cpu":
         return None
-    dropout = 0.1 if result.case == "stream" else 0.0
+    dropout = published_dropout(result.case)
     side = make_side("ours", settings.sizes, reference_layers="torch", dropout=dropout, seed=1)
     side.to(device=settings.device, dtype=PRECISIONS[precision])
     return measure_memory(side, batch, step=result.step, device=settings.device)["above_model_mb"]

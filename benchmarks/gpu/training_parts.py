@@ -52,14 +52,8 @@ def _config(settings: Settings, **pretraining: object) -> dict[str, Any]:
 
 
 def _precisions(settings: Settings) -> list[str]:
-    """Return the precisions that training knows on this device."""
-    from cross_thought.training.launch import as_flags, hardware_flags
-
-    known = ["float32"] if settings.device == "cpu" else ["float16"]
-    flags = set(as_flags(hardware_flags(settings.device, "bfloat16")))
-    if "bfloat16" in settings.half_precisions and any("bf16" in flag for flag in flags):
-        known.append("bfloat16")
-    return known
+    """Return the precisions to train in: on a GPU, those that somebody trains in."""
+    return [*(["float32"] if settings.device == "cpu" else []), *settings.half_precisions]
 
 
 def _train(data: Path, flags: list[str], folder: Path, *, updates: int) -> list[dict[str, Any]]:

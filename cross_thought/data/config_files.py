@@ -1,12 +1,13 @@
 """The files that a config names: `{data_dir}` and patterns filled in, and what is there checked before any job."""
 
-import glob
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from cross_thought.data.documents import check_corpus
+from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.errors import UserError, shown
+from cross_thought.files import matching_files
 
 
 def fill_in_data_dir(config: dict) -> None:
@@ -28,35 +29,66 @@ def fill_in_data_dir(config: dict) -> None:
     for key, place, holder in _task_files(config):
         given = holder[place]
         paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
-        found = [file for path in paths for file in _matches(key, path)]
+        # none twice: a list and a pattern may name the same
+        found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for name, model in config["models"].items():
         if model["location"] is not None:
             model["location"] = fill(f"models.{name}.location", model["location"])
 
 
-def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of each split of a task of one's own, the config's key, and where its paths stand: key and mapping.
-
-    Files of an archive, or below `data_dir` in a `folder`, are looked for like those of tasks that ship.
-    """
+def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the splits of tasks of one's own: the config's key of the task, the split, and the task's entry."""
     for section in ("tasks", "embedding_tasks"):
         for name, task in config[section].items():
-            for split, given in task.get("files", {}).items():
-                key = f"{section}.{name}.files.{split}"
-                if "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given):
-                    continue
-                yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+            for split in task.get("files", {}):
+                yield f"{section}.{name}", split, task
 
 
-def _matches(key: str, path: str) -> list[str]:
-    """Return the files that a path with `*` and the like stands for; a path as it is if there is such a file."""
-    if not glob.has_magic(path) or os.path.exists(path):
-        return [path]
-    found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
-    if not found:
-        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
-    return found
+def _is_looked_for(task: dict[str, Any], split: str) -> bool:
+    """Whether a split is looked for below `data_dir` and in downloads, as those of tasks that ship are."""
+    given = task["files"][split]
+    return "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given)
+
+
+def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield, of each split that is given by paths, the config's key, and where they stand: key and mapping."""
+    for place, split, task in _own_splits(config):
+        if not _is_looked_for(task, split):
+            key, given = f"{place}.files.{split}", task["files"][split]
+            yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+
+
+def _check_looked_for(config: dict) -> None:
+    """Refuse own tasks whose files, looked for like those of tasks that ship, are neither at hand nor downloads."""
+    known, data_dir = read_table(DOWNLOADS_TABLE), config["data_dir"]
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        said = given if isinstance(given, dict) else {"path": given}
+        names = {f"{place}.archive": task.get("archive")}
+        names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
+        for key, name in names.items():
+            if name is not None and name not in known:
+                table = f"resources/{DOWNLOADS_TABLE.name}"
+                raise UserError(
+                    f"config: {key} is {shown(name)}, which is no name in {table}; correct it or add a line"
+                )
+        key, path = f"{place}.files.{split}", said["path"]
+        if "ids" in said and "download" not in said:
+            raise UserError(f"config: {key}.ids selects rows of a `download`, and there is none; leave it out")
+        if not _is_looked_for(task, split):
+            continue
+        if not isinstance(path, str):
+            raise UserError(
+                f"config: {key} is {shown(path)}, but a file of a folder or an archive stands alone: name it"
+            )
+        if "archive" not in task and "download" not in said:
+            if data_dir is None:
+                raise UserError(f"config: {place}.folder is below data_dir, which is not set; set it, or give paths")
+            if not os.path.isfile(os.path.join(data_dir, task["folder"], path)):
+                raise UserError(
+                    f"config: {key} is {shown(path)}, which is no file in {task['folder']} below data_dir; correct it"
+                )
 
 
 def check_files(config: dict) -> None:
@@ -79,6 +111,7 @@ def check_files(config: dict) -> None:
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
+    _check_looked_for(config)
     for key, path in paths:
         if os.path.isdir(path):
             raise UserError(f"config: {key} is {shown(path)}, which is a folder; give a file")

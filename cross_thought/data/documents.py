@@ -1,6 +1,5 @@
 """Documents out of text as people have it: plain, hard-wrapped, WikiText, JSON lines; packed by gzip or not."""
 
-import glob
 import json
 import os
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.errors import UserError
-from cross_thought.files import read_lines
+from cross_thought.files import matching_files, read_lines
 
 # ` = Title = ` starts an article; ` = = Section = = ` does not
 _WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")
@@ -74,12 +73,8 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
                 )
             if not files:
                 raise UserError(f"config: {key} is {path!r}, which is an empty folder; correct the path")
-        elif glob.has_magic(path) and not os.path.exists(path):
-            files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
-            if not files:
-                raise UserError(f"config: {key} is {path!r}, which matches no file; correct the pattern")
         else:
-            files = [path]
+            files = matching_files(path, key=key)
         for file in files:
             if file.lower().endswith(_NO_TEXT):
                 raise UserError(

@@ -22,6 +22,7 @@ from cross_thought.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+DOWNLOADS_TABLE = Path(__file__).parents[2] / "resources" / "downloads.tsv"
 TIMEOUT_S = 60  # without a byte
 ATTEMPTS = 3  # at one URL
 PAUSE_S = 5  # before the second attempt; doubled before each further one

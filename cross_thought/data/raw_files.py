@@ -44,10 +44,11 @@ def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results
         return {
             name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()
         }
-    if task.folder is None and not task.downloads:
-        return {name: RawFile(path=split.file, more_paths=split.more_files) for name, split in task.splits.items()}
     found = {}
     for name, split in task.splits.items():
+        if task.folder is None and task.archive is None and split.download is None:
+            found[name] = RawFile(path=split.file, more_paths=split.more_files)
+            continue
         own = _own_file(task, split, data_dir)
         found[name] = RawFile(path=own) if own else _published(task, split, data_dir, downloads_dir)
     return found
@@ -73,7 +74,8 @@ def _published(task: Task, split: Split, data_dir: str | None, downloads_dir: st
     if split.download is not None:
         ids_path = None if split.ids is None else place(split.ids)
         return RawFile(path=place(split.download), ids_path=ids_path, keep_ids=split.keep_ids)
-    return RawFile(path=place(task.archive or ""), member=f"{task.archive_folder}/{split.file}")
+    member = split.file if task.archive_folder is None else f"{task.archive_folder}/{split.file}"
+    return RawFile(path=place(task.archive or ""), member=member)
 
 
 def _own_file(task: Task, split: Split, data_dir: str | None) -> str | None:

@@ -14,6 +14,7 @@ from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
 
+_WITH_HEADER = (TSV, CSV, QUOTED_TSV)  # others name their columns in each row, or in no line
 _BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
@@ -72,7 +73,7 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     width = len(table.names) or len(first.cells if first else ())
     inputs = [_column_index(column, table) for column in split.input_columns]
     label_index = _label_index(split, table, width=width)
-    if split.header and table.form in (TSV, CSV, QUOTED_TSV):
+    if split.header and table.form in _WITH_HEADER:
         _check_header(task, label_index, table)
     last_index = max(inputs if label_index is None else [*inputs, label_index])
     must_match = is_own(task) and split.num_fields is None and not task.extra_columns
@@ -118,13 +119,12 @@ def _chain(first: Row | None, rows: Iterator[Row]) -> Iterator[Row]:
 def _column_index(column: Column, table: Table) -> int:
     """Return the 0-based place of a column."""
     index = table.index_of(column)
+    place = f"{table.where}, line 1" if table.form in _WITH_HEADER else table.where
     if index is None:
         hint = _form_hint(table.names) or "mend the header or the task's columns"
-        raise UserError(f"{table.where}, line 1: no column {column!r} among {', '.join(table.names)}; {hint}")
+        raise UserError(f"{place}: no column {column!r} among {', '.join(table.names)}; {hint}")
     if isinstance(column, str) and table.names.count(column) > 1:
-        raise UserError(
-            f"{table.where}, line 1: several columns are named {column!r}; give the number of the one meant"
-        )
+        raise UserError(f"{place}: several columns are named {column!r}; give the number of the one meant")
     return index
 
 

@@ -29,11 +29,15 @@ def dropout(states: Tensor, probability: float, training: bool) -> Tensor:
         return F.dropout(states, probability, training)
     if states.dtype == torch.bfloat16:
         return _BFloat16Dropout.apply(states, probability)
-    num_words = -(-states.numel() // 4)
-    bits = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     threshold = round(probability * 2**16) - 2**15  # int16 is signed
-    keep = (bits[: states.numel()] >= threshold).view(states.shape)
+    keep = (_random_bits(states.numel()) >= threshold).view(states.shape)
     return states * keep.to(states.dtype).mul_(1 / (1 - probability))
+
+
+def _random_bits(number: int) -> Tensor:
+    """Draw 16 random bits so many times, as int16, shape (number,)."""
+    num_words = -(-number // 4)
+    return torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:number]
 
 
 class _BFloat16Dropout(torch.autograd.Function):
@@ -45,8 +49,7 @@ class _BFloat16Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, states: Tensor, probability: float) -> Tensor:
-        num_words = -(-states.numel() // 4)
-        bits = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[: states.numel()]
+        bits = _random_bits(states.numel())
         # 15 bits less the threshold: the sign, spread over all bits, is all ones (keep) or all zeros (drop)
         kept = bits.bitwise_and_(2**15 - 1).neg_().add_(2**15 - 1 - round(probability * 2**15))
         kept = kept.bitwise_right_shift_(15).bitwise_not_().view(states.shape)

@@ -26,7 +26,8 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def _faults(args: argparse.Namespace) -> Iterator[str]:
     """Yield what is wrong, in a sentence each."""
-    yield from _data_faults(args.data)
+    if getattr(args, "data", None):  # fairseq's dummy tasks have none
+        yield from _data_faults(args.data)
     restored, start = getattr(args, "restore_file", _NOT_RESTORED), getattr(args, "finetune_from_model", None)
     resets = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
     reset = next((f"--{name.replace('_', '-')}" for name in resets if getattr(args, name, False)), None)
@@ -50,6 +51,8 @@ def _faults(args: argparse.Namespace) -> Iterator[str]:
             yield f"--bf16 is for cross_thought's architectures, not for {arch}: leave it out"
         if args.fp16:
             yield "--fp16 and --bf16 exclude each other: leave one of them out"
+    if getattr(args, "memory_efficient_fp16", False) and getattr(args, "optimizer", None) == "fused_adam":
+        yield "--memory-efficient-fp16 has no float32 weights, which --optimizer fused_adam needs: take adam"
     if args.cpu and args.fp16:
         yield "--fp16 needs a GPU: leave it out, or leave --cpu out"
 

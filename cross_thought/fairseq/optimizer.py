@@ -93,6 +93,7 @@ class FusedAdam(FairseqAdam):
     def step(self, closure: Callable | None = None, scale: float = 1.0) -> None:
         """Update the weights, with gradients divided by `scale`."""
         self.optimizer.step(closure, scale=scale / self._factor)
+        self._factor = 1.0  # with --fp16 fairseq drops the gradients itself
 
 
 # fairseq goes on from a checkpoint only if its optimizer's class has the name of this one's: the states are the same

@@ -162,13 +162,14 @@ def _with_patience(save_checkpoint: Callable) -> Callable:
 def _as_left(load_checkpoint: Callable) -> Callable:
     """Wrap how training finds its state: it counts on with its patience, and knows the best checkpoint's score.
 
-    That one may be newer than the checkpoint that training goes on from, and is replaced only by one no worse.
+    That one may be newer than the checkpoint that training goes on from, and is replaced only by one no worse. Where
+    training begins with another's weights (`--finetune-from-model`), at update 0, there is nothing to count on with.
     """
 
     def wrapped(args: argparse.Namespace, trainer: Trainer, **options: object) -> tuple[dict | None, object]:
         extra_state, epoch_itr = load_checkpoint(args, trainer, **options)
         best = Path(args.save_dir, "checkpoint_best.pt")
-        if extra_state is not None and not (args.reset_optimizer or args.reset_meters):
+        if extra_state is not None and trainer.get_num_updates() > 0 and not args.reset_meters:
             vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
             if best.exists():
                 state = checkpoint_utils.load_checkpoint_to_cpu(str(best))

@@ -8,7 +8,7 @@ from typing import Any
 
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
-from cross_thought.data.download import checkpoint_download, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.raw_files import own_or_download, raw_files
 from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
 from cross_thought.files import count_lines
@@ -16,7 +16,6 @@ from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
 
 DOWNLOADS = "results/downloads"
-TABLE = Path(__file__).parents[2] / "resources" / "downloads.tsv"
 GPT2_SYMBOLS = 50260
 BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
 WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
@@ -142,7 +141,7 @@ def corpus_bytes(config: Mapping[str, Any]) -> float:
     """Return the bytes of the corpus's text; files that are there count as they are."""
     if config["corpus"]["source"] == "demo":
         return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
-    sizes = {download.name: download.num_bytes or 0 for download in read_table(TABLE).values()}
+    sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
     total = 0.0
     files = corpus_files(config["corpus"], data_dir=config["data_dir"], downloads_dir=DOWNLOADS)
     for path in {file.path for split in files.values() for file in split}:
@@ -162,7 +161,7 @@ def corpus_words(config: Mapping[str, Any]) -> float:
 def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     """Return what is still to be fetched, with sizes in bytes; None where none was published."""
     places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
-    table = read_table(TABLE)
+    table = read_table(DOWNLOADS_TABLE)
     paths = set()
     for model in config["models"].values():
         if model["source"] in ("gdrive", "url"):
@@ -205,11 +204,10 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
 
 def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     """Return how many jobs the long stages have."""
-    finetuned = sum(training.count for training in finetunings(config))
     return {
         "pre-training": sum(training.count for training in pretrainings(config)),
-        "fine-tuning": finetuned,
-        "evaluation": finetuned,
+        "fine-tuning": sum(training.count for training in finetunings(config)),
+        "evaluation": len(config["models"]) * len(config["tasks"]) * len(config["seeds"]),
     }
 
 

@@ -47,7 +47,8 @@ def visible_gpus() -> list[str]:
         # an instance of a divided GPU is no GPU of the list
         if not (by_uuid or by_number or (gpus and entry.startswith("MIG-"))):
             break
-        visible.append(entry)
+        if entry not in visible:  # named twice, it is one all the same
+            visible.append(entry)
     return visible
 
 

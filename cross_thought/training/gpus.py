@@ -6,7 +6,7 @@ On a SLURM cluster the scheduler does that, and what it gives is taken as it is.
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -48,25 +48,25 @@ def own_gpus(number: int) -> Iterator[None]:
 
 def _take(number: int, locks: ExitStack) -> list[str]:
     """Return that many GPUs, once all of them are free at a time; `locks` holds them."""
-    names, is_told = visible_gpus(), False
+    gpus, is_told = all_gpus(), False
+    files = {name: _LOCKS / f"cross-thought-gpu-{_identity(name, gpus)}.lock" for name in visible_gpus()}
     while True:
         with ExitStack() as taken:
             mine: list[str] = []
-            for name in names:
-                if len(mine) < number and _lock(name, taken):
+            for name, file in files.items():
+                if len(mine) < number and _lock(file, taken):
                     mine.append(name)
             if len(mine) == number:
                 locks.push(taken.pop_all())
                 return mine
         if not is_told:
-            print(f"waiting for {number} of the GPUs {', '.join(names)}: other jobs have them", flush=True)
+            print(f"waiting for {number} of the GPUs {', '.join(files)}: other jobs have them", flush=True)
             is_told = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
-def _lock(name: str, locks: ExitStack) -> bool:
-    """Lock a GPU for as long as `locks` is open; return whether it was free."""
-    path = _LOCKS / f"cross-thought-gpu-{_identity(name)}.lock"
+def _lock(path: Path, locks: ExitStack) -> bool:
+    """Lock a GPU's file for as long as `locks` is open; return whether it was free."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o644))
         path.chmod(0o644)  # whatever the umask: others have to open it
@@ -78,9 +78,9 @@ def _lock(name: str, locks: ExitStack) -> bool:
     return True
 
 
-def _identity(name: str) -> str:
-    """Return the one name of a GPU that `CUDA_VISIBLE_DEVICES` may name in several ways."""
-    for number, uuid in all_gpus():
+def _identity(name: str, gpus: Sequence[tuple[str, str]]) -> str:
+    """Return the one name of a GPU that `CUDA_VISIBLE_DEVICES` may name in several ways; `gpus` are all there are."""
+    for number, uuid in gpus:
         if (name.isdecimal() and name == number) or (name.startswith("GPU-") and uuid.startswith(name)):
             return uuid or number
     return name

@@ -35,6 +35,8 @@ def test_any_other_flag_is_fairseqs_matter(arguments: list[str], hardware: dict,
         (["--memory-efficient-fp16"], CPU, "float16 needs hardware.device cuda"),
         (["--disable-validation"], GPU, "fine-tuning keeps the checkpoint that is best in validation"),
         (["--tpu"], GPU, "there is no support for TPUs"),
+        (["--bf16"], CPU, "set hardware.precision; leave it out"),
+        (["--checkpoint-activations"], GPU, "set hardware.checkpoint_activations; leave it out"),
         (
             ["--clip-norm 1"],
             CPU,

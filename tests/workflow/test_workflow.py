@@ -101,7 +101,7 @@ def test_the_released_checkpoint_is_planned_without_pretraining(tmp_path: Path) 
     planned = plan("released.yaml", tmp_path)
     assert "pretrain_model" not in planned
     finetuning = jobs(planned, "finetune_task")
-    assert len(finetuning) == 8 * 5
+    assert len(finetuning) == 9 * 5
     assert all("gpu=1" in job and "results/downloads/checkpoints/cross_thought.pt" in job for job in finetuning)
 
 

@@ -328,6 +328,18 @@ def test_a_name_that_two_columns_have_is_refused(name: str, tmp_path: Path) -> N
     assert [example.label for example in examples["train"]] == ["yes", "no"]
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("a.tsv", "a.tsv, line 1"), ("a.csv", "a.csv, line 1"), ("a.jsonl", "a.jsonl"), ("a.parquet", "a.parquet")],
+)
+def test_a_column_that_is_not_there_has_a_line_only_where_a_line_has_names(
+    name: str, place: str, tmp_path: Path
+) -> None:
+    write(tmp_path / name, ROWS)
+    with pytest.raises(UserError, match=f"{place}: no column 'three' among one, two, label; mend the header or the"):
+        prepare(tmp_path, ENTRY | {"files": {"train": name, "valid": name}, "input_columns": ["three"]})
+
+
 def test_all_rows_with_a_second_right_candidate_are_named(tmp_path: Path) -> None:
     rows = [
         ("q", "a", "yes"),

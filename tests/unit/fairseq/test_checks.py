@@ -36,6 +36,8 @@ def arguments(**changes: object) -> argparse.Namespace:
         {"path": "model.pt"},
         {"cpu": True},
         {"tensorboard_logdir": ""},
+        {"data": None},
+        {"fp16": True, "optimizer": "fused_adam"},
     ],
 )
 def test_what_can_be_done_goes_through(changes: dict) -> None:
@@ -57,6 +59,10 @@ def test_what_can_be_done_goes_through(changes: dict) -> None:
         ({"tpu": True}, "--tpu needs torch_xla, which is not installed"),
         ({"tensorboard_logdir": "logs"}, "--tensorboard-logdir needs tensorboardX, which is not installed"),
         ({"cpu": True, "fp16": True}, "--fp16 needs a GPU: leave it out"),
+        (
+            {"fp16": True, "memory_efficient_fp16": True, "optimizer": "fused_adam"},
+            "--memory-efficient-fp16 has no float32 weights, which --optimizer fused_adam needs: take adam",
+        ),
     ],
 )
 def test_what_cannot_is_refused(changes: dict, sentence: str) -> None:

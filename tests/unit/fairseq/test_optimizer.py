@@ -10,6 +10,7 @@ from cross_thought.fairseq import bridge
 bridge.install()
 
 from fairseq.optim.adam import FairseqAdam  # noqa: E402
+from fairseq.optim.fp16_optimizer import FP16Optimizer  # noqa: E402
 
 from cross_thought.fairseq.optimizer import FusedAdam  # noqa: E402
 
@@ -74,3 +75,26 @@ def test_the_gradients_scale_is_forgotten_with_the_gradients() -> None:
     (weight, *_) = optimizer.params
     weight.grad = torch.full_like(weight, 2.0)
     assert float(optimizer.clip_grad_norm(0.0)) == pytest.approx(2.0 * weight.numel() ** 0.5)
+
+
+def test_in_float16_each_update_has_a_scale_of_its_own() -> None:
+    """fairseq's wrapper for float16 drops the gradients itself, and scales them by the loss's scale."""
+    flags = {
+        "update_freq": [1], "distributed_world_size": 1, "model_parallel_size": 1, "fp16_init_scale": 128,
+        "fp16_scale_window": None, "fp16_scale_tolerance": 0.0, "threshold_loss_scale": None, "min_loss_scale": 1e-4,
+        "fp16_no_flatten_grads": True, "use_old_adam": False, "tpu": False,
+    }  # fmt: skip
+    norms, weights = {}, {}
+    for name in ("adam", "fused_adam"):
+        weight = torch.nn.Parameter(torch.ones(6, 4, dtype=torch.float16))
+        optimizer = FP16Optimizer.build_optimizer(Namespace(**FLAGS, **flags, optimizer=name), [weight])
+        for number in range(20):
+            optimizer.zero_grad()
+            generator = torch.Generator().manual_seed(number)
+            optimizer.backward((weight * torch.randn(6, 4, generator=generator).half()).sum())
+            optimizer.multiply_grads(0.5)
+            norms[name] = float(optimizer.clip_grad_norm(0.0))
+            optimizer.step()
+        weights[name] = weight.detach()
+    assert norms["fused_adam"] == pytest.approx(norms["adam"])
+    torch.testing.assert_close(weights["fused_adam"], weights["adam"])

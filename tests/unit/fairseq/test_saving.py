@@ -2,7 +2,9 @@
 
 import errno
 import os
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -71,3 +73,17 @@ def test_patience_is_kept_over_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
     saved: dict = {}
     saving._with_patience(lambda trainer, filename, extra_state: saved.update(extra_state))(None, "last.pt", {"a": 1})
     assert saved == {"a": 1, "early_stop": {"best": 71.5, "num_runs": 2}}
+
+
+@pytest.mark.parametrize(("num_updates", "patience"), [(40, {"best": 71.5, "num_runs": 2}), (0, {})])
+def test_the_patience_of_another_training_is_none_of_this_ones(
+    num_updates: int, patience: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--finetune-from-model` starts at update 0, with none of the `--reset-...` flags set."""
+    monkeypatch.setattr(fairseq_train.should_stop_early, "__dict__", {})
+    args = Namespace(save_dir=str(tmp_path), reset_meters=False, reset_optimizer=False)
+    trainer = SimpleNamespace(get_num_updates=lambda: num_updates)
+    extra_state = {"early_stop": {"best": 71.5, "num_runs": 2}}
+    found, _ = saving._as_left(lambda args, trainer: (extra_state, None))(args, trainer)
+    assert found is extra_state
+    assert vars(fairseq_train.should_stop_early) == patience

@@ -77,8 +77,6 @@ def test_memory_that_a_forward_keeps(precision: str, on_gpu: bool) -> None:
 @pytest.mark.parametrize("on_gpu", [True, False])
 def test_memory_where_layers_are_computed_again(on_gpu: bool) -> None:
     sizes, encoder, _ = build(0.0 if on_gpu else 0.1, segment_length=30, num_positions=60)
-    if not hasattr(encoder, "checkpoint_activations"):
-        pytest.skip("this encoder keeps all that its layers compute")
     tokens, scored = stream(600, 90)
     settings = {"precision": "float32", "on_gpu": on_gpu, "recompute": True}
     counted = kept_bytes(encoder, tokens, scored, **settings)

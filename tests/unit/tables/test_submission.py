@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.config import load_files
 from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions, write_predictions
@@ -18,6 +19,12 @@ def test_every_glue_test_set_has_a_file() -> None:
     test_sets = {(task.name, split) for task in glue for split in task.splits if split.startswith("test")}
     assert set(SUBMISSION_FILES) == test_sets
     assert len(set(SUBMISSION_FILES.values())) == 11
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_a_full_run_has_what_a_submission_needs(name: str) -> None:
+    tasks = load_files([Path(__file__).parents[3] / "config" / f"{name}.yaml"])["tasks"]
+    assert {task for task, _ in SUBMISSION_FILES} <= tasks.keys()
 
 
 def test_zip(shared_results: Results, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("1, 0", ["1", "0"]),
         ("GPU-bb33-44", ["GPU-bb33-44"]),
         ("GPU-aa,1", ["GPU-aa", "1"]),
+        ("0,0", ["0"]),
         ("MIG-cc55-66", ["MIG-cc55-66"]),
         ("0,7,1", ["0"]),  # the driver reads no further than what names none
         ("-1", []),
