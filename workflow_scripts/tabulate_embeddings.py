@@ -7,7 +7,6 @@ from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.jobs import logged_job
 from cross_thought.tables.embeddings import embedding_rows, embeddings_page
 from cross_thought.tables.layout import markdown, write_table
-from cross_thought.tables.tasks import data_counts
 
 
 def tabulate_embeddings(
@@ -32,7 +31,7 @@ def tabulate_embeddings(
     of_name = {task.name: task for task in tasks}
     documents = read_metrics(metrics)
     rows = embedding_rows(documents, read_metrics(lexical), models=models, tasks=of_name)
-    page = embeddings_page(rows, tasks=of_name, pooling=pooling, counts=data_counts(documents))
+    page = embeddings_page(rows, tasks=of_name, pooling=pooling, documents=documents)
     write_table(rows, page, files=files)
     print(markdown(page))
 

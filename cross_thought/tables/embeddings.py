@@ -71,9 +71,9 @@ def embeddings_page(
     *,
     tasks: Mapping[str, EmbeddingTask],
     pooling: str,
-    counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
+    documents: Sequence[Mapping] = (),
 ) -> Page:
-    """Lay the rows out, a section for each task and split; `counts` as of `tasks.data_counts`."""
+    """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
     sections = []
     for (task, split), part in rows.groupby(["task", "split"], sort=False):
         first = part.iloc[0]
@@ -84,7 +84,7 @@ def embeddings_page(
         rules = group_rules(cells["kind"] == "model")
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
         sections.append(Section(cells.drop(columns="kind"), heading, rules))
-    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, counts=counts or {})
+    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
     return Page("Embeddings without fine-tuning", sections, notes)
 
 
@@ -101,7 +101,7 @@ def embeddings_notes(
     *,
     tasks: Mapping[str, EmbeddingTask],
     pooling: str,
-    counts: Mapping[str, Mapping[str, Mapping[str, int]]],
+    documents: Sequence[Mapping],
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
@@ -132,12 +132,23 @@ def embeddings_notes(
         f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
         "order can expect; of a correlation, none."
     )
-    notes += [
-        f"{name} ({split}): {found['cut']:,} of {found['sentences']:,} sentences cut at the positions."
-        for name, of_split in counts.items()
-        for split, found in of_split.items()
-        if found.get("cut")
-    ]
+    notes += _cut_notes(documents)
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
     return [*notes, "**Bold**: highest mean of a model."]
+
+
+def _cut_notes(documents: Sequence[Mapping]) -> list[str]:
+    """Say how many sentences were cut; of which models, where they differ: each cuts at positions of its own."""
+    models_of: dict[tuple, dict[str, None]] = {}
+    for document in documents:
+        for split, found in document.get("counts", {}).items():
+            place = (document["task"], split, found["cut"], found["sentences"])
+            models_of.setdefault(place, {})[document["model"]] = None
+    num_models = len({document["model"] for document in documents})
+    return [
+        f"{task} ({split}): {cut:,} of {sentences:,} sentences cut at the positions"
+        + ("." if len(models) == num_models else f" ({', '.join(models)}).")
+        for (task, split, cut, sentences), models in models_of.items()
+        if cut
+    ]

@@ -50,30 +50,21 @@ def choose_seeds(
         Task name -> the `predictions.tsv` of that seed.
     """
     paths = list(map(Path, metrics_paths))
-    best: dict[str, tuple[float, Path]] = {}
+    scores: dict[str, dict[str, float]] = {}
     path_of = {}
     for path, document in sorted(
         zip(paths, read_metrics(paths), strict=True), key=lambda pair: (pair[1]["task"], pair[1]["seed"])
     ):
-        if document["model"] != model:
-            continue
-        values = [
-            value
-            for split, scored in document["splits"].items()
-            if split.startswith("valid")
-            for value in scored["metrics"].values()
-        ]
-        path_of[document["task"], path.parent.name] = path.with_name("predictions.tsv")
-        score = fmean(values) if values and None not in values else float("-inf")
-        if document["task"] not in best or score > best[document["task"]][0]:
-            best[document["task"]] = (score, path.with_name("predictions.tsv"))
-    chosen = {task: path for task, (_, path) in best.items()}
-    of_others = {
-        task: path_of[task, chosen[other].parent.name]
-        for task, other in evaluated_with.items()
-        if task in chosen and other in chosen
-    }
-    return chosen | of_others
+        if document["model"] == model:
+            task, seed = document["task"], path.parent.name
+            development = [scored for split, scored in document["splits"].items() if split.startswith("valid")]
+            values = [value for scored in development for value in scored["metrics"].values()]
+            score = fmean(values) if values and None not in values else float("-inf")
+            scores.setdefault(task, {})[seed] = score
+            path_of[task, seed] = path.with_name("predictions.tsv")
+    # `max` takes the first of equals
+    best = {task: max(of_seed, key=lambda seed: of_seed[seed]) for task, of_seed in scores.items()}
+    return {task: path_of[task, best.get(evaluated_with.get(task, task), seed)] for task, seed in best.items()}
 
 
 def write_submission(

@@ -97,7 +97,7 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
             documents.append(computed)
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
-    page = embeddings_page(rows, tasks=tasks, pooling=pooling, counts=data_counts(ours))
+    page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
 
 

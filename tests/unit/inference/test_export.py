@@ -8,6 +8,7 @@ import pytest
 from checkpoints import write_checkpoint, write_vocabulary
 
 from cross_thought.errors import UserError
+from cross_thought.files import write_json
 from cross_thought.inference.export import export_model
 
 TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
@@ -49,6 +50,17 @@ def test_the_card_tells_what_the_results_tell(checkpoint: Path, tmp_path: Path) 
     code = {path.name for path in (tmp_path / "export").glob("*.py")}
     assert code == set(re.findall(r"`(\w+\.py)`", card))
     assert json.loads((tmp_path / "export/config.json").read_text())["pooling"] == "concat"
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(["A100, 80 GB"] * 2, "A100, 80 GB; A100, 80 GB"), ([], "no GPU")])
+def test_the_card_names_the_machine_of_the_results(
+    checkpoint: Path, tmp_path: Path, gpus: list[str], said: str
+) -> None:
+    made = {"commit": "abc", "python": "3.13", "packages": {"torch": "2.9"}, "cpu": "EPYC", "gpus": gpus}
+    write_json(tmp_path / "results/provenance.json", {"made": made, "data": []})
+    export_model(checkpoint, tmp_path / "export", output_format="safetensors")
+    card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    assert f"\n- results made with commit abc, Python 3.13, torch 2.9, on EPYC, {said}\n" in card
 
 
 def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:

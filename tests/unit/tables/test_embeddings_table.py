@@ -71,9 +71,21 @@ def test_the_latex_says_the_same(rows: pd.DataFrame) -> None:
 
 
 def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
-    counts = {"STS-B": {"valid": {"sentences": 1805, "cut": 488}}, "MRPC": {"valid": {"sentences": 9, "cut": 0}}}
-    page = embeddings_page(rows, tasks=TASKS, pooling="mean", counts=counts)
+    documents = [
+        {"model": model, "task": task, "counts": {"valid": {"sentences": sentences, "cut": cut}}}
+        for model in ("a", "b")
+        for task, sentences, cut in (("STS-B", 1805, 488), ("MRPC", 9, 0))
+    ]
+    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
     assert [note for note in page.notes if "cut at" in note] == [
         "STS-B (valid): 488 of 1,805 sentences cut at the positions."
     ]
     assert "% STS-B (valid): 488 of 1,805" in latex(page)
+
+    # a model with fewer positions cuts more
+    documents[2]["counts"]["valid"]["cut"] = 500
+    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
+    assert [note for note in page.notes if "cut at" in note] == [
+        "STS-B (valid): 488 of 1,805 sentences cut at the positions (a).",
+        "STS-B (valid): 500 of 1,805 sentences cut at the positions (b).",
+    ]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from cross_thought.data.definitions import METRICS
 from cross_thought.data.tasks import TASKS
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
@@ -313,6 +314,19 @@ def test_small_layouts() -> None:
     assert column_name("SNLI", "test", "accuracy") == "SNLI test acc."
     assert column_name("MNLI", "valid", "accuracy") == "MNLI-m acc."
     assert column_name("MNLI", "test1", "accuracy") == "MNLI-mm test acc."
+    assert [column_name("T", "valid", metric) for metric in METRICS] == [
+        "T acc.",
+        "T F1",
+        "T Matthews",
+        "T precision",
+        "T recall",
+        "T macro F1",
+        "T macro precision",
+        "T macro recall",
+        "T Pearson",
+        "T Spearman",
+        "T MRR",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
