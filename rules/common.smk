@@ -156,6 +156,20 @@ def training_data(files, **settings):
     }
 
 
+def ancient_once(result, path):
+    """Return an input that is `ancient` once a job's result is there: other code's data do not do the job anew.
+
+    Not before: of a job behind a planned one, all of whose planned inputs are `ancient`, Snakemake does not see that its
+    outputs are missing.
+    """
+
+    def data(wildcards):
+        found = path.format(**wildcards)
+        return ancient(found) if os.path.exists(result.format(**wildcards)) else found
+
+    return data
+
+
 def all_downloads():
     """Return every file that this config makes us fetch."""
     needed = [own_or_download_path(item.name) for item in MODEL_DOWNLOADS]

@@ -3,15 +3,17 @@
 To predict takes the checkpoint, which is deleted then. To score does not: other code for metrics costs seconds.
 """
 
+PREDICTIONS = "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv"
+
 
 rule evaluate_task:
     input:
         checkpoint=tuned_checkpoint,
-        data=ancient("results/binarized/tasks/{task}"),
-        prepared=ancient("results/tasks/{task}"),
+        data=ancient_once(PREDICTIONS, "results/binarized/tasks/{task}"),
+        prepared=ancient_once(PREDICTIONS, "results/tasks/{task}"),
         settings="results/finetune/{model}/{task}/settings.json",
     output:
-        "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
+        PREDICTIONS,
     log:
         "results/logs/evaluate_task/{model}/{task}/seed-{seed}.log",
     benchmark:
@@ -33,7 +35,7 @@ rule evaluate_task:
 
 rule score_task:
     input:
-        predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
+        predictions=PREDICTIONS,
         prepared="results/tasks/{task}",
         data="results/binarized/tasks/{task}",
     output:

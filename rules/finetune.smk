@@ -32,7 +32,7 @@ rule note_finetuning:
 
 rule finetune_task:
     input:
-        data=ancient("results/binarized/tasks/{task}"),
+        data=ancient_once("results/finetune/{model}/{task}/seed-{seed}/history.tsv", "results/binarized/tasks/{task}"),
         pretrained=starting_checkpoint,
         settings="results/finetune/{model}/{task}/settings.json",
     output:

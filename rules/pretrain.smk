@@ -33,7 +33,7 @@ rule note_pretraining:
 
 rule pretrain_model:
     input:
-        data=ancient("results/binarized/corpus"),
+        data=ancient_once("results/pretrain/{model}/seed-{seed}/model.pt", "results/binarized/corpus"),
         settings="results/pretrain/{model}/settings.json",
     output:
         checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",

@@ -71,6 +71,13 @@ def test_other_code_that_prepares_data_prepares_it_anew_without_training(clone: 
     assert rules & PAID_FOR == {"finetune_task", "finetune_kept_task", "evaluate_task"}
 
 
+def test_what_is_not_there_is_trained_though_its_data_are_made_anew(clone: Path) -> None:
+    shutil.rmtree(clone / "results/pretrain/mlm")
+    append("\n# new\n", clone / "cross_thought/data/corpus.py")
+    model = "results/pretrain/mlm/seed-1/model.pt"
+    assert {"note_pretraining", "pretrain_model", "binarize_corpus"} <= planned(clone, model)
+
+
 def test_other_settings_train_anew(clone: Path) -> None:
     learning = TINY | {"finetuning": {"num_epochs": 2}}
     assert PAID_FOR & planned(clone, overlay=learning) == {"finetune_task", "finetune_kept_task", "evaluate_task"}
