@@ -1,11 +1,11 @@
-"""An encoder as files: `config.json` and `model.safetensors`. What does not fit is refused before it is computed with.
+"""A model as files: `config.json` and `model.safetensors`. What does not fit is refused before it is computed with.
 
 Exports carry this file, so that Sentence Transformers refuses what `SentenceEncoder` refuses.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,65 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from cross_thought.encoder.encoder import POOLINGS, CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.heads import (
+    ACTIVATIONS,
+    HEAD_PREFIX,
+    ClassificationHead,
+    FineTunedTask,
+    check_head,
+    head_document,
+    task_of_config,
+)
 
 MODEL_TYPE = "cross_thought"
+LM_HEAD_PREFIX = "lm_head."  # of weights that an export may have for those who fill masks
 
 
-def config_document(config: EncoderConfig, pooling: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """What the files of a model hold.
+
+    Attributes:
+        encoder: on the CPU, in float32, ready to embed.
+        pooling: of its embeddings.
+        task: what it was fine-tuned on; None: nothing.
+        head: the classification head; None: not fine-tuned, or on answer selection, which has none.
+    """
+
+    encoder: CrossThoughtEncoder
+    pooling: str = POOLINGS[0]
+    task: FineTunedTask | None = None
+    head: ClassificationHead | None = None
+
+
+def config_document(
+    config: EncoderConfig, pooling: str, *, task: FineTunedTask | None = None, head: ClassificationHead | None = None
+) -> dict[str, Any]:
     """Return what config.json holds."""
-    return {"model_type": MODEL_TYPE, "pooling": pooling, "encoder": asdict(config)}
+    document = {"model_type": MODEL_TYPE, "pooling": pooling, "encoder": asdict(config)}
+    return document if task is None else document | head_document(task, head)
+
+
+def saved_weights(encoder: CrossThoughtEncoder, head: ClassificationHead | None = None) -> dict[str, Tensor]:
+    """Return what model.safetensors holds: the encoder's weights by their names there, the head's by the published."""
+    weights = {name: weight.contiguous() for name, weight in encoder.state_dict().items()}
+    if head is not None:
+        weights |= {f"{HEAD_PREFIX}{name}": weight.contiguous() for name, weight in head.state_dict().items()}
+    return weights
 
 
 def load_encoder(config_file: str | Path, weights_file: str | Path) -> tuple[CrossThoughtEncoder, str]:
-    """Load an encoder, on the CPU, in float32, ready to embed.
+    """Do what `load_saved` does, for those who want the encoder and its pooling alone."""
+    saved = load_saved(config_file, weights_file)
+    return saved.encoder, saved.pooling
+
+
+def load_saved(config_file: str | Path, weights_file: str | Path) -> SavedModel:
+    """Load a model, on the CPU, in float32, ready to embed and to predict.
 
     Args:
         config_file: config.json, as `config_document` has it.
-        weights_file: model.safetensors, the encoder's `state_dict()`.
-
-    Returns:
-        The encoder, and the pooling of its embeddings.
+        weights_file: model.safetensors, as `saved_weights` has it.
 
     Raises:
         ValueError: if a file is damaged or does not fit the other, in a sentence.
@@ -52,7 +93,23 @@ def load_encoder(config_file: str | Path, weights_file: str | Path) -> tuple[Cro
         weights = load_file(weights_file)
     except SafetensorError as error:
         raise ValueError(f"{weights_file} is damaged ({error}): export or fetch it again") from None
-    return build_encoder(weights, settings, source=Path(weights_file).parent), pooling
+    folder = Path(weights_file).parent
+    of_head = _taken(weights, HEAD_PREFIX)
+    _taken(weights, LM_HEAD_PREFIX)
+    encoder = build_encoder(weights, settings, source=folder)
+    try:
+        task = task_of_config(document)
+        head = build_head(of_head, activation=document.get("classifier_activation", "tanh")) if of_head else None
+        check_head(task, head, embed_dim=encoder.config.embed_dim)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}: export or fetch it again") from None
+    return SavedModel(encoder=encoder, pooling=pooling, task=task, head=head)
+
+
+def _taken(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take weights whose names begin so out of a dict, and return them without it."""
+    names = [name for name in weights if name.startswith(prefix)]
+    return {name.removeprefix(prefix): weights.pop(name) for name in names}
 
 
 def build_encoder(
@@ -98,6 +155,35 @@ def build_encoder(
     _check_weights(encoder.state_dict(), weights, source=source)
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
     return encoder.eval().requires_grad_(False)
+
+
+def build_head(weights: Mapping[str, Tensor], *, activation: Any = "tanh") -> ClassificationHead:
+    """Build the head that weights belong to; sizes come from the weights alone.
+
+    Args:
+        weights: `dense.weight`, `dense.bias`, `out_proj.weight` and `out_proj.bias`.
+        activation: as the config says.
+
+    Raises:
+        ValueError: if one is missing, too many, of a wrong shape or not finite, or there is no such activation.
+    """
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"the head's activation {activation!r} is none of {', '.join(ACTIVATIONS)}")
+    try:
+        (inner_dim, embed_dim), num_classes = weights["dense.weight"].shape, weights["out_proj.bias"].numel()
+    except (KeyError, ValueError):
+        raise ValueError("the classification head lacks weights, or they have no such shape") from None
+    with torch.device("meta"), _WithoutInitialisation():
+        head = ClassificationHead(embed_dim, inner_dim, num_classes, activation=activation)
+    expected = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
+    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if found != expected:
+        raise ValueError(f"the classification head has weights of the shapes {found} where {expected} are called for")
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{HEAD_PREFIX}{name} is not finite: the training diverged")
+    head.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    return head.eval().requires_grad_(False)
 
 
 class _WithoutInitialisation(TorchFunctionMode):

@@ -40,6 +40,7 @@ _PACKAGE = Path(__file__).parents[1]
 _CODE = {
     "inference/sentence_transformer.py": "modeling_cross_thought.py",
     "encoder/encoder.py": "encoder.py",
+    "encoder/heads.py": "heads.py",
     "encoder/layers.py": "layers.py",
     "encoder/saved.py": "saved.py",
     "encoder/segments.py": "segments.py",
