@@ -1,8 +1,9 @@
 """A trained encoder as a folder for others: safetensors weights, config, tokenizer, model card; code where needed."""
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,19 @@ from typing import Any
 from safetensors.torch import save_file
 
 from cross_thought import __version__
-from cross_thought.encoder import CrossThoughtEncoder
-from cross_thought.encoder.saved import MODEL_TYPE, config_document
+from cross_thought.encoder.saved import MODEL_TYPE, SavedModel, config_document, saved_weights
 from cross_thought.encoder.tokenizer import SentenceTokenizer, transformers_config
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, check_output, write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.fine_tuned import kind_of, relabelled, task_of_checkpoint, tells_its_task, with_head
 from cross_thought.inference.loading import (
     CONFIG_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     check_checkpoint_path,
     from_checkpoint,
+    load_export,
 )
 from cross_thought.inference.model_card import LIBRARY_VERSION, known_models, model_card
 from cross_thought.inference.settings import (
@@ -32,8 +34,11 @@ from cross_thought.inference.settings import (
     OUR_MODULE,
     TOKENIZER_CONFIG_FILE,
     EmbeddingSettings,
+    read_settings,
 )
 from cross_thought.training.checkpoints import load_checkpoint
+
+logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 # what an export's code is made of, and its name there
@@ -57,6 +62,8 @@ def export_model(
     vocabulary: Path | None = None,
     results: Path | None = None,
     model_name: str | None = None,
+    labels: Sequence[str] | None = None,
+    score_scale: float | None = None,
 ) -> None:
     """Write an export, whole or not at all; one that is there already is replaced.
 
@@ -68,6 +75,9 @@ def export_model(
         vocabulary: of a checkpoint: folder of dict.txt, encoder.json and vocab.bpe; None: where they are found.
         results: the results folder that the model card tells of; None: the one that the checkpoint lies in, if any.
         model_name: the model's name there; None: by the checkpoint's place.
+        labels: other names for a fine-tuned model's labels; a checkpoint that does not tell them is exported without
+            its head where they are not given.
+        score_scale: likewise, what a regression's scores were divided by.
 
     Raises:
         UserError: if the source or the vocabulary is missing, damaged or does not fit, the folder to write holds
@@ -79,7 +89,8 @@ def export_model(
     check_output(output_dir, is_folder=True)
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
-    encoder, tokenizer, settings, arguments = _load(source, vocabulary)
+    saved, tokenizer, settings, arguments = _load(source, vocabulary, labels=labels, score_scale=score_scale)
+    encoder = saved.encoder
     settings = replace(settings, pooling=pooling or settings.pooling)
     SentenceEncoder(encoder, tokenizer, settings=settings, device="cpu")  # refuses what does not fit together
     found_results, found_name = _place_in_results(source)
@@ -94,18 +105,21 @@ def export_model(
             f"{source} has modules behind its encoder, a default prompt or a truncation, which the format "
             f"{output_format} does not carry: give --format sentence-transformers"
         )
+    saved = _with_metrics(saved, source)
     card = model_card(
         model_name or found_name or source.resolve().stem,
         encoder.config,
         settings,
+        task=saved.task,
         arguments=arguments,
         source=source.name,
         results=results,
         code=list(_CODE.values()) if is_module else [],
     )
     with atomic_directory(output_dir) as folder:
-        save_file(encoder.state_dict(), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        write_json(folder / CONFIG_FILE, config_document(encoder.config, settings.pooling))
+        save_file(saved_weights(encoder, saved.head), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        document = config_document(encoder.config, settings.pooling, task=saved.task, head=saved.head)
+        write_json(folder / CONFIG_FILE, document)
         tokenizer.save(folder / TOKENIZER_FILE)
         longest = encoder.config.max_sentence_length
         write_json(
@@ -117,16 +131,41 @@ def export_model(
 
 
 def _load(
-    source: Path, vocabulary: Path | None
-) -> tuple[CrossThoughtEncoder, SentenceTokenizer, EmbeddingSettings, Mapping[str, Any] | None]:
+    source: Path, vocabulary: Path | None, *, labels: Sequence[str] | None, score_scale: float | None
+) -> tuple[SavedModel, SentenceTokenizer, EmbeddingSettings, Mapping[str, Any] | None]:
     """Load what is to be exported, with the arguments of its training, where it has them."""
     if source.is_dir():
-        loaded = SentenceEncoder.from_pretrained(source, vocabulary=vocabulary, device="cpu")
-        return loaded.encoder, loaded.tokenizer, loaded.settings, None
+        saved, tokenizer = load_export(source, vocabulary)
+        settings = read_settings(source, pooling=saved.pooling)
+        return relabelled(saved, source=source, labels=labels, score_scale=score_scale), tokenizer, settings, None
     check_checkpoint_path(source)
     state = load_checkpoint(source)
     encoder, tokenizer = from_checkpoint(state, vocabulary, source=source)
-    return encoder, tokenizer, EmbeddingSettings(), vars(state["args"])
+    saved = SavedModel(encoder=encoder)
+    is_told = labels is not None or score_scale is not None
+    if is_told or tells_its_task(state):
+        task = task_of_checkpoint(state, source=source, labels=labels, score_scale=score_scale)
+        saved = with_head(saved, state, task, source=source)
+    elif kind_of(state) is not None:
+        logger.warning(
+            "%s was fine-tuned before checkpoints told their labels: its head is left out; give their names "
+            "(--labels), or what scores were divided by (--score-scale), to have it exported",
+            source,
+        )
+    return saved, tokenizer, EmbeddingSettings(), vars(state["args"])
+
+
+def _with_metrics(saved: SavedModel, source: Path) -> SavedModel:
+    """Add to a fine-tuned model what the workflow's evaluation of it has found, if it lies beside."""
+    if saved.task is None or source.is_dir():
+        return saved
+    place = source.resolve().parent  # results/finetune/MODEL/TASK/seed-N
+    path = place.parents[3] / "evaluate" / place.relative_to(place.parents[2]) / "metrics.json"
+    if len(place.parents) < 4 or place.parents[2].name != "finetune" or not path.is_file():
+        return saved
+    splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
+    metrics = {split: figures["metrics"] for split, figures in splits.items()}
+    return replace(saved, task=replace(saved.task, metrics=metrics))
 
 
 def _write_module(folder: Path, settings: EmbeddingSettings) -> None:
