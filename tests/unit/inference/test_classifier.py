@@ -348,7 +348,7 @@ def test_a_hostile_export_is_refused(
         ('["1", "2"]\n', Form(form="jsonl"), "in.tsv, line 1: a list, whose columns have no names such as 'a'"),
         ('{"a": null, "b": "2"}\n', Form(form="jsonl"), "in.tsv, line 1: column 'a' has no text"),
         ("a\tb\n1\t2\n", Form(header=False), "the column 'a' has a name, but the file has no header: give its number"),
-        ("a\tb\n1\t2\n", Form(columns=("a",)), "mine has rows of 2 sentences, and 1 columns are named: name as many"),
+        ("a\tb\n1\t2\n", Form(columns=("a",)), "mine has rows of 2 sentences, and named are the columns a: name as many (--columns)"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_fit_leaves_nothing(
@@ -364,6 +364,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(
 @pytest.mark.parametrize(
     ("rows", "about", "error", "said"),
     [
+        ("one text", {}, TypeError, "'one text' is one text: give a list of rows"),
         (["a"], {}, ValueError, "row 0: 1 sentences where mine has 2"),
         ([("a", "b"), ("a", 5)], {}, TypeError, "sentence 3 is 5, not a string"),
         ([("a", "b"), ("a", "\ud800")], {}, ValueError, "sentence 3 holds half a surrogate pair"),
