@@ -145,8 +145,10 @@ def build_encoder(
     for name, value in settings.items():
         default = getattr(EncoderConfig, name)
         is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
-        if not (is_number or (value is None and default is None)):
-            raise ValueError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
+        fits = isinstance(value, str) if isinstance(default, str) else is_number
+        if not (fits or (value is None and default is None)):
+            what = "text" if isinstance(default, str) else "number of its kind"
+            raise ValueError(f"{source}: {name} is {value!r}, which is no {what}: export or fetch it again")
     try:
         with torch.device("meta"), _WithoutInitialisation():
             encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))
