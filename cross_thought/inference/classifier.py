@@ -241,6 +241,8 @@ class Form:
         columns = self.columns or task.columns
         if not columns:
             raise UserError("the model does not tell the columns of its sentences: name them (--columns)")
+        if any(isinstance(column, int) and column < 1 for column in columns):
+            raise UserError(f"columns {', '.join(map(str, columns))}: numbers count from 1; correct them (--columns)")
         number = len(columns)
         if task.kind == SELECTION and number < 3:
             raise UserError(

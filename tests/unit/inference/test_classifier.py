@@ -348,6 +348,7 @@ def test_a_hostile_export_is_refused(
         ('["1", "2"]\n', Form(form="jsonl"), "in.tsv, line 1: a list, whose columns have no names such as 'a'"),
         ('{"a": null, "b": "2"}\n', Form(form="jsonl"), "in.tsv, line 1: column 'a' has no text"),
         ("a\tb\n1\t2\n", Form(header=False), "the column 'a' has a name, but the file has no header: give its number"),
+        ("a\tb\n1\t2\n", Form(columns=(0, 1)), "columns 0, 1: numbers count from 1; correct them (--columns)"),
         ("a\tb\n1\t2\n", Form(columns=("a",)), "mine has rows of 2 sentences, and named are the columns a: name as many (--columns)"),
     ],
 )  # fmt: skip
