@@ -42,7 +42,7 @@ rule all:
     default_target: True
     input:
         all_tables(),
-        all_predicted(),
+        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
 
 
 rule download:
@@ -67,7 +67,7 @@ rule finetune:
 
 rule predict:
     input:
-        all_predicted(),
+        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
 
 
 rule embeddings:

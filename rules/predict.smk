@@ -1,24 +1,16 @@
 """Predictions. In: fine-tuned checkpoints, which are kept, and rows without labels. Out: an answer for each row."""
 
-PREDICTIONS_OF_ROWS = "results/predict/{prediction}/predictions.tsv"
-
-
-def answering_checkpoint(prediction):
-    """Return the fine-tuned checkpoint that an entry of the config's `predict` names: of the first seed by default."""
-    entry = config["predict"][prediction]
-    task = TASKS[entry["task"]].evaluated_with or entry["task"]
-    return f"results/finetune/{entry['model']}/{task}/seed-{entry.get('seed', SEEDS[0])}/best.pt"
-
-
-def all_predicted():
-    """Return the predictions that the config asks for."""
-    return expand(PREDICTIONS_OF_ROWS, prediction=config["predict"])
-
+# The fine-tuned checkpoint that each entry of the config names: of the first seed unless it says another.
+ANSWERS_OF = {
+    name: "results/finetune/{}/{}/seed-{}/best.pt".format(
+        entry["model"], TASKS[entry["task"]].evaluated_with or entry["task"], entry.get("seed", SEEDS[0])
+    )
+    for name, entry in config["predict"].items()
+}
 
 # What was evaluated before it was asked for is gone.
 if workflow.is_main_process:
-    for name in config["predict"]:
-        best = answering_checkpoint(name)
+    for name, best in ANSWERS_OF.items():
         evaluated = os.path.dirname(best).replace("results/finetune/", "results/evaluate/", 1)
         if os.path.exists(f"{evaluated}/predictions.tsv") and not os.path.exists(best):
             logger.warning(
@@ -29,11 +21,11 @@ if workflow.is_main_process:
 
 rule predict_rows:
     input:
-        checkpoint=lambda wildcards: answering_checkpoint(wildcards.prediction),
+        checkpoint=lambda wildcards: ANSWERS_OF[wildcards.prediction],
         vocabulary="results/bpe/vocabulary",
         files=lambda wildcards: config["predict"][wildcards.prediction]["files"],
     output:
-        PREDICTIONS_OF_ROWS,
+        "results/predict/{prediction}/predictions.tsv",
     log:
         "results/logs/predict_rows/{prediction}.log",
     benchmark:
