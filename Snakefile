@@ -17,6 +17,13 @@ include: "rules/tables.smk"
 include: "rules/export.smk"
 
 
+limit_gpus()
+
+
+onstart:
+    check_local_gpus()
+
+
 localrules:
     all,
     download,

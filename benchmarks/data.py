@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from cross_thought.errors import exit_on_user_error
+from cross_thought.files import check_output
+
 REPOSITORY = Path(__file__).parents[1]
 ENCODE = """
 import sys
@@ -170,6 +173,9 @@ def main() -> None:
     parser.add_argument("--ours-only", action="store_true", help="leave the stock path out")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
+    if arguments.json:
+        with exit_on_user_error():
+            check_output(arguments.json)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         text, vocabulary = folder / "text", arguments.vocabulary

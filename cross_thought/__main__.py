@@ -1,4 +1,4 @@
-"""The encoder on the command line: `python -m cross_thought embed ...` and `python -m cross_thought export ...`."""
+"""The command line, `cross-thought` or `python -m cross_thought`: embed sentences, export models, verify results."""
 
 import argparse
 import logging
@@ -10,10 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from cross_thought import __version__
 from cross_thought.encoder import POOLINGS
 from cross_thought.errors import UserError, environment_error, exit_on_user_error
+from cross_thought.files import check_output
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
-from cross_thought.inference.export import FORMATS, export_model
+from cross_thought.inference.settings import FORMATS
 
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -32,6 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain when it flushes
             sys.exit(128 + signal.SIGPIPE)
+        except ModuleNotFoundError as error:
+            raise _missing_package(error, options.command) from None
         except (OSError, MemoryError, RuntimeError) as error:
             sentence = environment_error(error)
             if sentence is None and isinstance(error, OSError) and error.filename:
@@ -46,9 +50,22 @@ def _leave(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:
+    """Return what to say of a package that a command needs: those of embedding come with ours, others by an extra."""
+    name = (error.name or "").partition(".")[0]
+    if name == "cross_thought":
+        return error
+    extra = "" if command == "embed" else f"[{command}]"
+    return UserError(
+        f"`cross-thought {command}` needs the package {name}, which is not installed: "
+        f"pip install 'cross-thought{extra}'"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cross_thought", description="Sentence embeddings.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(prog="cross-thought", description="Sentence embeddings.")
+    parser.add_argument("--version", action="version", version=f"cross-thought {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", type=Path, required=True, metavar="PATH", help="fairseq checkpoint, or an export")
     model.add_argument(
@@ -57,12 +74,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="dict.txt, encoder.json and vocab.bpe of a checkpoint (default: beside it, or in its results folder)",
     )
-    model.add_argument("--pooling", choices=POOLINGS, default="mean", help="of the slot states (default: mean)")
+    model.add_argument("--pooling", choices=POOLINGS, help="of the slot states (default: an export's own, or mean)")
 
     embed = commands.add_parser("embed", parents=[model], help="embed the lines of a text file")
     embed.add_argument("--input", default="-", metavar="FILE", help="UTF-8 text, a sentence a line (default: stdin)")
     embed.add_argument("--output", default="-", metavar="FILE", help=".npy file to write, float32 (default: stdout)")
-    embed.add_argument("--normalize", action="store_true", help="scale each embedding to length 1")
+    embed.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="scale each embedding to length 1, or leave out an export's own Normalize (default: as the export has it)",
+    )
+    prompts = embed.add_mutually_exclusive_group()
+    prompts.add_argument("--prompt", metavar="TEXT", help="put before each sentence (default: an export's own, if any)")
+    prompts.add_argument("--prompt-name", metavar="NAME", help="a prompt of the export, by its name")
     embed.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     embed.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the computation")
     embed.add_argument("--batch-tokens", type=_positive, metavar="N", help="tokens at once (default: by the device)")
@@ -79,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--name", help="the model's name in these results, and on the card (default: by its path)")
     export.set_defaults(run=_export)
+
+    verify = commands.add_parser("verify", help="recompute the numbers of result tables from the predictions")
+    verify.add_argument("results", nargs="?", default="results", help="results folder (default: results)")
+    verify.set_defaults(run=_verify)
     return parser
 
 
@@ -94,6 +122,8 @@ def _embed(options: argparse.Namespace) -> None:
         raise UserError("embeddings are binary: give --output FILE, or send stdout to a file or a command")
     if not to_stdout and not options.output.endswith(".npy"):
         raise UserError(f"--output {options.output}: embeddings are written as .npy; give a name that ends so")
+    if not to_stdout:
+        check_output(Path(options.output))
     encoder = SentenceEncoder.from_pretrained(
         options.model, vocabulary=options.vocabulary, device=options.device, precision=options.precision
     )
@@ -105,6 +135,8 @@ def _embed(options: argparse.Namespace) -> None:
             output,
             pooling=options.pooling,
             normalize=options.normalize,
+            prompt=options.prompt,
+            prompt_name=options.prompt_name,
             batch_tokens=options.batch_tokens,
             show_progress=True,
         )
@@ -112,12 +144,16 @@ def _embed(options: argparse.Namespace) -> None:
             with open(output, "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.flush()
-    num_cut = encoder.num_cut_sentences
-    cut = f", {num_cut} of them cut to the positions that the encoder has" if num_cut else ""
+    num_cut, longest = encoder.num_cut_sentences, encoder.max_seq_length
+    is_positions = longest == encoder.encoder.config.max_sentence_length
+    limit = "the positions that the encoder has" if is_positions else f"{longest} tokens, as the export has it"
+    cut = f", {num_cut} of them cut to {limit}" if num_cut else ""
     print(f"embedded {num_sentences} sentences{cut}", file=sys.stderr)
 
 
 def _export(options: argparse.Namespace) -> None:
+    from cross_thought.inference.export import export_model
+
     export_model(
         options.model,
         options.output,
@@ -128,6 +164,12 @@ def _export(options: argparse.Namespace) -> None:
         model_name=options.name,
     )
     print(f"wrote {options.output}", file=sys.stderr)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from cross_thought.tables import verify
+
+    sys.exit(verify.main([options.results]))
 
 
 if __name__ == "__main__":

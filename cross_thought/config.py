@@ -11,7 +11,7 @@ import copy
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,12 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from cross_thought.data.tasks import TASKS, embedding_tasks_of, finetuning_settings, tasks_of
-from cross_thought.errors import UserError, exit_on_user_error
+from cross_thought.data.config_files import check_files, fill_in_data_dir
+from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
+from cross_thought.errors import UserError, exit_on_user_error, shown
+from cross_thought.extra_args import check_all_extra_args
 
-REPOSITORY = Path(__file__).parents[1]
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
@@ -40,7 +42,6 @@ _TYPE_NAMES = {
     "object": "keys with values",
     "string": "text",
 }
-_LONGEST_VALUE = 80  # characters of a value that a message shows
 
 Config = dict
 
@@ -67,32 +68,44 @@ def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
     return effective_config(_merge(base, overlay))
 
 
+def load_files(paths: Iterable[str | Path], **values: object) -> Config:
+    """Lay YAML files, each over those before it, and then `values` over config.yaml, and check the whole.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    given: Config = {}
+    for path in paths:
+        given = _merge(given, read_yaml(Path(path)))
+    return load_config(_merge(given, values))
+
+
 def read_yaml(path: Path) -> Config:
     """Read a YAML file of keys and values.
 
     Raises:
         UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
     """
-    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
+    file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         bad = error.object[error.start]
-        raise UserError(f"{shown}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
+        raise UserError(f"{file}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
-        raise UserError(f"{shown} cannot be read ({error.strerror}); give a YAML file that is there") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}); give a YAML file that is there") from None
     try:
         node = yaml.compose(text, yaml.SafeLoader)
-        _refuse_double_keys(node, str(shown), set())
+        _refuse_double_keys(node, file, set())
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise UserError(f"{shown}{place} is not YAML ({_one_line(problem)}); mend it") from None
+        raise UserError(f"{file}{place} is not YAML ({_one_line(problem)}); mend it") from None
     if not isinstance(content, dict):
-        raise UserError(f"{shown} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
+        raise UserError(f"{file} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
     return content
 
 
@@ -110,7 +123,7 @@ def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> No
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in keys:
                     line = key.start_mark.line + 1
-                    raise UserError(f"{file}, line {line}: key {_shown(key.value)} stands twice in one place; keep one")
+                    raise UserError(f"{file}, line {line}: key {shown(key.value)} stands twice in one place; keep one")
                 keys.add((key.tag, key.value))
             _refuse_double_keys(value, file, seen)
 
@@ -118,12 +131,6 @@ def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> No
 def _one_line(text: object) -> str:
     """Return a text of any origin as one line."""
     return " ".join(str(text).split())
-
-
-def _shown(value: object) -> str:
-    """Return a value as a message shows it: in one line, cut if it is long."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def effective_config(raw: Config) -> Config:
@@ -148,11 +155,12 @@ def effective_config(raw: Config) -> Config:
         config[key] = {name: entry or {} for name, entry in config[key].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
-    _fill_in_data_dir(config)
+    fill_in_data_dir(config)
     for name, model in config["models"].items():
         _check_model(name, model)
         _check_processes(name, model, config["hardware"])
-    _check_files(config)
+    check_all_extra_args(config)
+    check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
         _check_updates(name, task, config["finetuning"])
@@ -163,10 +171,12 @@ def effective_config(raw: Config) -> Config:
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
         raise UserError(
-            f"config: control is {_shown(config['control'])}, which is no model; choose one of {known}, or null"
+            f"config: control is {shown(config['control'])}, which is no model; choose one of {known}, or null"
         )
     if config["hardware"] == config["hardware"] | {"device": "cpu", "precision": "float16"}:
-        raise UserError("config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32")
+        raise UserError(
+            "config: hardware.precision float16 needs hardware.device cuda; on a cpu use float32 or bfloat16"
+        )
     return config
 
 
@@ -182,6 +192,19 @@ def check_schema(raw: Config) -> None:
         raise UserError("config: it is nested too deep, or holds itself (a YAML alias within its anchor)") from None
     if error is not None:
         raise UserError(_describe(error))
+
+
+def check_registry(registry: Mapping[str, Config]) -> None:
+    """Hold the entries of tasks that ship against what the schema says of tasks.
+
+    Raises:
+        UserError: for the first key that does not fit, in one sentence.
+    """
+    validator = _validator()
+    schema = {"additionalProperties": {"$ref": "#/$defs/task"}, "$defs": validator.schema["$defs"]}
+    error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
+    if error is not None:
+        raise UserError(_describe(error).replace("config", REGISTRY_FILE.name, 1))
 
 
 def _is_integer(_: object, value: object) -> bool:
@@ -211,7 +234,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
         unknown = next(key for key in error.instance if key not in known)
         near = get_close_matches(str(unknown), known, n=1, cutoff=0.7)
         remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return f"config: unknown key {_shown(unknown)} at {place}; {remedy}"
+        return f"config: unknown key {shown(unknown)} at {place}; {remedy}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"config: key {missing!r} is missing at {place}; the default is in config.yaml"
@@ -232,8 +255,8 @@ def _describe(error: jsonschema.ValidationError) -> str:
     }
     remedy = wanted.get(error.validator, lambda value: error.message)(error.validator_value)
     if "propertyNames" in error.absolute_schema_path:
-        return f"config: {place} has the name {_shown(error.instance)}; {remedy}"
-    return f"config: {place} is {_shown(error.instance)}; {remedy}"
+        return f"config: {place} has the name {shown(error.instance)}; {remedy}"
+    return f"config: {place} is {shown(error.instance)}; {remedy}"
 
 
 def _type_remedy(types: list[str], value: object) -> str:
@@ -262,33 +285,6 @@ def _merge(base: dict, over: dict) -> dict:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if nested else copy.deepcopy(value)
     return merged
-
-
-def _fill_in_data_dir(config: Config) -> None:
-    """Replace `{data_dir}` in the paths that a config may hold."""
-
-    def fill(key: str, path: str) -> str:
-        if "{data_dir}" not in path:
-            return path
-        if config["data_dir"] is None:
-            raise UserError(f"config: {key} is {_shown(path)}, but data_dir is not set; add --config data_dir=FOLDER")
-        return path.replace("{data_dir}", config["data_dir"].rstrip("/"))
-
-    for split, paths in (config["corpus"]["files"] or {}).items():
-        config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
-    for key, split, files in _task_files(config):
-        files[split] = fill(key, files[split])
-    for name, model in config["models"].items():
-        if model["location"] is not None:
-            model["location"] = fill(f"models.{name}.location", model["location"])
-
-
-def _task_files(config: Config) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the key, the split and the mapping that holds it of every file of a task of one's own."""
-    for section in ("tasks", "embedding_tasks"):
-        for name, task in config[section].items():
-            for split in task.get("files", {}):
-                yield f"{section}.{name}.files.{split}", split, task["files"]
 
 
 def _check_model(name: str, model: Config) -> None:
@@ -322,11 +318,11 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
     if start == name or start not in tasks:
         others = ", ".join(task for task in tasks if task != name) or "none"
         raise UserError(
-            f"{place} is {_shown(start)}, which is no other task of this config ({others}); add it, or set null"
+            f"{place} is {shown(start)}, which is no other task of this config ({others}); add it, or set null"
         )
     if tasks[start].get("start_from"):
         raise UserError(
-            f"{place} is {_shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
+            f"{place} is {shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
         )
 
 
@@ -353,7 +349,7 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
     place = f"config: ablation.{factor}"
     for name in names:
         if name not in models:
-            raise UserError(f"{place} names {_shown(name)}, which is no model; choose from {', '.join(models)}")
+            raise UserError(f"{place} names {shown(name)}, which is no model; choose from {', '.join(models)}")
         if models[name]["source"] != "pretrain":
             raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
         if models[name][factor] is None:
@@ -386,43 +382,12 @@ def _check_processes(name: str, model: Config, hardware: Config) -> None:
         raise UserError(f"config: hardware.processes {processes} is no multiple of hardware.nodes {nodes}: change one")
 
 
-def _check_files(config: Config) -> None:
-    """Refuse paths that do not lead to what they name."""
-    data_dir = config["data_dir"]
-    if data_dir is not None:
-        if not os.path.isdir(data_dir):
-            raise UserError(f"config: data_dir is {_shown(data_dir)}, which is no folder; correct it or set it to null")
-        _refuse_braces("data_dir", data_dir)
-    corpus = config["corpus"]
-    if corpus["source"] == "files" and not corpus["files"]:
-        raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
-    paths = [(f"corpus.files.{split}", path) for split, files in (corpus["files"] or {}).items() for path in files]
-    paths += [(key, files[split]) for key, split, files in _task_files(config)]
-    for name, model in config["models"].items():
-        if model["source"] == "path":
-            paths.append((f"models.{name}.location", model["location"]))
-    for key, path in paths:
-        if os.path.isdir(path):
-            raise UserError(f"config: {key} is {_shown(path)}, which is a folder; give a file")
-        if not os.path.isfile(path):
-            raise UserError(f"config: {key} is {_shown(path)}, which is no file; correct the path")
-        if not os.access(path, os.R_OK):
-            raise UserError(f"config: {key} is {_shown(path)}, which you may not read; change its permissions")
-        _refuse_braces(key, path)
-
-
-def _refuse_braces(key: str, path: str) -> None:
-    """Refuse a path that Snakemake would read as a pattern."""
-    if "{" in path or "}" in path:
-        raise UserError(f"config: {key} is {_shown(path)}, and braces are Snakemake's signs for wildcards; rename it")
-
-
 if __name__ == "__main__":
     with exit_on_user_error():
-        given: Config = {}
-        for argument in sys.argv[1:]:
-            given = _merge(given, read_yaml(Path(argument)))
-        checked = load_config(given)
+        for needed in (BASE, SCHEMA, REGISTRY_FILE):
+            repository_file(needed)
+        check_registry(read_yaml(REGISTRY_FILE))
+        checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)
         print("config: all right")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from cross_thought.errors import UserError
 from cross_thought.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,9 +36,12 @@ def environment() -> dict[str, object]:
 
     `commit` and `dirty` are None outside a Git checkout. `dirty` also counts new files that Git does not ignore.
     """
-    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain")
+    # an installed package may lie in a checkout of something else
+    is_checkout = (REPOSITORY / ".git").exists()
+    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain") if is_checkout else None
+    head = _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") if is_checkout else None
     return {
-        "commit": _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") or None,
+        "commit": head or None,
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -47,6 +51,40 @@ def environment() -> dict[str, object]:
         "memory_gb": _memory_gb(),
         "gpus": gpus(),
     }
+
+
+def slow_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return a line for those who compute in bfloat16 on a processor without instructions for it; None for others.
+
+    Where nothing is known of the processor, nothing is said.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    flags = {
+        flag
+        for line in text.splitlines()
+        if line.startswith(("flags", "Features"))
+        for flag in line.partition(":")[2].split()
+    }
+    if not flags or flags & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return None
+    return "this processor has no instructions for bfloat16: it works, but hardware.precision float32 is faster here"
+
+
+def repository_file(path: Path) -> Path:
+    """Return a file of the repository that is no part of the package.
+
+    Raises:
+        UserError: if it is not there, because the package was installed without the repository.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path.relative_to(REPOSITORY)} is not in the installed package, but in the workflow's repository: run "
+            "`python -m cross_thought ...` in its folder"
+        )
+    return path
 
 
 def gpus() -> list[str]:

@@ -10,11 +10,13 @@ class UserError(Exception):
     """Something outside the code is wrong: the message names it, its place and the remedy."""
 
 
+_LONGEST_VALUE = 80  # characters of a value that a message shows
+
 DISK_FULL = "the disk is full: free some space and run the same command again"
 READ_ONLY = "the file system is read-only: run in a folder where you may write"
 OUT_OF_MEMORY = (
     "the memory does not hold it: give the job more, or lower batch_size, max_tokens or tokens_per_sample "
-    "(in embedding, --batch-tokens)"
+    "(in embedding, --batch-tokens), or in training set hardware.checkpoint_activations to true"
 )
 _TORCH_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # in a RuntimeError's text, on a GPU and on a CPU
 
@@ -55,3 +57,9 @@ def exit_on_user_error() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: in one line, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

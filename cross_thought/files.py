@@ -1,31 +1,43 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
 import errno
+import glob
+import gzip
 import hashlib
 import json
 import logging
 import os
 import shutil
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from cross_thought.errors import DISK_FULL, UserError
+from cross_thought.errors import DISK_FULL, UserError, shown
 
 logger = logging.getLogger(__name__)
 
+_GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK_BYTES = 1 << 24
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Hand out a temporary sibling of `path` to write to, and put it in place when the block ends well."""
+    """Hand out a temporary sibling of `path` to write to, and put it in place when the block ends well.
+
+    Raises:
+        UserError: before the block runs, if `path` is a folder.
+    """
+    _check_kind(path, is_folder=False)
     partial = _sibling(path)
     try:
         yield partial
+        _follow_umask(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -33,16 +45,61 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Hand out an empty temporary sibling of the folder `path`, and put it in place when the block ends well."""
+    """Hand out an empty temporary sibling of the folder `path`, and put it in place when the block ends well.
+
+    Raises:
+        UserError: before the block runs, if `path` is a file.
+    """
+    _check_kind(path, is_folder=True)
     partial = _sibling(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
+        for file in partial.rglob("*"):
+            _follow_umask(file)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_output(path: Path, *, is_folder: bool = False) -> None:
+    """Refuse, before there is a result to lose, a place where none can be written.
+
+    Args:
+        path: the file, or the folder, that will be written; folders above it need not be there.
+        is_folder: which of the two.
+
+    Raises:
+        UserError: if it is there as the other of the two, or nothing can be written where it is to lie.
+    """
+    _check_kind(path, is_folder=is_folder)
+    above = next(parent for parent in path.parents if parent.exists())
+    if not above.is_dir():
+        raise UserError(f"{above} is a file where a folder is needed for {path.name}: correct the path")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be written, for {above} may not: choose another place, or change permissions")
+
+
+def _check_kind(path: Path, *, is_folder: bool) -> None:
+    """Refuse a file where a folder is to be written, and the other way round."""
+    if not is_folder and path.is_dir():
+        raise UserError(f"{path} is a folder where a file is to be written: give another name")
+    if is_folder and path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file where a folder is to be written: give another name")
+
+
+def _follow_umask(path: Path) -> None:
+    """Let others read a file as the umask says: what libraries make by way of `tempfile` is its owner's alone."""
+    if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_mode & 0o077:
+        return
+    probe = path.with_name(f".{path.name}.umask")  # to ask for the umask is to change it, for all threads
+    probe.touch()
+    try:
+        path.chmod(probe.stat().st_mode & 0o777)
+    finally:
+        probe.unlink()
 
 
 def _sibling(path: Path) -> Path:
@@ -71,16 +128,31 @@ def check_writable(*folders: Path) -> None:
 
 @contextmanager
 def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file, or a member of the zip archive at `path`, for reading bytes.
+    """Open a file, or a member of the zip archive at `path`, for reading bytes; what gzip has packed is unpacked.
 
     Raises:
-        UserError: if the file or the member is not there, or the archive is damaged.
+        UserError: if the file or the member is not there, or the archive or what gzip has packed is damaged.
     """
     try:
-        with open(path, "rb") if member is None else _open_member(path, member) as handle:
+        with _open_plain_or_gzip(path) if member is None else _open_member(path, member) as handle:
             yield handle
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there: put the file in its place or correct the path") from error
+
+
+@contextmanager
+def _open_plain_or_gzip(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, which gzip has packed if it begins like that, whatever its name."""
+    with open(path, "rb") as file:
+        if not file.peek(len(_GZIP)).startswith(_GZIP):
+            yield file
+            return
+        try:
+            with gzip.open(file) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} is no sound gzip file ({reason}): fetch it or pack it again") from error
 
 
 @contextmanager
@@ -167,6 +239,24 @@ def count_lines(path: Path) -> int:
     return sum(chunk.count(b"\n") + (not chunk.endswith(b"\n")) for _, chunk in read_chunks(path))
 
 
+def matching_files(path: str, *, key: str) -> list[str]:
+    """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
+
+    Args:
+        path: as the config has it.
+        key: the config's key, for the message.
+
+    Raises:
+        UserError: if the pattern matches no file.
+    """
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
+    if not found:
+        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
+    return found
+
+
 def split_lines(text: str) -> list[str]:
     """Cut text at each `\\n` alone; the last line need not end in one.
 
@@ -197,3 +287,18 @@ def file_hash(path: Path | str) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Refuse what git leaves in a large file's place where git-lfs is not installed.
+
+    Raises:
+        UserError: if the file is such a pointer; a file that is not there passes.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return
+    if is_pointer:
+        raise UserError(f"{path} is a git-lfs pointer, not the file itself: run `git lfs pull` in its folder")

@@ -60,6 +60,14 @@ def end_with_parent() -> None:
 
 
 def import_from(repository: str) -> None:
-    """Let every process that this one starts import the package from a folder, in whatever environment it runs."""
+    """Let every process that this one starts import the package from a folder, in whatever environment it runs.
+
+    Raises:
+        UserError: if the folder's path cannot stand among others in PYTHONPATH.
+    """
+    if os.pathsep in repository:
+        raise UserError(
+            f"{repository}: Python finds no package below a name with {os.pathsep!r} in it: rename the folder"
+        )
     inherited = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([repository, inherited] if inherited else [repository])

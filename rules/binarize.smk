@@ -21,6 +21,8 @@ rule binarize_corpus:
     resources:
         mem_mb=growing(1000),
         runtime=growing(60),
+    params:
+        code=code_of("binarize_corpus.py", "data.yaml"),
     script:
         "../workflow_scripts/binarize_corpus.py"
 
@@ -45,5 +47,6 @@ rule binarize_task:
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
         max_sentence_tokens=MAX_SENTENCE_TOKENS,
+        code=code_of("binarize_task.py", "data.yaml"),
     script:
         "../workflow_scripts/binarize_task.py"

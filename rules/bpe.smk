@@ -19,6 +19,7 @@ if config["bpe"]["source"] == "train":
             runtime=growing(4 * 60),
         params:
             vocab_size=config["bpe"]["vocab_size"],
+            code=code_of("train_bpe.py", "data.yaml"),
         script:
             "../workflow_scripts/train_bpe.py"
 
@@ -39,6 +40,8 @@ else:
         resources:
             mem_mb=growing(1000),
             runtime=growing(10),
+        params:
+            code=code_of("copy_gpt2_bpe.py", "data.yaml"),
         script:
             "../workflow_scripts/copy_gpt2_bpe.py"
 
@@ -59,6 +62,8 @@ rule encode_corpus:
     resources:
         mem_mb=growing(2000),
         runtime=growing(4 * 60),
+    params:
+        code=code_of("encode_corpus.py", "data.yaml"),
     script:
         "../workflow_scripts/encode_corpus.py"
 
@@ -79,5 +84,7 @@ rule encode_task:
     resources:
         mem_mb=growing(1000),
         runtime=growing(30),
+    params:
+        code=code_of("encode_task.py", "data.yaml"),
     script:
         "../workflow_scripts/encode_task.py"

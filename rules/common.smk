@@ -5,28 +5,35 @@ import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-REPOSITORY = str(Path(workflow.basedir).resolve())
+# not `workflow.basedir`: that is the importer's, where this is a module of another workflow
+REPOSITORY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent)
+if not os.path.isdir(os.path.join(REPOSITORY, "cross_thought")):
+    raise WorkflowError("the package is not beside this Snakefile: clone the whole repository, and name its Snakefile")
 sys.path.insert(0, REPOSITORY)
 
 from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
+from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
-from cross_thought.data.download import checkpoint_download, read_table
-from cross_thought.data.tasks import DATA_KEYS, embedding_tasks_of, own_or_download, raw_files
+from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
-
-import_from(REPOSITORY)
+from cross_thought.training.devices import check_gpus, visible_gpus
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
-sys.executable = shlex.quote(sys.executable)
+if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
+    sys.executable = shlex.quote(sys.executable)
 
 try:
+    import_from(REPOSITORY)
     check_writable(Path.cwd(), Path("results"))
-    config = load_config(config, files=workflow.configfiles)
+    config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
 except UserError as error:
@@ -50,7 +57,7 @@ DATA_DIR = config["data_dir"]
 DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
 DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
-KNOWN_DOWNLOADS = read_table(Path(REPOSITORY, "resources", "downloads.tsv"))
+KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
 MODEL_DOWNLOADS = [
     checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
     for model in MODELS.values()
@@ -103,7 +110,64 @@ def corpus_inputs():
 def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
-    return sorted({path for file in files for path in (file.path, file.ids_path) if path})
+    return sorted({path for file in files for path in (*file.paths, file.ids_path) if path})
+
+
+# What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
+if workflow.is_main_process:
+    for name, task in PREPARED_TASKS.items():
+        for file in missing_files(task, data_dir=DATA_DIR):
+            logger.warning(
+                f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
+            )
+
+
+# What a job depends on besides its inputs. Snakemake plans it anew when its `params` change; neither the time stamps of
+# scripts nor the environment is among its triggers (profiles/default).
+#
+# What prepares data, or computes a metric or a table, has its code among its `params`: `code_of`. What is paid for with
+# days has not: to fetch, to train, and to predict with a fine-tuned model, which is gone thereafter. Nor is training
+# done anew because its data were, by other code: they are `ancient` to it, and what it goes by is a file of settings,
+# what the data are made of among them (`training_data`). A file, for Snakemake does not look at the `params` of a job
+# behind a planned one, be that `ancient`. `score_task` refuses predictions that are not for the data that there are.
+
+
+def code_of(script, environment):
+    """Return a hash of a script's code, wherever it stands, and of the environment file that it runs in."""
+    place = Path(REPOSITORY)
+    return code_hash(place / "workflow_scripts" / script, place / "envs" / Path(environment).name)
+
+
+def training_data(files, **settings):
+    """Return what the data of a training are made of: settings, and raw files, those of one's own by their content.
+
+    A download is known by its name: it has a checksum.
+    """
+    vocabulary = (
+        corpus_inputs() if config["bpe"]["source"] == "train" else map(own_or_download_path, GPT2_FILES.values())
+    )
+    return settings | {
+        "files": [
+            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path)) for path in (*files, *vocabulary)
+        ],
+        "corpus": {key: value for key, value in config["corpus"].items() if key != "files"},
+        "bpe": config["bpe"],
+        "max_sentence_tokens": MAX_SENTENCE_TOKENS,
+    }
+
+
+def ancient_once(result, path):
+    """Return an input that is `ancient` once a job's result is there: other code's data do not do the job anew.
+
+    Not before: of a job behind a planned one, all of whose planned inputs are `ancient`, Snakemake does not see that its
+    outputs are missing.
+    """
+
+    def data(wildcards):
+        found = path.format(**wildcards)
+        return ancient(found) if os.path.exists(result.format(**wildcards)) else found
+
+    return data
 
 
 def all_downloads():
@@ -118,6 +182,8 @@ def all_downloads():
     return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
 
 
+# A task that is evaluated with another one's model has none of its own.
+TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None]
 # A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
 STARTS = {task.start_from for task in TASKS.values()} - {None}
 KEPT_TASKS = [
@@ -137,9 +203,36 @@ def data_entry(task):
     return {key: value for key, value in config[data_section(task)][task].items() if key in DATA_KEYS}
 
 
+def shipped_data(task):
+    """Return what resources/tasks.yaml says of a task's data: changed there, it is prepared anew."""
+    return {key: value for key, value in REGISTRY.get(task, {}).items() if key in DATA_KEYS}
+
+
 def num_gpus():
     """Return the GPUs that a training process or an evaluation takes."""
     return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def limit_gpus():
+    """Have Snakemake start no more jobs at a time than there are GPUs for, unless `--resources gpu=N` says otherwise.
+
+    Jobs get GPUs of their own in any case (`own_gpus`); this spares them waiting for each other. On a cluster, the
+    scheduler does it.
+    """
+    is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
+    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
+        # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
+        workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
+
+
+def check_local_gpus():
+    """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
+    if workflow.local_exec and not workflow.touch:
+        needed = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+        try:
+            check_gpus(needed, place="config: hardware.device is 'cuda'")
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
 
 
 def pretraining_processes():
@@ -148,7 +241,7 @@ def pretraining_processes():
     processes, nodes = hardware["processes"], hardware["nodes"]
     resources = {"gpu": num_gpus() * processes}
     if nodes == 1:
-        return resources
+        return resources if processes == 1 else resources | {"nodes": 1}
     tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}
     return resources | tasks | {"mpi": "srun", "nodes": nodes, "tasks_per_gpu": 0, "cpus_per_task": hardware["threads"]}
 
@@ -161,12 +254,25 @@ def pretrained_checkpoint(model, seed):
     return given_checkpoint(MODELS[model])
 
 
+def finetuning_data(task, model):
+    """Return what the data of a fine-tuning are made of, and the checkpoint that it starts from if one is given."""
+    given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
+    return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
+
+
 def starting_checkpoint(wildcards):
     """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
     start = TASKS[wildcards.task].start_from
     if start is None:
-        return pretrained_checkpoint(wildcards.model, wildcards.seed)
+        path = pretrained_checkpoint(wildcards.model, wildcards.seed)
+        return path if wildcards.model in TRAINED_MODELS else ancient(path)
     return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
+
+
+def tuned_checkpoint(wildcards):
+    """Return the fine-tuned checkpoint that a task is evaluated with: its own, or another task's."""
+    task = TASKS[wildcards.task].evaluated_with or wildcards.task
+    return f"results/finetune/{wildcards.model}/{task}/seed-{wildcards.seed}/best.pt"
 
 
 def all_pretrained():
@@ -248,6 +354,27 @@ FIGURES = [
     *(["cross_attention"] if case_study() else []),
     *(["ablations"] if config["ablation"] else []),
 ]
+
+
+def table_files(name, label):
+    """Return a table's outputs, by name: those that the report shows under a label, and LaTeX."""
+
+    def shown(ending, kind):
+        about = {"caption": f"../report/{name}.rst", "category": "Tables", "labels": {"table": label, "format": kind}}
+        return report(f"results/tables/{name}.{ending}", **about)
+
+    return {"csv": shown("csv", "CSV"), "markdown": shown("md", "Markdown"), "latex": f"results/tables/{name}.tex"}
+
+
+def figure_files(name, label):
+    """Return a figure's outputs, by name: what the report shows of it under a label, and the same as pixels."""
+    svg = report(
+        f"results/figures/{name}.svg",
+        caption=f"../report/{name}_figure.rst",
+        category="Figures",
+        labels={"figure": label},
+    )
+    return {"svg": svg, "png": f"results/figures/{name}.png"}
 
 
 def all_tables():

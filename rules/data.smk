@@ -70,6 +70,7 @@ rule generate_demo:
     params:
         num_documents=config["corpus"]["demo_documents"],
         seed=config["corpus"]["demo_seed"],
+        code=code_of("generate_demo.py", "data.yaml"),
     script:
         "../workflow_scripts/generate_demo.py"
 
@@ -90,9 +91,10 @@ rule prepare_corpus:
         mem_mb=growing(2000),
         runtime=growing(6 * 60),
     params:
-        corpus={key: config["corpus"][key] for key in ("source", "files", "format")},
+        corpus={key: config["corpus"][key] for key in ("source", "files", "format", "lines", "text_field")},
         valid_fraction=config["corpus"]["valid_fraction"],
         data_dir=DATA_DIR,
+        code=code_of("prepare_corpus.py", "data.yaml"),
     script:
         "../workflow_scripts/prepare_corpus.py"
 
@@ -114,7 +116,9 @@ rule prepare_task:
         runtime=growing(60),
     params:
         entry=lambda wildcards: data_entry(wildcards.task),
+        shipped=lambda wildcards: shipped_data(wildcards.task),
         section=lambda wildcards: data_section(wildcards.task),
         data_dir=DATA_DIR,
+        code=code_of("prepare_task.py", "data.yaml"),
     script:
         "../workflow_scripts/prepare_task.py"

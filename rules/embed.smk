@@ -26,6 +26,7 @@ if EMBEDDING_TASKS:
             tasks=list(EMBEDDING_TASKS.values()),
             pooling=config["embedding"]["pooling"],
             device=config["hardware"]["device"],
+            code=code_of("embed_tasks.py", TRAINING_ENV),
         script:
             "../workflow_scripts/embed_tasks.py"
 
@@ -47,6 +48,7 @@ if EMBEDDING_TASKS:
             runtime=growing(60),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
+            code=code_of("embed_words.py", "report.yaml"),
         script:
             "../workflow_scripts/embed_words.py"
 
@@ -55,19 +57,7 @@ if EMBEDDING_TASKS:
             metrics=all_embeddings("metrics.json"),
             lexical=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
         output:
-            csv=report(
-                "results/tables/embeddings.csv",
-                caption="../report/embeddings.rst",
-                category="Tables",
-                labels={"table": "embeddings", "format": "CSV"},
-            ),
-            markdown=report(
-                "results/tables/embeddings.md",
-                caption="../report/embeddings.rst",
-                category="Tables",
-                labels={"table": "embeddings", "format": "Markdown"},
-            ),
-            latex="results/tables/embeddings.tex",
+            **table_files("embeddings", "embeddings"),
         log:
             "results/logs/tabulate_embeddings.log",
         benchmark:
@@ -82,5 +72,6 @@ if EMBEDDING_TASKS:
             models=list(MODELS),
             tasks=list(EMBEDDING_TASKS.values()),
             pooling=config["embedding"]["pooling"],
+            code=code_of("tabulate_embeddings.py", "report.yaml"),
         script:
             "../workflow_scripts/tabulate_embeddings.py"

@@ -1,14 +1,19 @@
-"""Evaluation. In: fine-tuned checkpoints, pre-trained ones. Out: predictions with metrics; what the cross path carries."""
+"""Evaluation. In: fine-tuned checkpoints, pre-trained ones. Out: predictions, metrics; what the cross path carries.
+
+To predict takes the checkpoint, which is deleted then. To score does not: other code for metrics costs seconds.
+"""
+
+PREDICTIONS = "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv"
 
 
 rule evaluate_task:
     input:
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
-        data="results/binarized/tasks/{task}",
-        prepared="results/tasks/{task}",
+        checkpoint=tuned_checkpoint,
+        data=ancient_once(PREDICTIONS, "results/binarized/tasks/{task}"),
+        prepared=ancient_once(PREDICTIONS, "results/tasks/{task}"),
+        settings="results/finetune/{model}/{task}/settings.json",
     output:
-        predictions="results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv",
-        metrics="results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
+        PREDICTIONS,
     log:
         "results/logs/evaluate_task/{model}/{task}/seed-{seed}.log",
     benchmark:
@@ -23,8 +28,33 @@ rule evaluate_task:
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
         device=config["hardware"]["device"],
+        precision=config["hardware"]["precision"],
     script:
         "../workflow_scripts/evaluate.py"
+
+
+rule score_task:
+    input:
+        predictions=PREDICTIONS,
+        prepared="results/tasks/{task}",
+        data="results/binarized/tasks/{task}",
+    output:
+        "results/evaluate/{model}/{task}/seed-{seed}/metrics.json",
+    log:
+        "results/logs/score_task/{model}/{task}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/score_task/{model}/{task}/seed-{seed}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        entry=lambda wildcards: config["tasks"][wildcards.task],
+        code=code_of("score.py", "report.yaml"),
+    script:
+        "../workflow_scripts/score.py"
 
 
 rule measure_cross_path:
@@ -44,6 +74,8 @@ rule measure_cross_path:
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        code=code_of("measure_cross_path.py", TRAINING_ENV),
     script:
         "../workflow_scripts/measure_cross_path.py"
 
@@ -65,5 +97,7 @@ rule study_cross_attention:
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        code=code_of("study_cross_attention.py", TRAINING_ENV),
     script:
         "../workflow_scripts/study_cross_attention.py"

@@ -19,5 +19,7 @@ rule export_encoder:
     resources:
         mem_mb=growing(8000),
         runtime=growing(30),
+    params:
+        code=code_of("export_encoder.py", TRAINING_ENV),
     script:
         "../workflow_scripts/export_encoder.py"

@@ -1,10 +1,40 @@
 """Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
 
 
+localrules:
+    note_finetuning,
+
+
+rule note_finetuning:
+    output:
+        "results/finetune/{model}/{task}/settings.json",
+    log:
+        "results/logs/note_finetuning/{model}/{task}.log",
+    benchmark:
+        "results/benchmarks/note_finetuning/{model}/{task}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing(5),
+    params:
+        settings=lambda wildcards: {
+            "model": MODELS[wildcards.model],
+            "task": config["tasks"][wildcards.task],
+            "finetuning": config["finetuning"],
+            "hardware": config["hardware"],
+            "data": finetuning_data(wildcards.task, wildcards.model),
+        },
+    script:
+        "../workflow_scripts/note_settings.py"
+
+
 rule finetune_task:
     input:
-        data="results/binarized/tasks/{task}",
+        data=ancient_once("results/finetune/{model}/{task}/seed-{seed}/history.tsv", "results/binarized/tasks/{task}"),
         pretrained=starting_checkpoint,
+        settings="results/finetune/{model}/{task}/settings.json",
     output:
         checkpoint=temp("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
         history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
@@ -14,7 +44,7 @@ rule finetune_task:
     benchmark:
         "results/benchmarks/finetune_task/{model}/{task}/seed-{seed}.jsonl"
     wildcard_constraints:
-        task=alternatives(task for task in TASKS if task not in KEPT_TASKS),
+        task=alternatives(task for task in TUNED_TASKS if task not in KEPT_TASKS),
     conda:
         TRAINING_ENV
     threads: config["hardware"]["threads"]

@@ -4,9 +4,37 @@ Checkpoints in progress are no outputs (Snakemake would delete them with a faile
 """
 
 
+localrules:
+    note_pretraining,
+
+
+rule note_pretraining:
+    output:
+        "results/pretrain/{model}/settings.json",
+    log:
+        "results/logs/note_pretraining/{model}.log",
+    benchmark:
+        "results/benchmarks/note_pretraining/{model}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing(5),
+    params:
+        settings=lambda wildcards: {
+            "model": MODELS[wildcards.model],
+            "hardware": config["hardware"],
+            "data": training_data(corpus_inputs()),
+        },
+    script:
+        "../workflow_scripts/note_settings.py"
+
+
 rule pretrain_model:
     input:
-        data="results/binarized/corpus",
+        data=ancient_once("results/pretrain/{model}/seed-{seed}/model.pt", "results/binarized/corpus"),
+        settings="results/pretrain/{model}/settings.json",
     output:
         checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
         history="results/pretrain/{model}/seed-{seed}/history.tsv",

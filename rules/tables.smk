@@ -7,19 +7,7 @@ rule tabulate_tasks:
         predictions=all_predictions(),
         references=os.path.join(REPOSITORY, "resources", "reference_results.tsv"),
     output:
-        csv=report(
-            "results/tables/tasks.csv",
-            caption="../report/tasks.rst",
-            category="Tables",
-            labels={"table": "task results", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/tasks.md",
-            caption="../report/tasks.rst",
-            category="Tables",
-            labels={"table": "task results", "format": "Markdown"},
-        ),
-        latex="results/tables/tasks.tex",
+        **table_files("tasks", "task results"),
     log:
         "results/logs/tabulate_tasks.log",
     benchmark:
@@ -34,6 +22,7 @@ rule tabulate_tasks:
         models=list(MODELS),
         tasks=config["tasks"],
         control=config["control"],
+        code=code_of("tabulate_tasks.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_tasks.py"
 
@@ -42,19 +31,7 @@ rule tabulate_pretraining:
     input:
         histories=all_histories(),
     output:
-        csv=report(
-            "results/tables/pretraining.csv",
-            caption="../report/pretraining.rst",
-            category="Tables",
-            labels={"table": "pre-training", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/pretraining.md",
-            caption="../report/pretraining.rst",
-            category="Tables",
-            labels={"table": "pre-training", "format": "Markdown"},
-        ),
-        latex="results/tables/pretraining.tex",
+        **table_files("pretraining", "pre-training"),
     log:
         "results/logs/tabulate_pretraining.log",
     benchmark:
@@ -65,6 +42,8 @@ rule tabulate_pretraining:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("tabulate_pretraining.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_pretraining.py"
 
@@ -73,19 +52,7 @@ rule tabulate_cross_path:
     input:
         reports=all_cross_path(),
     output:
-        csv=report(
-            "results/tables/cross_path.csv",
-            caption="../report/cross_path.rst",
-            category="Tables",
-            labels={"table": "cross path", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/cross_path.md",
-            caption="../report/cross_path.rst",
-            category="Tables",
-            labels={"table": "cross path", "format": "Markdown"},
-        ),
-        latex="results/tables/cross_path.tex",
+        **table_files("cross_path", "cross path"),
     log:
         "results/logs/tabulate_cross_path.log",
     benchmark:
@@ -96,6 +63,8 @@ rule tabulate_cross_path:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("tabulate_cross_path.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_cross_path.py"
 
@@ -106,26 +75,8 @@ rule tabulate_ablations:
         reports=all_cross_path(),
         metrics=all_metrics(),
     output:
-        csv=report(
-            "results/tables/ablations.csv",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "format": "CSV"},
-        ),
-        markdown=report(
-            "results/tables/ablations.md",
-            caption="../report/ablations.rst",
-            category="Tables",
-            labels={"table": "ablations", "format": "Markdown"},
-        ),
-        latex="results/tables/ablations.tex",
-        svg=report(
-            "results/figures/ablations.svg",
-            caption="../report/ablations_figure.rst",
-            category="Figures",
-            labels={"figure": "ablations"},
-        ),
-        png="results/figures/ablations.png",
+        **table_files("ablations", "ablations"),
+        **figure_files("ablations", "ablations"),
     log:
         "results/logs/tabulate_ablations.log",
     benchmark:
@@ -138,6 +89,7 @@ rule tabulate_ablations:
         runtime=growing(10),
     params:
         config=config,
+        code=code_of("tabulate_ablations.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_ablations.py"
 
@@ -146,13 +98,7 @@ rule plot_losses:
     input:
         histories=all_histories(),
     output:
-        report(
-            "results/figures/losses.svg",
-            caption="../report/losses_figure.rst",
-            category="Figures",
-            labels={"figure": "loss curves"},
-        ),
-        "results/figures/losses.png",
+        **figure_files("losses", "loss curves"),
     log:
         "results/logs/plot_losses.log",
     benchmark:
@@ -163,6 +109,8 @@ rule plot_losses:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("plot_losses.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_losses.py"
 
@@ -171,13 +119,7 @@ rule plot_cross_attention:
     input:
         case_study(),
     output:
-        report(
-            "results/figures/cross_attention.svg",
-            caption="../report/cross_attention_figure.rst",
-            category="Figures",
-            labels={"figure": "case study of cross layer 0"},
-        ),
-        "results/figures/cross_attention.png",
+        **figure_files("cross_attention", "case study of cross layer 0"),
     log:
         "results/logs/plot_cross_attention.log",
     benchmark:
@@ -188,6 +130,8 @@ rule plot_cross_attention:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        code=code_of("plot_cross_attention.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_cross_attention.py"
 
@@ -197,13 +141,7 @@ rule plot_tasks:
         metrics=all_metrics(),
         predictions=all_predictions(),
     output:
-        report(
-            "results/figures/tasks.svg",
-            caption="../report/tasks_figure.rst",
-            category="Figures",
-            labels={"figure": "task results"},
-        ),
-        "results/figures/tasks.png",
+        **figure_files("tasks", "task results"),
     log:
         "results/logs/plot_tasks.log",
     benchmark:
@@ -217,6 +155,7 @@ rule plot_tasks:
     params:
         models=list(MODELS),
         tasks=config["tasks"],
+        code=code_of("plot_tasks.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_tasks.py"
 
@@ -236,6 +175,7 @@ rule write_config:
         runtime=growing(5),
     params:
         config=config,
+        code=code_of("write_config.py", "report.yaml"),
     script:
         "../workflow_scripts/write_config.py"
 
@@ -268,6 +208,7 @@ rule record_provenance:
         runtime=growing(60),
     params:
         starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
+        code=code_of("record_provenance.py", "report.yaml"),
     script:
         "../workflow_scripts/record_provenance.py"
 
@@ -280,6 +221,7 @@ rule write_report:
             *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
             *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
         ],
+        template=os.path.join(REPOSITORY, "report", "report.html.j2"),
         config="results/config.yaml",
         provenance="results/provenance.json",
     output:
@@ -294,6 +236,9 @@ rule write_report:
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
+    params:
+        tasks=list(PREPARED_TASKS),
+        code=code_of("write_report.py", "report.yaml"),
     script:
         "../workflow_scripts/write_report.py"
 
@@ -316,5 +261,7 @@ rule zip_submission:
         runtime=growing(20),
     params:
         tasks=config["tasks"],
+        complete=config["submission"] == "complete",
+        code=code_of("zip_submission.py", "report.yaml"),
     script:
         "../workflow_scripts/zip_submission.py"

@@ -11,6 +11,7 @@ from cross_thought.evaluation.embeddings import embeddings_document, evaluate_ta
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
 
 
 def embed_tasks(
@@ -43,15 +44,15 @@ def embed_tasks(
     encoder = SentenceEncoder.from_pretrained(checkpoint, vocabulary=vocabulary, device=device)
     encode = partial(encoder.encode, pooling=pooling)
     for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
-        pairs = evaluate_task(task, folder, encode)
-        document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs)
+        pairs, counts = evaluate_task(task, folder, encode, num_cut=lambda: encoder.num_cut_sentences)
+        document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs, counts=counts)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)
         print(f"{task.name}: {document['splits']}")
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
         torch.set_num_threads(snakemake.threads)
         embed_tasks(
             Path(snakemake.input.checkpoint),

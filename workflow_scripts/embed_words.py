@@ -18,7 +18,7 @@ def embed_words(
 ) -> None:
     """Write the scored pairs and the metrics of each task, from the folder of its prepared TSV files."""
     for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
-        pairs = evaluate_task(task, folder, tf_idf)
+        pairs, _ = evaluate_task(task, folder, tf_idf)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, embeddings_document(model=LEXICAL, task=task, seed=None, pooling=None, pairs=pairs))
 

@@ -1,18 +1,18 @@
-"""Predict the dev and test sets of one task with one fine-tuned model, and score the predictions."""
+"""Predict the dev and test sets of one task with one fine-tuned model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from cross_thought.data.glue import read_prepared
-from cross_thought.data.tasks import Task, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.prepared import read_prepared
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
-from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.fairseq.predict import Predictor
-from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
 
 
 def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:
@@ -60,43 +60,27 @@ def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
 
 
 def evaluate(
-    checkpoint: Path,
-    data: Path,
-    prepared: Path,
-    *,
-    model: str,
-    task: Task,
-    seed: int,
-    device: str,
-    predictions_file: Path,
-    metrics_file: Path,
+    checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, precision: str, predictions_file: Path
 ) -> None:
-    """Write the predictions for every split but train, and the metrics of those whose labels are known."""
-    predictor = Predictor(checkpoint, data, device=device)
+    """Write the predictions for every split but train."""
+    predictor = Predictor(checkpoint, data, device=device, precision=precision)
     predictions = {}
     for split in task.splits:
         if split != "train":
             predictions[split] = predict_split(predictor, task, prepared, split)
             print(f"{split}: {len(predictions[split].indices)} examples")
     write_predictions(predictions_file, predictions)
-    num_train_examples = sum(1 for _ in read_prepared(prepared / "train.tsv"))
-    document = metrics_document(
-        model=model, task=task, seed=seed, predictions=predictions, num_train_examples=num_train_examples
-    )
-    write_json(metrics_file, document)
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
         torch.set_num_threads(snakemake.threads)
         evaluate(
             Path(snakemake.input.checkpoint),
             Path(snakemake.input.data),
             Path(snakemake.input.prepared),
-            model=snakemake.wildcards.model,
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
-            seed=int(snakemake.wildcards.seed),
             device=snakemake.params.device,
-            predictions_file=Path(snakemake.output.predictions),
-            metrics_file=Path(snakemake.output.metrics),
+            precision=snakemake.params.precision,
+            predictions_file=Path(snakemake.output[0]),
         )

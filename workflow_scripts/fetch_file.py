@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from cross_thought.data.download import Download, fetch, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, Download, fetch, read_table
 from cross_thought.jobs import logged_job
-
-TABLE = Path(__file__).parents[1] / "resources" / "downloads.tsv"
 
 
 def fetch_file(name: str, *, url: str, folder: Path) -> Path:
@@ -16,7 +14,7 @@ def fetch_file(name: str, *, url: str, folder: Path) -> Path:
         url: where it is.
         folder: the downloads folder.
     """
-    return fetch(read_table(TABLE).get(name) or Download(name=name, url=url), folder)
+    return fetch(read_table(DOWNLOADS_TABLE).get(name) or Download(name=name, url=url), folder)
 
 
 if "snakemake" in globals():

@@ -1,8 +1,12 @@
-"""Fine-tune one pre-trained model on one task with one seed through fairseq, keeping the best checkpoint."""
+"""Fine-tune one pre-trained model on one task with one seed through fairseq, keeping the best checkpoint.
+
+An attempt goes on where an earlier one at the same run stopped.
+"""
 
 import math
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +16,14 @@ from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.jobs import logged_job
-from cross_thought.training.checkpoints import export_model
-from cross_thought.training.launch import as_flags, hardware_flags, loading_flags, model_flags, train, write_history
+from cross_thought.training.checkpoints import export_model, load_checkpoint
+from cross_thought.training.devices import usable_device
+from cross_thought.training.gpus import own_gpus
+from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
+from cross_thought.training.runs import LOG, go_on
 
+BEST = "checkpoint_best.pt"
+SAVE_INTERVAL_MINUTES = 10  # as much as a kill may cost; what takes less is never saved but for its best model
 WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the task: its share for most tasks
 
 
@@ -88,7 +97,7 @@ def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardwa
         "batch_size": settings["batch_size"],
         "max_tokens": settings["max_tokens"],
         "required_batch_size_multiple": 1,
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": settings["weight_decay"],
@@ -136,48 +145,69 @@ def finetune(
         checkpoint: the best model, without the optimizer's state.
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
+
+    Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run, until it
+    is done.
+
+    Raises:
+        UserError: if the checkpoint to start from does not fit, the device is not there, or training fails.
     """
     started = time.time()
     if model["source"] != "pretrain" and not task.start_from:
         check_fits(pretrained, model_name, model, data / "input0")
+    usable_device(hardware["device"])
     lengths = row_lengths(data)
     settings = with_schedule(settings, lengths, task=task)
     print(f"{len(lengths)} training examples, learning rate over {settings['num_updates']} updates", flush=True)
 
-    run = checkpoint.parent / "run"
-    shutil.rmtree(run, ignore_errors=True)
+    flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)
+    run = checkpoint.parent / "runs" / run_key(flags, data, start=pretrained)
+    _drop_without_best(run)
     if task.start_from:
         headless = run / f"{task.start_from}-without-head.pt"
         export_model(pretrained, headless, without_heads=True)
         pretrained = headless
-    places = {
-        "restore_file": pretrained,
-        "reset_optimizer": True,
-        "reset_lr_scheduler": True,
-        "reset_dataloader": True,
-        "reset_meters": True,
-        "save_dir": run,
-        "no_epoch_checkpoints": True,
-        "no_last_checkpoints": True,
-        "no_save_optimizer_state": True,
-        "log_interval": max(1, min(100, settings["num_updates"] // 40)),
-        **loading_flags(hardware["threads"]),
-    }
-    flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)
-    command = train(
-        [str(data), *flags, *as_flags(places)],
-        log=run / "train.log",
-        threads=hardware["threads"],
+    command = go_on(
+        run,
+        data,
+        flags,
+        start={
+            "restore_file": pretrained,
+            "reset_optimizer": True,
+            "reset_lr_scheduler": True,
+            "reset_dataloader": True,
+            "reset_meters": True,
+        },
+        places={
+            "no_epoch_checkpoints": True,
+            "no_last_checkpoints": True,
+            "no_save_optimizer_state": True,
+            "save_interval_minutes": SAVE_INTERVAL_MINUTES,
+            "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+        },
         total_updates=settings["num_updates"],
+        threads=hardware["threads"],
     )
-    export_model(run / "checkpoint_best.pt", checkpoint)
-    write_history(run / "train.log", history)
-    shutil.rmtree(run)
+    export_model(run / BEST, checkpoint)
+    write_history(run / LOG, history)
     record_command(command_record, command, started, time.time() - started)
+    shutil.rmtree(run)
+    with suppress(OSError):  # others lie there: of settings that were changed before they were done
+        run.parent.rmdir()
+
+
+def _drop_without_best(run: Path) -> None:
+    """Begin a run anew whose best model so far cannot be read: no later epoch need be as good."""
+    try:
+        if (run / BEST).exists():
+            load_checkpoint(run / BEST)
+    except UserError as error:
+        print(f"warning: {error}; beginning anew", flush=True)
+        shutil.rmtree(run)
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.hardware["device"] == "cuda")):
         task = task_from_config(snakemake.wildcards.task, snakemake.params.entry)
         finetune(
             Path(snakemake.input.data),

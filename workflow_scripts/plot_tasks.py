@@ -6,7 +6,7 @@ from pathlib import Path
 from cross_thought.data.tasks import tasks_of
 from cross_thought.jobs import logged_job
 from cross_thought.tables.figures import plot_tasks
-from cross_thought.tables.tables import read_task_rows
+from cross_thought.tables.tasks import read_task_rows
 
 
 def plot(metrics: Sequence[Path], *, models: Sequence[str], task_entries: dict, figures: Sequence[Path]) -> None:

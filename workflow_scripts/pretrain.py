@@ -7,15 +7,10 @@ from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, newest_checkpoint
-from cross_thought.training.launch import (
-    as_flags,
-    hardware_flags,
-    loading_flags,
-    model_flags,
-    run_key,
-    train,
-    write_history,
-)
+from cross_thought.training.devices import usable_device
+from cross_thought.training.gpus import own_gpus
+from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
+from cross_thought.training.runs import LOG, go_on
 
 
 def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
@@ -35,7 +30,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "mask_prob": training["mask_prob"],
         "leave_unmasked_prob": training["leave_unmasked_prob"],
         "random_token_prob": training["random_token_prob"],
-        "optimizer": "adam",
+        "optimizer": optimizer(hardware["precision"]),
         "adam_betas": "(0.9, 0.98)",
         "adam_eps": 1e-6,
         "weight_decay": training["weight_decay"],
@@ -81,47 +76,42 @@ def pretrain(
     Raises:
         UserError: if training fails, or leaves no checkpoint that can be read.
     """
+    usable_device(hardware["device"], number=hardware["processes"] // hardware["nodes"])
     flags = training_flags(model, seed=seed, hardware=hardware)
     run = checkpoint.parent / "runs" / run_key(flags, data)
     max_updates = model["pretraining"]["max_updates"]
-    log = run / "train.log"
     started = time.time()
-    newest, num_updates = newest_checkpoint(run)
-    if newest:
-        print(f"going on from {newest}, {num_updates} of {max_updates} updates")
-    places = {
-        "restore_file": newest,
-        "save_dir": run,
-        "no_epoch_checkpoints": True,
-        "keep_interval_updates": 2,
-        "log_interval": max(1, min(100, max_updates // 40)),
-        **loading_flags(hardware["threads"]),
-    }
-    command = [str(data), *flags, *as_flags(places)]
-    if num_updates < max_updates:
-        command = train(
-            command,
-            log=log,
-            threads=hardware["threads"],
-            total_updates=max_updates,
-            processes=hardware["processes"],
-            nodes=hardware["nodes"],
-        )
-        newest, _ = newest_checkpoint(run)
+    command = go_on(
+        run,
+        data,
+        flags,
+        places={
+            "no_epoch_checkpoints": True,
+            "keep_interval_updates": 2,
+            "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+        },
+        total_updates=max_updates,
+        threads=hardware["threads"],
+        processes=hardware["processes"],
+        nodes=hardware["nodes"],
+        ends_at_total=True,
+    )
+    newest, _ = newest_checkpoint(run)
     if newest is None:
         raise UserError(f"{run} has no checkpoint that can be read, though training ended well: is the disk sound?")
     export_model(newest, checkpoint, dictionary=data / "dict.txt")
-    write_history(log, history)
+    write_history(run / LOG, history)
     record_command(command_record, command, started, time.time() - started)
 
 
 if "snakemake" in globals():
-    with logged_job(snakemake.log[0]):
+    hardware = snakemake.params.hardware
+    with logged_job(snakemake.log[0]), own_gpus(hardware["processes"] if hardware["device"] == "cuda" else 0):
         pretrain(
             Path(snakemake.input.data),
             model=snakemake.params.model,
             seed=int(snakemake.wildcards.seed),
-            hardware=snakemake.params.hardware,
+            hardware=hardware,
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),

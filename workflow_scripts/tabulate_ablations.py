@@ -5,9 +5,9 @@ from pathlib import Path
 
 from cross_thought.data.tasks import tasks_of
 from cross_thought.jobs import logged_job
-from cross_thought.tables.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
+from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.figures import plot_ablations
-from cross_thought.tables.tables import write_table
+from cross_thought.tables.layout import markdown, write_table
 
 
 def tabulate_ablations(
@@ -18,7 +18,7 @@ def tabulate_ablations(
     metrics: Sequence[Path],
     files: Mapping[str, str],
 ) -> None:
-    """Compute the rows once, lay them out three times and draw them.
+    """Compute the rows once, lay them out and draw them.
 
     Args:
         config: the effective config, with an ablation.
@@ -34,11 +34,10 @@ def tabulate_ablations(
         metrics=metrics,
         tasks=tasks_of(config["tasks"]),
     )
-    demo = config["corpus"]["source"] == "demo"
-    markdown = ablation_markdown(rows, demo=demo)
-    write_table(rows, markdown=markdown, latex=ablation_latex(rows, demo=demo), files=files)
+    page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
+    write_table(rows, page, files=files)
     plot_ablations(rows, [Path(files["svg"]), Path(files["png"])])
-    print(markdown)
+    print(markdown(page))
 
 
 if "snakemake" in globals():

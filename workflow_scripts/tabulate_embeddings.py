@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from cross_thought.data.tasks import EmbeddingTask
+from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.jobs import logged_job
-from cross_thought.tables.embeddings import embeddings_latex, embeddings_markdown, read_embedding_rows
-from cross_thought.tables.tables import write_table
+from cross_thought.tables.embeddings import embedding_rows, embeddings_page
+from cross_thought.tables.layout import markdown, write_table
 
 
 def tabulate_embeddings(
@@ -17,7 +18,7 @@ def tabulate_embeddings(
     pooling: str,
     files: Mapping[str, str],
 ) -> None:
-    """Compute the rows once and lay them out three times.
+    """Compute the rows once and lay them out.
 
     Args:
         metrics: every model's `metrics.json`.
@@ -28,11 +29,11 @@ def tabulate_embeddings(
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
     of_name = {task.name: task for task in tasks}
-    rows = read_embedding_rows(metrics, lexical, models=models, tasks=of_name)
-    markdown = embeddings_markdown(rows, tasks=of_name, pooling=pooling)
-    latex = embeddings_latex(rows, tasks=of_name, pooling=pooling)
-    write_table(rows, markdown=markdown, latex=latex, files=files)
-    print(markdown)
+    documents = read_metrics(metrics)
+    rows = embedding_rows(documents, read_metrics(lexical), models=models, tasks=of_name)
+    page = embeddings_page(rows, tasks=of_name, pooling=pooling, documents=documents)
+    write_table(rows, page, files=files)
+    print(markdown(page))
 
 
 if "snakemake" in globals():

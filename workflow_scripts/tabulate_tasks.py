@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cross_thought.data.tasks import tasks_of
+from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.jobs import logged_job
-from cross_thought.tables.tables import read_task_rows, task_latex, task_markdown, write_table
+from cross_thought.tables.layout import markdown, write_table
+from cross_thought.tables.tasks import data_counts, read_task_rows, task_page
 
 
 def tabulate_tasks(
@@ -17,7 +19,7 @@ def tabulate_tasks(
     references: Path,
     files: Mapping[str, str],
 ) -> None:
-    """Compute the rows once and lay them out three times.
+    """Compute the rows once and lay them out.
 
     Args:
         metrics: every `metrics.json`, with its `predictions.tsv` beside it.
@@ -29,9 +31,9 @@ def tabulate_tasks(
     """
     tasks = tasks_of(task_entries)
     rows = read_task_rows(metrics, models=models, tasks=tasks, control=control, references_path=references)
-    markdown = task_markdown(rows, tasks=tasks)
-    write_table(rows, markdown=markdown, latex=task_latex(rows, tasks=tasks), files=files)
-    print(markdown)
+    page = task_page(rows, tasks=tasks, counts=data_counts(read_metrics(metrics)))
+    write_table(rows, page, files=files)
+    print(markdown(page))
 
 
 if "snakemake" in globals():

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cross_thought.jobs import logged_job
+from cross_thought.tables.layout import write_text
 from cross_thought.tables.report import report_page
-from cross_thought.tables.tables import write_text
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
@@ -17,5 +17,7 @@ if "snakemake" in globals():
             config=Path(snakemake.input.config),
             provenance=Path(snakemake.input.provenance),
             benchmarks=Path("results/benchmarks"),
+            corpus=Path("results/corpus/summary.json"),
+            tasks={name: Path("results/tasks", name, "summary.json") for name in snakemake.params.tasks},
         )
         write_text(snakemake.output[0], page)

@@ -8,13 +8,25 @@ from cross_thought.jobs import logged_job
 from cross_thought.tables.submission import choose_seeds, write_submission
 
 
-def zip_submission(metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict) -> None:
-    """Choose each task's seed by its development results and write the zip; `task_entries` is the config's `tasks`."""
+def zip_submission(
+    metrics: Sequence[Path], archive: Path, *, model: str, task_entries: dict, complete: bool = True
+) -> None:
+    """Choose each task's seed by its development results and write the zip.
+
+    Args:
+        metrics: of all tasks and seeds.
+        archive: the zip.
+        model: whose predictions.
+        task_entries: the config's `tasks`.
+        complete: refuse to write what the leaderboard would not score.
+    """
     tasks = tasks_of(task_entries)
-    chosen = choose_seeds(metrics, model=model)
+    others = {name: task.evaluated_with for name, task in tasks.items() if task.evaluated_with}
+    chosen = choose_seeds(metrics, model=model, evaluated_with=others)
     for name, path in chosen.items():
         print(f"{name}: {path}")
-    write_submission(archive, chosen, tasks=tasks)
+    for fault in write_submission(archive, chosen, tasks=tasks, complete=complete):
+        print(f"incomplete: {fault}")
 
 
 if "snakemake" in globals():
@@ -24,4 +36,5 @@ if "snakemake" in globals():
             Path(snakemake.output[0]),
             model=snakemake.wildcards.model,
             task_entries=snakemake.params.tasks,
+            complete=snakemake.params.complete,
         )

@@ -2,10 +2,11 @@
 
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from cross_thought.data.tasks import AnswerSelection
+from cross_thought.data.definitions import AnswerSelection
 from cross_thought.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -17,9 +18,9 @@ Question = tuple[str, tuple[str, ...]]
 
 
 class CandidateRow(NamedTuple):
-    """A line of a file with a row for each candidate; the label is "" where it is unknown."""
+    """A line of a file with a row for each candidate: the file and the line; the label, "" where it is unknown."""
 
-    line_number: int
+    place: str
     label: str
     question: str
     candidate: str
@@ -51,8 +52,8 @@ def check_question(sentences: Sequence[str], label: str, *, where: str) -> None:
 
 
 def group_candidates(
-    rows: Iterable[CandidateRow], *, task: str, selection: AnswerSelection, split: str, where: str
-) -> list[Question]:
+    rows: Sequence[CandidateRow], *, task: str, selection: AnswerSelection, split: str
+) -> tuple[list[Question], int]:
     """Gather the rows of each question, wherever they stand, into one example; space around a text does not count.
 
     ASSUME: a question's candidates are put in a random order, always the same one, so that a model that finds them all
@@ -63,10 +64,10 @@ def group_candidates(
         task: its name.
         selection: the task's, with `right_label`.
         split: its name; the random draws depend on both.
-        where: the file, for messages.
 
     Returns:
-        A question for each different one, in the order of their first rows, empty candidates filling up its N.
+        A question for each different one, in the order of their first rows, empty candidates filling up its N; and how
+        many were left out.
 
     Raises:
         UserError: for a question without exactly one right candidate, with fewer than two candidates or more than N,
@@ -76,16 +77,21 @@ def group_candidates(
     for row in rows:
         stripped = row._replace(question=row.question.strip(), candidate=row.candidate.strip())
         by_question.setdefault(stripped.question, []).append(stripped)
+    faults = {question: fault for question, group in by_question.items() if (fault := _fault(group, selection))}
+    if faults and not selection.drop_unusable:
+        num_unfit = sum(
+            _fault(group, replace(selection, drop_unusable=True)) is not None for group in by_question.values()
+        )
+        raise UserError(
+            f"{next(iter(faults.values()))}; or set tasks.{task}.drop_unusable to true to leave out what is unfit, "
+            f"{num_unfit} of {len(by_question)} questions"
+        )
     generator = random.Random(f"{task} {split} candidates {CANDIDATE_SEED}")
     pool = list({row.candidate: None for group in by_question.values() for row in group}) if selection.fill else []
-    questions, num_dropped, num_cut, num_filled = [], 0, 0, 0
+    questions, num_cut, num_filled = [], 0, 0
     for question, group in by_question.items():
-        fault = _fault(group, selection)
-        if fault and selection.drop_unusable:
-            num_dropped += 1
+        if question in faults:
             continue
-        if fault:
-            raise UserError(f"{where}, {fault}")
         answers = [row.candidate for row in group if row.label == selection.right_label]
         candidates = answers + [row.candidate for row in group if row.label != selection.right_label]
         num_cut += max(0, len(candidates) - selection.num_candidates)
@@ -103,48 +109,55 @@ def group_candidates(
         task,
         split,
         len(questions),
-        num_dropped,
+        len(faults),
         num_cut,
         num_filled,
     )
-    return questions
+    return questions, len(faults)
 
 
 def _fault(group: Sequence[CandidateRow], selection: AnswerSelection) -> str | None:
-    """Say what is wrong with a question's rows, starting with the line."""
+    """Say what is wrong with a question's rows, starting with the file and the line."""
     first = group[0]
     if not first.question:
-        return f"line {first.line_number}: the question is empty; fill it in or take the row out"
+        return f"{first.place}: the question is empty; fill it in or take the row out"
     empty = next((row for row in group if not row.candidate), None)
     if empty is not None:
-        return f"line {empty.line_number}: the candidate is empty; fill it in or take the row out"
+        return f"{empty.place}: the candidate is empty; fill it in or take the row out"
     right = [row for row in group if row.label == selection.right_label]
     if first.label and not right:
         return (
-            f"line {first.line_number}: the question has no right candidate, for none of its rows is labelled "
+            f"{first.place}: the question has no right candidate, for none of its rows is labelled "
             f"{selection.right_label!r}; mend the labels or take it out"
         )
     if len(right) > 1:
+        more = f", with more in {', '.join(_near(row, right[1]) for row in right[2:])}" if right[2:] else ""
         return (
-            f"line {right[1].line_number}: a second right candidate for the question of line {right[0].line_number}; "
+            f"{right[1].place}: a second right candidate for the question of {_near(right[0], right[1])}{more}; "
             "leave one of them"
         )
     rows: dict[str, CandidateRow] = {}
     for row in group:
         twin = rows.setdefault(row.candidate, row)
         if twin is not row:
-            return f"line {row.line_number}: the same question and candidate as in line {twin.line_number}; leave one"
+            return f"{row.place}: the same question and candidate as in {_near(twin, row)}; leave one"
     if len(group) < 2 and not selection.fill:
         return (
-            f"line {first.line_number}: the question's only candidate; add a wrong one, or set fill_candidates to true "
+            f"{first.place}: the question's only candidate; add a wrong one, or set fill_candidates to true "
             "to add those of other questions"
         )
     if len(group) > selection.num_candidates and not selection.drop_unusable:
         return (
-            f"line {group[selection.num_candidates].line_number}: the question has {len(group)} candidates, more than "
+            f"{group[selection.num_candidates].place}: the question has {len(group)} candidates, more than "
             f"num_candidates {selection.num_candidates}; raise that"
         )
     return None
+
+
+def _near(row: CandidateRow, other: CandidateRow) -> str:
+    """Name the place of a row, where that of another one was named: its line alone if both are in one file."""
+    file, _, line = row.place.rpartition(", ")
+    return line if other.place.rpartition(", ")[0] == file else row.place
 
 
 def _draw(pool: Sequence[str], total: int, *, besides: Sequence[str], generator: random.Random) -> list[str]:

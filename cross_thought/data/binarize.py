@@ -17,10 +17,10 @@ from typing import IO
 import numpy as np
 
 from cross_thought.data.bpe import NUM_SPECIALS, bpe_symbols, read_encoded
-from cross_thought.data.glue import Example, read_prepared
-from cross_thought.data.tasks import Task
+from cross_thought.data.definitions import Task
+from cross_thought.data.prepared import SUMMARY, Example, read_prepared
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_directory, read_lines
+from cross_thought.files import atomic_directory, read_lines, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def symbol_map(vocabulary: Path) -> SymbolMap:
     return SymbolMap(table=table, newline_id=newline_id, dictionary_size=dictionary_size)
 
 
-def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> int:
+def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> tuple[int, int]:
     """Write one encoded text as a fairseq dataset.
 
     Args:
@@ -145,7 +145,7 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
         max_tokens: longer items, `</s>` included, are cut to this many and keep their `</s>`; None: no cut.
 
     Returns:
-        The number of items.
+        The number of items, and of those that were cut.
 
     Raises:
         UserError: if `max_tokens` leaves no word.
@@ -172,7 +172,7 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
     logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", encoded, num_items, num_ids, share)
     if num_cut:
         logger.info("%s: %d items longer than %d tokens cut", encoded, num_cut, max_tokens)
-    return num_items
+    return num_items, num_cut
 
 
 def cut_items(ids: np.ndarray, sizes: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +207,7 @@ def binarize_corpus(encoded: Mapping[str, Path], vocabulary: Path, output_dir: P
     symbols = symbol_map(vocabulary)
     with atomic_directory(output_dir) as folder:
         shutil.copyfile(vocabulary / "dict.txt", folder / "dict.txt")
-        return {split: write_dataset(path, folder / split, symbols=symbols) for split, path in encoded.items()}
+        return {split: write_dataset(path, folder / split, symbols=symbols)[0] for split, path in encoded.items()}
 
 
 def binarize_task(
@@ -220,7 +220,8 @@ def binarize_task(
         prepared: folder of its TSV files, for the labels.
         encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
         vocabulary: folder with the BPE files and dict.txt.
-        output_dir: folder for input0, input1, ... and label; appears when all of it is written.
+        output_dir: folder for input0, input1, ... and label, and for `summary.json` with the sentences that were cut;
+            appears when all of it is written.
         max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
 
     Raises:
@@ -233,38 +234,41 @@ def binarize_task(
             inputs.mkdir()
             shutil.copyfile(vocabulary / "dict.txt", inputs / "dict.txt")
         (folder / "label").mkdir()
+        summary = {split: {"cut": 0} for split in task.splits}
         for split in task.splits:
             examples = list(read_prepared(prepared / f"{split}.tsv"))
             for number in range(task.num_sentences):
-                num_items = write_dataset(
+                num_items, num_cut = write_dataset(
                     encoded / split / f"sentence{number + 1}",
                     folder / f"input{number}" / split,
                     symbols=symbols,
                     max_tokens=max_sentence_tokens,
                 )
+                summary[split]["cut"] += num_cut
                 if num_items != len(examples):
                     raise UserError(
                         f"{encoded / split} has {num_items} sentences for the {len(examples)} rows of "
                         f"{prepared / split}.tsv: delete both folders and run again"
                     )
             write_labels(task, examples, folder / "label", split)
+        write_json(folder / SUMMARY, summary)
 
 
 def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: str) -> None:
-    """Write a split's labels; a split without any gets none.
+    """Write a split's labels; a split without any gets none. The dictionary of labels comes with the first split.
 
     fairseq would sort the label dictionary by frequency, so that a class index depended on the data. Ours stands in the
     order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line.
     """
-    if not all(example.label for example in examples):
+    labels = [example.label for example in examples]
+    if task.labels is not None and not (folder / "dict.txt").exists():
+        _write_label_dictionary(task.labels, labels if split == "train" else [], folder / "dict.txt")
+    if not all(labels):
         return
     if task.labels is None:
         scores = (float(example.label) / task.score_scale for example in examples)
         (folder / f"{split}.label").write_text("".join(f"{score!r}\n" for score in scores), encoding="utf-8")
         return
-    labels = [example.label for example in examples]
-    if split == "train":
-        _write_label_dictionary(task.labels, labels, folder / "dict.txt")
     index = {label: NUM_SPECIALS + place for place, label in enumerate(task.labels)}
     ids = np.empty((len(labels), 2), np.int64)
     ids[:, 0] = [index[label] for label in labels]

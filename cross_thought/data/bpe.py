@@ -24,7 +24,7 @@ import gigatoken
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from cross_thought.data.glue import read_prepared
+from cross_thought.data.prepared import read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, decode, read_chunks, read_lines, split_lines
 

@@ -1,39 +1,23 @@
-"""Pre-training text: plain files, one sentence or paragraph a line, one empty line between documents."""
+"""Pre-training text: one sentence or paragraph a line, one empty line between documents, whatever it came from."""
 
 import logging
 import math
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from cross_thought.data.tasks import own_or_download
+from cross_thought.data.documents import Passed, TextFile, find_files, read_documents
+from cross_thought.data.raw_files import own_or_download
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_directory, read_lines
+from cross_thought.files import atomic_directory, write_json
 
 logger = logging.getLogger(__name__)
 
-# ` = Title = ` starts an article; ` = = Section = = ` does not
-_WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")
+_LONGEST_WRAPPED_LINE = 100  # characters; books are wrapped at some 70
+_ENDS = (*".?!:;\"')]’”»…。！？；：」』।", "--")
 _SECONDS_BETWEEN_LOGS = 10
 _WIKIPEDIA = "wikipedia/20231101.en.txt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextFile:
-    """A source of pre-training text.
-
-    Attributes:
-        path: a UTF-8 text file, or a zip archive.
-        member: the file inside the archive.
-        format: "plain" (empty lines between documents) or "wikitext" (a title line starts a document).
-    """
-
-    path: str
-    member: str | None = None
-    format: str = "plain"
 
 
 def corpus_files(
@@ -42,7 +26,7 @@ def corpus_files(
     """Return the text files of the configured corpus: those of "train", and of "valid" where the source has any.
 
     Args:
-        corpus: that part of the config: `source`, `files`, `format`.
+        corpus: that part of the config: `source`, `files`, `format`, `lines`, `text_field`.
         data_dir: folder of one's own files, which go before downloads.
         downloads_dir: folder of the downloads.
     """
@@ -50,7 +34,10 @@ def corpus_files(
     if source == "files":
         files = corpus["files"]
         return {
-            split: [TextFile(path=path, format=corpus["format"]) for path in files.get(split) or ()]
+            split: [
+                TextFile(path=path, **{key: corpus[key] for key in ("format", "lines", "text_field")})
+                for path in find_files(files.get(split) or (), key=f"corpus.files.{split}")
+            ]
             for split in ("train", "valid")
         }
     if source == "demo":
@@ -72,45 +59,17 @@ def corpus_files(
     }
 
 
-def read_documents(source: TextFile) -> Iterator[list[str]]:
-    """Yield the documents of a text file as lists of stripped, non-empty lines.
-
-    In WikiText, empty lines separate nothing; titles and section headings are kept as lines.
-
-    Raises:
-        UserError: if the file is missing, is not UTF-8 (with the byte offset), or its format is unknown.
-    """
-    if source.format not in ("plain", "wikitext"):
-        raise UserError(f"corpus.format is {source.format!r}: choose plain or wikitext")
-    is_wikitext = source.format == "wikitext"
-    document: list[str] = []
-    previous_empty = True
-    for line in read_lines(Path(source.path), member=source.member):
-        text = line.strip()
-        while text.startswith("\ufeff"):  # the byte order mark of a file that was appended to another
-            text = text[1:].strip()
-        starts_document = is_wikitext and previous_empty and _WIKITEXT_TITLE.match(line) is not None
-        if document and (starts_document or (not text and not is_wikitext)):
-            yield document
-            document = []
-        if text:
-            document.append(text)
-        previous_empty = not text
-    if document:
-        yield document
-
-
 def prepare_corpus(
     sources: Mapping[str, Iterable[TextFile]], output_dir: Path, *, valid_fraction: float
 ) -> dict[str, int]:
     """Write `train.txt` and `valid.txt`; without text of its own, valid gets whole documents out of train's.
 
     Documents held out are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size
-    passes through once.
+    passes through once. `summary.json` beside them says in numbers what was taken for documents and sentences.
 
     Args:
         sources: text files of "train" and "valid"; none of "valid": hold out documents.
-        output_dir: folder to write; appears when both files are written.
+        output_dir: folder to write; appears when all files are written.
         valid_fraction: share of the documents held out, in 0..1; not used where valid has files.
 
     Returns:
@@ -119,7 +78,8 @@ def prepare_corpus(
     Raises:
         UserError: if train or valid gets no document, or as `read_documents`.
     """
-    valid_sources = list(sources["valid"])
+    train_sources, valid_sources = list(sources["train"]), list(sources["valid"])
+    passed = Passed()
     with (
         atomic_directory(output_dir) as folder,
         open(folder / "train.txt", "w", encoding="utf-8", newline="\n") as train_file,
@@ -127,8 +87,8 @@ def prepare_corpus(
     ):
         train, valid = _DocumentWriter(train_file), _DocumentWriter(valid_file)
         seen, logged = 0, time.monotonic()
-        for source in sources["train"]:
-            for document in read_documents(source):
+        for source in train_sources:
+            for document in read_documents(source, passed):
                 held_out = math.floor((seen + 1) * valid_fraction) > math.floor(seen * valid_fraction)
                 (valid if held_out and not valid_sources else train).write(document)
                 seen += 1
@@ -136,7 +96,7 @@ def prepare_corpus(
                     logged = time.monotonic()
                     logger.info("%s: %d documents so far", source.path, seen)
         for source in valid_sources:
-            for document in read_documents(source):
+            for document in read_documents(source, passed):
                 valid.write(document)
         if not train.num_documents:
             raise UserError("the corpus has no document to train on: give a filled text file in corpus.files.train")
@@ -145,18 +105,69 @@ def prepare_corpus(
                 f"the corpus has no document to validate on: {seen} in all, corpus.valid_fraction {valid_fraction}; "
                 "separate documents by empty lines, raise valid_fraction, or give corpus.files.valid"
             )
+        summary = _summarize(train, valid, passed, lines=train_sources[0].lines)
+        summary["valid_fraction"] = None if valid_sources else valid_fraction
+        write_json(folder / "summary.json", summary)
     for split, writer in (("train", train), ("valid", valid)):
-        logger.info("%s: %d documents, %d lines", split, writer.num_documents, writer.num_lines)
+        logger.info(
+            "%s: %d documents, %d lines, %d words", split, writer.num_documents, writer.num_lines, writer.num_words
+        )
+    for name, value in summary.items():
+        if not name.startswith(("train_", "valid_")):
+            logger.info("%s: %s", name.replace("_", " "), value)
     return {"train": train.num_documents, "valid": valid.num_documents}
 
 
+def _summarize(train: "_DocumentWriter", valid: "_DocumentWriter", passed: Passed, *, lines: str) -> dict[str, Any]:
+    """Return what was taken for documents and sentences: keys for people, each with a number or a sentence."""
+    both = (train, valid)
+    documents, sentences = sum(writer.num_documents for writer in both), sum(writer.num_lines for writer in both)
+    words, single = sum(writer.num_words for writer in both), sum(writer.num_single for writer in both)
+    longest = max(writer.longest_line for writer in both)
+    notes = []
+    unfinished, inner = sum(writer.num_unfinished for writer in both), sentences - documents
+    if lines == "sentences" and inner and unfinished > inner / 2 and longest <= _LONGEST_WRAPPED_LINE:
+        notes.append(
+            f"{unfinished} of {inner} lines that another follows end without a full stop, and none has more than "
+            f"{longest} characters: if this is text wrapped at a width, set corpus.lines to wrapped"
+        )
+    if single > documents / 2:
+        notes.append(
+            f"{single} of {documents} documents have one sentence, so no other sentence helps to guess its words: "
+            "let empty lines separate documents only"
+        )
+    return {
+        "files": len(passed.files),
+        "documents": documents,
+        "sentences": sentences,
+        "words": words,
+        "sentences_per_document": round(sentences / documents, 2),
+        "words_per_sentence": round(words / sentences, 2),
+        "longest_sentence_characters": longest,
+        "documents_of_one_sentence": single,
+        "train_documents": train.num_documents,
+        "train_sentences": train.num_lines,
+        "train_words": train.num_words,
+        "valid_documents": valid.num_documents,
+        "valid_sentences": valid.num_lines,
+        "valid_words": valid.num_words,
+        "empty_lines": passed.empty_lines,
+        "empty_records": passed.empty_records,
+        "notes": "; ".join(notes),
+    }
+
+
 class _DocumentWriter:
-    """Writes documents with one empty line between them."""
+    """Writes documents with one empty line between them, and counts what they consist of."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
         self.num_documents = 0
         self.num_lines = 0
+        self.num_words = 0  # between white space
+        self.num_single = 0  # documents of one line
+        self.num_unfinished = 0  # lines that another follows in their document, and that end without a full stop
+        self.longest_line = 0  # characters
 
     def write(self, document: list[str]) -> None:
         if self.num_documents:
@@ -164,3 +175,7 @@ class _DocumentWriter:
         self._handle.write("\n".join(document) + "\n")
         self.num_documents += 1
         self.num_lines += len(document)
+        self.num_words += sum(len(line.split()) for line in document)
+        self.num_single += len(document) == 1
+        self.num_unfinished += sum(not line.endswith(_ENDS) for line in document[:-1])
+        self.longest_line = max(self.longest_line, *map(len, document))

@@ -11,19 +11,22 @@ import fcntl
 import hashlib
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cross_thought.data.articles import transfer_articles
+from cross_thought.data.network import TransferError
+from cross_thought.data.transfer import Partial, drive_remedy, partial_of, transfer_from_drive, transfer_http
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
-USER_AGENT = "cross-thought/0.1"  # the default one of Python is turned away by WikiText's host
+DOWNLOADS_TABLE = REPOSITORY / "resources" / "downloads.tsv"
 TIMEOUT_S = 60  # without a byte
 ATTEMPTS = 3  # at one URL
 PAUSE_S = 5  # before the second attempt; doubled before each further one
-_CHUNK_BYTES = 1 << 18
 _SECONDS_BETWEEN_LOGS = 10
 _LOCK_HEADER = "name\tbytes\tsha256"
 _HTML_STARTS = (b"<!doctype html", b"<html")
@@ -58,14 +61,6 @@ class Download:
             ((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if self.num_bytes >= scale), ("kB", 1e3)
         )
         return f"{'about ' if self.is_estimate else ''}{self.num_bytes / scale:.1f} {unit}"
-
-
-class TransferError(Exception):
-    """A URL did not give the file; `is_lasting` if another attempt at it is of no use."""
-
-    def __init__(self, reason: str, *, is_lasting: bool) -> None:
-        super().__init__(reason)
-        self.is_lasting = is_lasting
 
 
 def read_table(path: Path) -> dict[str, Download]:
@@ -135,31 +130,63 @@ def fetch(
     """
     target = folder / download.name
     failures = []
-    for url in (download.url, *download.mirrors):
-        for attempt in range(attempts):
-            logger.info(
-                "%s: %s from %s%s", download.name, download.size_text, url, f", try {attempt + 1}" if attempt else ""
-            )
-            try:
-                with atomic_file(target) as partial:
-                    _transfer(url, partial, download, timeout_s=timeout_s)
-                    _check(partial, download, folder / "downloads.lock.tsv")
-            except TransferError as error:
-                reason = f"{url}: {error}"
-                logger.info("%s", reason)
-                if error.is_lasting or attempt + 1 == attempts:
-                    failures.append(reason)
-                    break
-                time.sleep(pause_s * 2**attempt)
-            except OSError as error:
-                raise UserError(_disk_message(error, target, download)) from error
-            else:
-                logger.info("%s: done", download.name)
-                return target
+    try:
+        with partial_of(target) as partial:
+            for url in (download.url, *download.mirrors):
+                try:
+                    _fetch_from(
+                        url,
+                        download,
+                        partial,
+                        lock_path=folder / "downloads.lock.tsv",
+                        timeout_s=timeout_s,
+                        attempts=attempts,
+                        pause_s=pause_s,
+                    )
+                except TransferError as error:
+                    failures.append(f"{url}: {error}")
+                else:
+                    partial.place(target)
+                    logger.info("%s: done", download.name)
+                    return target
+    except OSError as error:
+        raise UserError(_disk_message(error, target, download)) from error
+    kept = f"; {partial.num_bytes / 1e6:.1f} MB are kept to go on from" if partial.num_bytes else ""
     raise UserError(
-        f"{download.name} could not be fetched ({'; '.join(failures)}); try again later, or get the file by hand and "
-        f"put it at {download.name} below the folder that data_dir in the config names"
+        f"{download.name} could not be fetched ({'; '.join(failures)}){kept}; try again later, or get the file by hand "
+        f"and put it at {download.name} below the folder that data_dir in the config names"
     )
+
+
+def _fetch_from(
+    url: str,
+    download: Download,
+    partial: Partial,
+    *,
+    lock_path: Path,
+    timeout_s: float,
+    attempts: int,
+    pause_s: float,
+) -> None:
+    """Fetch a file from one URL, and check it; a try that got on counts as none."""
+    failed = 0
+    while True:
+        logger.info("%s: %s from %s%s", download.name, download.size_text, url, f", try {failed + 1}" if failed else "")
+        before = partial.num_bytes
+        try:
+            _transfer(url, partial, download, timeout_s=timeout_s)
+            try:
+                _check(partial.path, download, lock_path)
+            except TransferError:
+                partial.discard()
+                raise
+            return
+        except TransferError as error:
+            logger.info("%s: %s", url, error)
+            failed = 1 if partial.num_bytes > before else failed + 1
+            if error.is_lasting or failed >= attempts:
+                raise
+        time.sleep(pause_s * 2 ** (failed - 1))
 
 
 def _disk_message(error: OSError, target: Path, download: Download) -> str:
@@ -172,110 +199,15 @@ def _disk_message(error: OSError, target: Path, download: Download) -> str:
     return f"{target} cannot be written ({error.strerror or error}); mend the folder's permissions and run again"
 
 
-def _transfer(url: str, partial: Path, download: Download, *, timeout_s: float) -> None:
+def _transfer(url: str, partial: Partial, download: Download, *, timeout_s: float) -> None:
     """Fetch one URL into `partial`."""
     scheme, _, rest = url.partition(":")
-    if scheme == "gdrive":
-        _transfer_from_drive(rest, partial, download, timeout_s=timeout_s)
-    elif scheme == "datasets":
-        _transfer_dataset(rest, partial)
+    if scheme == "datasets":
+        transfer_articles(rest, partial, timeout_s=timeout_s)
+    elif scheme == "gdrive":
+        transfer_from_drive(rest, partial, progress=_Progress(download), timeout_s=timeout_s)
     else:
-        _transfer_http(url, partial, download, timeout_s=timeout_s)
-
-
-def _transfer_http(url: str, partial: Path, download: Download, *, timeout_s: float) -> None:
-    """Fetch one http(s) URL; redirects are followed."""
-    import pooch
-    import requests
-
-    downloader = pooch.HTTPDownloader(
-        progressbar=_Progress(download),
-        chunk_size=_CHUNK_BYTES,
-        timeout=timeout_s,
-        headers={"User-Agent": USER_AGENT},
-    )
-    try:
-        downloader(url, str(partial), None)
-    except requests.RequestException as error:
-        raise _explained(error, timeout_s) from error
-
-
-def _explained(error: Exception, timeout_s: float) -> TransferError:
-    """Put an exception of requests into a few words."""
-    import requests
-    import urllib3
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        is_lasting = 400 <= status < 500 and status not in (408, 425, 429)
-        return TransferError(f"the server answered {status} {error.response.reason}", is_lasting=is_lasting)
-    causes = [error, *error.args]
-    if any(isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes):
-        return TransferError(f"stalled, no data for {timeout_s:g} s", is_lasting=False)
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return TransferError("the connection broke off before the end of the file", is_lasting=False)
-    if isinstance(error, requests.ConnectionError):
-        return TransferError("no connection; is there a network, and need it a proxy?", is_lasting=False)
-    return TransferError(f"{type(error).__name__}: {error}", is_lasting=True)
-
-
-def _transfer_from_drive(file_id: str, partial: Path, download: Download, *, timeout_s: float) -> None:
-    """Fetch a file of Google Drive."""
-    import gdown
-    import gdown.exceptions
-    import requests
-
-    progress = _Progress(download)
-
-    def report(num_bytes: int, total: int | None) -> None:
-        progress.total = total or 0
-        progress.set(num_bytes)
-
-    try:
-        gdown.download(
-            id=file_id, output=str(partial), quiet=True, use_cookies=False, timeout=timeout_s, progress=report
-        )
-    except gdown.exceptions.DownloadError as error:
-        raise TransferError(_drive_remedy(file_id), is_lasting=True) from error
-    except requests.RequestException as error:
-        raise _explained(error, timeout_s) from error
-    if not partial.exists():
-        raise TransferError(_drive_remedy(file_id), is_lasting=True)
-
-
-def _drive_remedy(file_id: str) -> str:
-    """Explain Drive's refusals, which all look alike."""
-    return (
-        "Google Drive gives a page instead of the file, most often because too many people fetched it lately: wait a "
-        f"day, or download https://drive.google.com/file/d/{file_id}/view in a browser"
-    )
-
-
-def _transfer_dataset(place: str, partial: Path) -> None:
-    """Write the articles of a data set with a `text` column as documents, streaming it."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            "this text comes through the `datasets` library: install it with pip, or use --use-conda"
-        ) from error
-
-    name, _, revision = place.partition("@")
-    repository, _, config = name.rpartition("/")
-    num_documents, logged = 0, time.monotonic()
-    try:
-        with open(partial, "w", encoding="utf-8", newline="\n") as handle:
-            for row in datasets.load_dataset(repository, config, revision=revision, split="train", streaming=True):
-                lines = [line for line in row["text"].split("\n") if line.strip()]
-                handle.write("\n".join([*lines, "", ""]))
-                num_documents += 1
-                if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
-                    logged = time.monotonic()
-                    logger.info("%s: %d documents", place, num_documents)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise TransferError(f"{type(error).__name__}: {error}", is_lasting=False) from error
+        transfer_http(url, partial, progress=_Progress(download), timeout_s=timeout_s)
 
 
 def _check(path: Path, download: Download, lock_path: Path) -> None:
@@ -284,7 +216,7 @@ def _check(path: Path, download: Download, lock_path: Path) -> None:
         start = handle.read(1024).lstrip().lower()
         if start.startswith(_HTML_STARTS):
             if download.url.startswith("gdrive:"):
-                raise TransferError(_drive_remedy(download.url.partition(":")[2]), is_lasting=True)
+                raise TransferError(drive_remedy(download.url.partition(":")[2]), is_lasting=True)
             raise TransferError(
                 "an HTML page came in place of the file (a login, quota or error page)", is_lasting=True
             )
@@ -311,41 +243,33 @@ def _check(path: Path, download: Download, lock_path: Path) -> None:
 def record_checksum(lock_path: Path, name: str, size: int, digest: str) -> str:
     """Return the checksum that the lock file has for a file, writing this one if it has none.
 
-    Jobs fetch side by side, so the file is locked meanwhile.
+    Jobs fetch side by side, and each adds its line at the end. Where there are locks they wait for each other; where
+    there are none (`flock` fails on Lustre and on some NFS), whole lines at the end do not get in each other's way.
     """
     lock_path.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock_path.with_name(f".{lock_path.name}.lock"), "w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        lines = lock_path.read_text(encoding="utf-8").splitlines() if lock_path.exists() else [_LOCK_HEADER]
-        known = dict(line.split("\t")[::2] for line in lines[1:] if line)
-        if name in known:
-            return known[name]
-        with atomic_file(lock_path) as partial:
-            partial.write_text("\n".join([*lines, f"{name}\t{size}\t{digest}", ""]), encoding="utf-8")
-        return digest
+    with open(lock_path, "a+", encoding="utf-8", newline="\n") as handle:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        text = handle.read()
+        fields = [line.split("\t") for line in text.splitlines()]
+        known = {row[0]: row[2] for row in reversed(fields) if len(row) == 3}
+        if name not in known:
+            start = "" if text.endswith("\n") else "\n" if text else f"{_LOCK_HEADER}\n"
+            handle.write(f"{start}{name}\t{size}\t{digest}\n")
+        return known.get(name, digest)
 
 
 class _Progress:
-    """A line in the log every few seconds, in the form that pooch expects of a progress bar."""
+    """A line in the log every few seconds."""
 
     def __init__(self, download: Download) -> None:
-        self.name = download.name
-        self.total = download.num_bytes or 0
-        self.done = 0
+        self._name = download.name
+        self._expected = download.num_bytes or 0
         self._logged = time.monotonic()
 
-    def update(self, num_bytes: int) -> None:
-        self.set(self.done + num_bytes)
-
-    def set(self, num_bytes: int) -> None:
-        self.done = num_bytes
+    def __call__(self, done: int, total: int) -> None:
         if time.monotonic() - self._logged > _SECONDS_BETWEEN_LOGS:
             self._logged = time.monotonic()
-            of_total = f" of {self.total / 1e6:.0f}" if self.total else ""
-            logger.info("%s: %.0f%s MB", self.name, self.done / 1e6, of_total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        pass
+            of_total = f" of {(total or self._expected) / 1e6:.0f}" if total or self._expected else ""
+            logger.info("%s: %.0f%s MB", self._name, done / 1e6, of_total)

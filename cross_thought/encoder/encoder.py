@@ -9,13 +9,15 @@ published encoder does them.
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from cross_thought.encoder.layers import SelfAttention, TransformerLayer, dropout
+from cross_thought.encoder.layers import Groups, SelfAttention, TransformerLayer, dropout
 from cross_thought.encoder.segments import (
     PackedRows,
     count_positions,
@@ -115,6 +117,7 @@ class CrossThoughtEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint_activations = False  # compute layers again in the backward pass: less memory, same numbers
         self.num_cut_sentences = 0  # sentences shortened so far because they were too long for the positions
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim, config.pad_id)
         self.embed_positions = nn.Embedding(config.num_positions + 2, config.embed_dim)
@@ -180,19 +183,19 @@ class CrossThoughtEncoder(nn.Module):
         rows = pack_rows(keep, keep.sum(1).tolist())
         hidden_states = self._embed(row_tokens, positions, rows)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, rows.groups)
+            hidden_states = self._run_layer(layer, hidden_states, rows.groups)
         # 6: slot j of each row attends to slot j of all rows of its stream
         if config.cross_sequence:
             sequences = slot_sequences(rows.starts, rows.lengths, num_samples, config.num_slots)
-            crossed = self.crossthought_layers[0](hidden_states[sequences.index], sequences.groups)
+            crossed = self._run_layer(self.crossthought_layers[0], hidden_states[sequences.index], sequences.groups)
             hidden_states = hidden_states.index_copy(0, sequences.index, crossed)
         # 7: within each row; the head reads the scored words only
         if scored is not None:
             scored = F.pad(scored, (0, segments.numel() // num_samples - stream_length)).view_as(segments)
             places = F.pad(scored, (config.num_slots, 0)).flatten().nonzero().squeeze(1)
             read = invert_index(rows.index, keep.numel())[places]
-            return self.crossthought_layers[1](hidden_states, rows.groups, read=read)
-        hidden_states = self.crossthought_layers[1](hidden_states, rows.groups)
+            return self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups, read=read)
+        hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups)
         # 8: drop the slots, lay the segments end to end, cut to L
         unpacked = hidden_states.new_zeros(keep.numel(), config.embed_dim).index_copy(0, rows.index, hidden_states)
         unpacked = unpacked.view(num_samples, num_segments, -1, config.embed_dim)[:, :, config.num_slots :]
@@ -214,7 +217,7 @@ class CrossThoughtEncoder(nn.Module):
         # 4: slot j of each sentence attends to slot j of both; mean over the sentences
         num_slots = self.config.num_slots
         sequences = slot_sequences(rows.ranks * num_slots, rows.lengths, tokens.size(0), num_slots)
-        crossed = self.crossthought_layers[0](slot_states[sequences.index], sequences.groups)
+        crossed = self._run_layer(self.crossthought_layers[0], slot_states[sequences.index], sequences.groups)
         means = mean_of_sequences(crossed, sequences, num_slots)  # (batch, k, d)
         # 5: slot 0 becomes the mean over the slots
         return torch.cat([means.mean(1, keepdim=True), means[:, 1:]], dim=1)
@@ -314,9 +317,17 @@ class CrossThoughtEncoder(nn.Module):
         rows = pack_rows(keep, lengths)
         hidden_states = self._embed(row_tokens, count_positions(keep), rows)
         for layer in self.layers[:-1]:
-            hidden_states = layer(hidden_states, rows.groups)
+            hidden_states = self._run_layer(layer, hidden_states, rows.groups)
         slots = slot_index(rows, config.num_slots)
-        return self.layers[-1](hidden_states, rows.groups, read=slots, read_per_row=config.num_slots), rows
+        last = self.layers[-1]
+        return self._run_layer(last, hidden_states, rows.groups, read=slots, read_per_row=config.num_slots), rows
+
+    def _run_layer(self, layer: nn.Module, hidden_states: Tensor, groups: Groups, **read: Tensor | int) -> Tensor:
+        """Compute a layer, so that of its inner states only the input is kept if `checkpoint_activations` is set."""
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            return layer(hidden_states, groups, **read)
+        # dropout draws the same again: the generators' states are kept
+        return checkpoint(partial(layer, **read), hidden_states, groups, use_reentrant=False)
 
     def _embed(self, row_tokens: Tensor, positions: Tensor, rows: PackedRows) -> Tensor:
         """Return the packed input states of rows of tokens, shape (num_states, d) (step 4, pads left out)."""

@@ -1,4 +1,9 @@
-"""The Transformer layer that the encoder is made of, on packed rows: post-LayerNorm, GELU, no computation on pads."""
+"""The Transformer layer that the encoder is made of, on packed rows: post-LayerNorm, GELU, no computation on pads.
+
+Under autocast, what flows along the residual sums and into LayerNorm is float32, and matrix products take bfloat16.
+"""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +27,53 @@ def dropout(states: Tensor, probability: float, training: bool) -> Tensor:
         return states
     if states.device.type != "cpu":
         return F.dropout(states, probability, training)
-    num_words = -(-states.numel() // 4)
-    bits = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    if states.dtype == torch.bfloat16:
+        return _BFloat16Dropout.apply(states, probability)
     threshold = round(probability * 2**16) - 2**15  # int16 is signed
-    keep = (bits[: states.numel()] >= threshold).view(states.shape)
+    keep = (_random_bits(states.numel()) >= threshold).view(states.shape)
     return states * keep.to(states.dtype).mul_(1 / (1 - probability))
+
+
+def _random_bits(number: int) -> Tensor:
+    """Draw 16 random bits so many times, as int16, shape (number,)."""
+    num_words = -(-number // 4)
+    return torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:number]
+
+
+class _BFloat16Dropout(torch.autograd.Function):
+    """Dropout of bfloat16 on a CPU: with bits in place of a mask of numbers, and scaled by a float32 number.
+
+    1 / (1 - p) itself would be off by up to 0.4 % in bfloat16, and all states with it. The probability is met to within
+    1/32768.
+    """
+
+    @staticmethod
+    def forward(context: Any, states: Tensor, probability: float) -> Tensor:
+        bits = _random_bits(states.numel())
+        # 15 bits less the threshold: the sign, spread over all bits, is all ones (keep) or all zeros (drop)
+        kept = bits.bitwise_and_(2**15 - 1).neg_().add_(2**15 - 1 - round(probability * 2**15))
+        kept = kept.bitwise_right_shift_(15).bitwise_not_().view(states.shape)
+        context.save_for_backward(kept)
+        context.scale = 1 / (1 - probability)
+        return _keep(states, kept, context.scale)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (kept,) = context.saved_tensors
+        return _keep(gradients[0], kept, context.scale), None
+
+
+def _keep(states: Tensor, kept: Tensor, scale: float) -> Tensor:
+    """Return bfloat16 states times a scale where the bits are ones, and 0 where they are zeros."""
+    scaled = states * scale
+    scaled.view(torch.int16).bitwise_and_(kept)
+    return scaled
+
+
+def _for_products(states: Tensor) -> Tensor:
+    """Return states in the type of matrix products, so that under autocast not each product converts them by itself."""
+    device = states.device.type
+    return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
 
 
 class SelfAttention(nn.Module):
@@ -82,7 +129,9 @@ class SelfAttention(nn.Module):
 
         query_heads, key_heads, value_heads = heads(query), heads(key), heads(value)  # (rows, H, ..., d / H)
         dropped = self.dropout if self.training else 0.0
-        if dropped and query.device.type == "cpu":  # there the fused kernel knows no dropout
+        # on a CPU the fused kernel knows no dropout, and its backward pass takes four times as long in bfloat16
+        slow = dropped or (query.dtype == torch.bfloat16 and torch.is_grad_enabled())
+        if slow and query.device.type == "cpu":
             scores = (query_heads * query_heads.size(-1) ** -0.5) @ key_heads.transpose(-1, -2)
             attended = dropout(scores.softmax(-1), dropped, True) @ value_heads
         else:
@@ -136,16 +185,15 @@ class TransformerLayer(nn.Module):
         Returns:
             New states, shape (num_states, d), or (num_read, d) in the order of `read`.
         """
-        if read is None:
-            residual = hidden_states
-            attended = self.self_attn(hidden_states, hidden_states, groups, None)
-        elif read_per_row is None:
-            residual = hidden_states[read]
-            attended = self.self_attn(hidden_states, hidden_states, groups, None)[read]
+        inputs = _for_products(hidden_states)
+        residual = hidden_states if read is None else hidden_states[read]
+        if read_per_row is None:
+            attended = self.self_attn(inputs, inputs, groups, None)
+            attended = attended if read is None else attended[read]
         else:
-            residual = hidden_states[read]
-            attended = self.self_attn(residual, hidden_states, groups, read_per_row)
+            attended = self.self_attn(inputs[read], inputs, groups, read_per_row)
         attended = dropout(self.self_attn.out_proj(attended), self.dropout, self.training)
-        hidden_states = self.self_attn_layer_norm(residual + attended)
+        hidden_states = self.self_attn_layer_norm(residual + attended.to(residual.dtype))
         inner = dropout(F.gelu(self.fc1(hidden_states)), self.activation_dropout, self.training)
-        return self.final_layer_norm(hidden_states + dropout(self.fc2(inner), self.dropout, self.training))
+        outer = dropout(self.fc2(inner), self.dropout, self.training)
+        return self.final_layer_norm(hidden_states + outer.to(hidden_states.dtype))

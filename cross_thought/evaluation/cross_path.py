@@ -136,31 +136,18 @@ def measure(
     Returns:
         Accuracy, 0..1, by condition.
     """
-    masked = _masked(masking, masking.documents, mask_id)
-    if not has_cross_sequence:
-        return {"bypassed": _accuracy(encoder, lm_head, masked, masking, cross_sequence=False)}
+    chosen = range(len(masking.documents)), masking.segments
+    masked = masking.documents.clone()
+    masked[*chosen, masking.columns] = mask_id
+    # all segments but the chosen one are from half the documents further
+    shuffled = masking.documents.roll(len(masked) // 2, 0)
+    shuffled[chosen] = masked[chosen]
+    conditions = {"on": (masked, True), "bypassed": (masked, False), "shuffled": (shuffled, True)}
     return {
-        "on": _accuracy(encoder, lm_head, masked, masking, cross_sequence=True),
-        "bypassed": _accuracy(encoder, lm_head, masked, masking, cross_sequence=False),
-        "shuffled": _accuracy(
-            encoder, lm_head, _masked(masking, _with_other_segments(masking), mask_id), masking, cross_sequence=True
-        ),
+        name: _accuracy(encoder, lm_head, documents, masking, cross_sequence=cross_sequence)
+        for name, (documents, cross_sequence) in conditions.items()
+        if has_cross_sequence or name == "bypassed"
     }
-
-
-def _masked(masking: Masking, documents: "Tensor", mask_id: int) -> "Tensor":
-    """Return documents with the chosen words masked, shape (N, S, T)."""
-    documents = documents.clone()
-    documents[range(len(documents)), masking.segments, masking.columns] = mask_id
-    return documents
-
-
-def _with_other_segments(masking: Masking) -> "Tensor":
-    """Return the documents with all segments but the chosen one from half the documents further, shape (N, S, T)."""
-    rows = range(len(masking.documents))
-    other = masking.documents.roll(len(masking.documents) // 2, 0)
-    other[rows, masking.segments] = masking.documents[rows, masking.segments]
-    return other
 
 
 def _accuracy(

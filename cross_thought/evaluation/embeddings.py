@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.glue import Example, read_prepared
-from cross_thought.data.tasks import SIMILARITY, EmbeddingTask
+from cross_thought.data.definitions import SIMILARITY, EmbeddingTask
+from cross_thought.data.prepared import Example, read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
 
@@ -241,18 +241,49 @@ def tf_idf(sentences: list[str]) -> sparse.csr_matrix:
     return vectorizer.fit_transform(sentences)
 
 
-def evaluate_task(task: EmbeddingTask, prepared: Path, encode: Encode) -> dict[str, ScoredPairs]:
-    """Score the pairs of every split of a task whose labels are known; `prepared` is the folder of its TSV files."""
-    return {
-        split: evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), encode) for split in task.splits
-    }
+def evaluate_task(
+    task: EmbeddingTask, prepared: Path, encode: Encode, *, num_cut: Callable[[], int] = lambda: 0
+) -> tuple[dict[str, ScoredPairs], dict[str, dict[str, int]]]:
+    """Score the pairs of every split of a task whose labels are known.
+
+    Args:
+        task: the task.
+        prepared: folder of its TSV files.
+        encode: gives the sentences' embeddings.
+        num_cut: tells how many sentences `encode` has cut so far.
+
+    Returns:
+        The scored pairs of each split, and its counts for `embeddings_document`.
+    """
+    pairs, counts = {}, {}
+    for split in task.splits:
+        before = num_cut()
+        sizes: list[int] = []
+
+        def counted(sentences: list[str], sizes: list[int] = sizes) -> np.ndarray | sparse.csr_matrix:
+            sizes.append(len(sentences))
+            return encode(sentences)
+
+        pairs[split] = evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), counted)
+        counts[split] = {"sentences": sum(sizes), "cut": num_cut() - before}
+    return pairs, counts
 
 
 def embeddings_document(
-    *, model: str, task: EmbeddingTask, seed: int | None, pooling: str | None, pairs: Mapping[str, ScoredPairs]
+    *,
+    model: str,
+    task: EmbeddingTask,
+    seed: int | None,
+    pooling: str | None,
+    pairs: Mapping[str, ScoredPairs],
+    counts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, object]:
-    """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated."""
-    return {
+    """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
+
+    `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
+    None where nothing is cut.
+    """
+    document: dict[str, object] = {
         "model": model,
         "task": task.name,
         "seed": seed,
@@ -263,6 +294,7 @@ def embeddings_document(
             for split, scored in pairs.items()
         },
     }
+    return document if counts is None else document | {"counts": counts}
 
 
 def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:

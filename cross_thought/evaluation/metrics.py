@@ -10,9 +10,9 @@ from statistics import fmean
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
-from cross_thought.data.tasks import Task
+from cross_thought.data.definitions import CLASS_METRICS, Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
 
@@ -70,10 +70,10 @@ def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) 
     return ranks
 
 
-def positive_label(task: Task) -> str:
-    """Return the label whose F1 counts: the last of the two, which is `1` in MRPC and QQP."""
+def positive_label(task: Task, *, metric: str = "f1") -> str:
+    """Return the label whose F1, precision and recall count: the last of the two, which is `1` in MRPC and QQP."""
     if task.labels is None or len(task.labels) != 2:
-        raise UserError(f"task {task.name}: metric f1 needs exactly two labels; use accuracy or matthews")
+        raise UserError(f"task {task.name}: metric {metric} needs exactly two labels; use accuracy or macro_{metric}")
     return task.labels[-1]
 
 
@@ -113,12 +113,14 @@ def metrics_document(
     seed: int,
     predictions: Mapping[str, SplitPredictions],
     num_train_examples: int | None,
+    counts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, object]:
     """Assemble what `metrics.json` says of one fine-tuned model: each split whose labels are known.
 
-    `num_train_examples` is a fact about the data that it was trained on; None where it is not known.
+    `num_train_examples` and `counts` (of `prepared.read_counts`) are facts about the data, which no prediction tells;
+    None where they are not known.
     """
-    return {
+    document = {
         "model": model,
         "task": task.name,
         "seed": seed,
@@ -133,6 +135,7 @@ def metrics_document(
             if rows.has_labels
         },
     }
+    return document if counts is None else document | {"counts": counts}
 
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
@@ -141,12 +144,21 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     if metric == "matthews":
         # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
         return float(matthews_corrcoef(labels, predictions))
-    if metric == "f1":
-        positive = positive_label(task)
-        if positive not in labels and positive not in predictions:
-            return None
-        return float(f1_score(labels, predictions, pos_label=positive, average="binary"))
-    raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use accuracy, f1 or matthews")
+    name = metric.removeprefix("macro_")
+    if name not in _COUNTED:
+        raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
+    score, sides = _COUNTED[name]
+    if name != metric:
+        # the mean over the labels that there are, 0 for one that is never predicted: as is usual
+        return float(score(labels, predictions, average="macro", zero_division=0))
+    positive = positive_label(task, metric=metric)
+    if all(positive not in (labels, predictions)[side] for side in sides):
+        return None
+    return float(score(labels, predictions, pos_label=positive, average="binary"))
+
+
+# what is counted of one label: the function, and the sides (0: labels, 1: predictions) without which it is 0 / 0
+_COUNTED = {"f1": (f1_score, (0, 1)), "precision": (precision_score, (1,)), "recall": (recall_score, (0,))}
 
 
 def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float]:

@@ -3,16 +3,20 @@
 Two sources of noise are told apart. *Examples*: another development set of the same size would give another
 difference; a paired bootstrap over the examples measures that. *Seeds*: fine-tuning again would give another
 difference; Welch's t-test over the seeds' values measures that. A difference counts only if it passes both.
+
+The tests are scipy's but for the bootstrap: `scipy.stats.bootstrap` and scikit-learn's metrics score one resample at a
+time. For the F1 of two models on 40,430 examples, as QQP has, that took 6.9 s for 200 resamples on one core of an Intel
+Xeon, so near six minutes for all 10,000; here a matrix product scores thousands of them at once, all of them in 0.1 s.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from cross_thought.data.tasks import Task
-from cross_thought.evaluation.aggregate import all_or_none
+from cross_thought.data.definitions import Task
 from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -80,8 +84,8 @@ def compare(
         [compute_metrics(task, labels, answers)[metric] for answers in seeds.values()]
         for seeds in (predictions, control_predictions)
     )
-    defined, control_defined = all_or_none(values), all_or_none(control_values)
-    if defined is None or control_defined is None:
+    defined, control_defined = ([value for value in side if value is not None] for side in (values, control_values))
+    if len(defined) < len(values) or len(control_defined) < len(control_values):
         return UNDEFINED
     resampled = resample_differences(
         task, metric, labels, list(predictions.values()), list(control_predictions.values()), num_resamples
@@ -118,6 +122,7 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
         return None
     if np.ptp(values) == 0 and np.ptp(control_values) == 0:
         return 1.0 if values[0] == control_values[0] else 0.0
+    # from the moments: `ttest_ind` warns of lost precision where the seeds of one side agree
     moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (values, control_values)]
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
@@ -171,16 +176,12 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
     P are kinds of example, M sets of answers, R resamples; a weight is the number of times an example counts. Labels
     and answers are coded as by `encode_answers`.
     """
-    names = task.labels or ()
     if metric == "accuracy":
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "mrr":
         return lambda labels, answers, weights: (1 / answers) @ weights.T / weights.sum(axis=1)
-    if metric == "f1":
-        positive = names.index(positive_label(task))
-        return lambda labels, answers, weights: _f1(labels == positive, answers == positive, weights)
-    if metric == "matthews":
-        return lambda labels, answers, weights: _matthews(labels, answers, weights, len(names))
+    if metric == "matthews" or metric.removeprefix("macro_") in _SHARES:
+        return partial(_classification, task, metric)
     if metric == "pearson":
         return _pearson
     if metric == "spearman":
@@ -208,21 +209,31 @@ def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence
     return [np.asarray([place[value] for value in values]) for values in [labels, *answers]]
 
 
-def _f1(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    both = (labels & answers) @ weights.T
-    either = labels @ weights.T + answers @ weights.T
-    return np.divide(2 * both, either, out=np.full(either.shape, np.nan), where=either > 0)
+# how often an example counts for which that a label is right, and that it is answered; of each, what is both of them
+_SHARES = {"f1": (0.5, 0.5), "precision": (0.0, 1.0), "recall": (1.0, 0.0)}
 
 
-def _matthews(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray, num_labels: int) -> np.ndarray:
-    total, agree = weights.sum(axis=1), (answers == labels) @ weights.T
-    classes = np.arange(num_labels)[:, None, None]
-    label_counts = (labels == classes) @ weights.T
-    answer_counts = (answers == classes) @ weights.T
-    covariance = agree * total - (label_counts * answer_counts).sum(axis=0)
-    variances = (total**2 - (label_counts**2).sum(axis=0)) * (total**2 - (answer_counts**2).sum(axis=0))
-    # As in scikit-learn, a constant side scores 0.
-    return np.divide(covariance, np.sqrt(variances), out=np.zeros(covariance.shape), where=variances > 0)
+def _classification(
+    task: Task, metric: str, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    classes = np.arange(len(task.labels or ()))[:, None, None]
+    is_label, is_answer = labels == classes, answers == classes
+    # how often each label is right, answered, and both; shape (classes, M or 1, R)
+    of_labels, of_answers, both = (found @ weights.T for found in (is_label, is_answer, is_label & is_answer))
+    if metric == "matthews":
+        total = weights.sum(axis=1)
+        covariance = both.sum(axis=0) * total - (of_labels * of_answers).sum(axis=0)
+        variances = (total**2 - (of_labels**2).sum(axis=0)) * (total**2 - (of_answers**2).sum(axis=0))
+        # As in scikit-learn, a constant side scores 0.
+        return np.divide(covariance, np.sqrt(variances), out=np.zeros(covariance.shape), where=variances > 0)
+    label_share, answer_share = _SHARES[metric.removeprefix("macro_")]
+    whole = label_share * of_labels + answer_share * of_answers
+    if metric in _SHARES:
+        positive = (task.labels or ()).index(positive_label(task, metric=metric))
+        return np.divide(both, whole, out=np.full(both.shape, np.nan), where=whole > 0)[positive]
+    # the mean over the labels that are right or answered somewhere, as scikit-learn does
+    values = np.divide(both, whole, out=np.zeros(both.shape), where=whole > 0)
+    return values.sum(axis=0) / ((of_labels + of_answers) > 0).sum(axis=0)
 
 
 def _pearson(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,14 +6,19 @@ ARGS are fairseq's: any flag of fairseq-train, fairseq-preprocess and fairseq-va
 import, because the processes that multi-GPU training spawns import this module and do not run `main`.
 """
 
+import argparse
 import sys
+from functools import partial
 from importlib import import_module
+from typing import Any
 
-from cross_thought.fairseq import bridge
+from cross_thought.errors import exit_on_user_error
+from cross_thought.fairseq import bridge, checks
 
 bridge.install()
 import_module("cross_thought.fairseq.model")
 import_module("cross_thought.fairseq.answer_selection")
+import_module("cross_thought.fairseq.precision").install()
 import_module("cross_thought.fairseq.saving").install()
 
 COMMANDS = ("train", "preprocess", "validate")
@@ -26,7 +31,19 @@ def main() -> None:
         sys.exit(f"usage: python -m cross_thought.fairseq {'|'.join(COMMANDS)} ARGS{given}")
     command = sys.argv.pop(1)
     sys.argv[0] = f"cross_thought.fairseq {command}"
-    import_module(f"fairseq_cli.{command}").cli_main()
+    program: Any = import_module(f"fairseq_cli.{command}")
+    if command != "preprocess":
+        program.options.parse_args_and_arch = partial(_parse_and_check, program.options.parse_args_and_arch)
+    with exit_on_user_error():
+        program.cli_main()
+
+
+def _parse_and_check(parse: Any, *arguments: Any, **options: Any) -> argparse.Namespace:
+    """Parse the command line as fairseq does, and refuse what it would pass over."""
+    args = parse(*arguments, **options)
+    if not options.get("suppress_defaults"):
+        checks.check_arguments(args)
+    return args
 
 
 if __name__ == "__main__":

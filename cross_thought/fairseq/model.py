@@ -5,7 +5,9 @@ Import it after `bridge.install()`.
 """
 
 import argparse
+import logging
 import random
+from contextlib import AbstractContextManager
 
 import torch
 from fairseq.data import Dictionary
@@ -14,7 +16,11 @@ from fairseq.models.roberta.model import RobertaLMHead, RobertaModel, base_archi
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+import cross_thought.fairseq.optimizer  # noqa: F401  (a checkpoint that it trained cannot be loaded without it)
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.environment import slow_bfloat16
+
+logger = logging.getLogger(__name__)
 
 # what RoBERTa's flags may say, and this encoder does not do
 _FIXED = {
@@ -52,6 +58,12 @@ class CrossThoughtModel(RobertaModel):
         parser.add_argument(
             "--query-key-init-std", type=float, metavar="S", help="the same for query and key projections"
         )
+        parser.add_argument(
+            "--checkpoint-activations",
+            action="store_true",
+            help="compute each layer again in the backward pass instead of keeping its inner states: less memory, more "
+            "time, the same numbers",
+        )
 
     @classmethod
     def build_model(cls, args: argparse.Namespace, task: FairseqTask) -> "CrossThoughtModel":
@@ -65,6 +77,9 @@ class CrossThoughtModel(RobertaModel):
             if getattr(args, name, value) != value:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} {getattr(args, name)} is not supported by this encoder: leave the flag out")
+        note = slow_bfloat16() if args.bfloat16 and getattr(args, "cpu", False) else None
+        if note:
+            logger.warning(note)
         if args.forward_mode is None:
             is_finetuning = getattr(args, "task", None) in ("sentence_prediction", "answer_selection")
             args.forward_mode = "finetune" if is_finetuning else "pretrain"
@@ -111,6 +126,7 @@ class RegisteredEncoder(FairseqEncoder):
                 query_key_init_std=args.query_key_init_std,
             )
         )
+        self.sentence_encoder.checkpoint_activations = args.checkpoint_activations
         self.lm_head = RobertaLMHead(
             embed_dim=args.encoder_embed_dim,
             output_dim=len(dictionary),
@@ -123,6 +139,11 @@ class RegisteredEncoder(FairseqEncoder):
     def set_num_updates(self, num_updates: int) -> None:
         """Take note of the update that the coming batches belong to."""
         self._num_updates = num_updates
+
+    def autocast(self) -> AbstractContextManager:
+        """Return the context that encoder and LM head compute in: with `--bf16`, matrix products in bfloat16."""
+        device = self.lm_head.weight.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.args.bfloat16)
 
     def forward(
         self,
@@ -149,20 +170,26 @@ class RegisteredEncoder(FairseqEncoder):
         Raises:
             ValueError: if all hidden states are asked for, or the LM head in fine-tuning.
         """
+        with self.autocast():
+            return self._forward(src_tokens, features_only, return_all_hiddens, masked_tokens), {}
+
+    def _forward(
+        self, src_tokens: Tensor, features_only: bool, return_all_hiddens: bool, masked_tokens: Tensor | None
+    ) -> Tensor:
         if return_all_hiddens:
             raise ValueError("the inner states of this encoder are packed: return_all_hiddens is not supported")
         if self.args.forward_mode == "finetune":
             if src_tokens.dim() == 3:
-                return self.sentence_encoder.weigh_candidates(src_tokens), {}
+                return self.sentence_encoder.weigh_candidates(src_tokens)
             if not features_only:
                 raise ValueError("--forward-mode finetune has no use for the LM head: pretrain scores masked words")
-            return self.sentence_encoder.encode_sentences(src_tokens), {}
+            return self.sentence_encoder.encode_sentences(src_tokens)
         states = self.sentence_encoder.encode_streams(
             src_tokens,
             start_position=self._draw_start_position(),
             scored=None if features_only else masked_tokens,
         )
-        return states if features_only else self.lm_head(states), {}
+        return states if features_only else self.lm_head(states)
 
     def _draw_start_position(self) -> int:
         """Draw where the words of this batch start, the same in a repeated or resumed run.
@@ -197,6 +224,8 @@ def cross_thought_base(args: argparse.Namespace) -> None:
     args.no_cross_sequence = getattr(args, "no_cross_sequence", False)
     args.init_std = getattr(args, "init_std", 0.02)
     args.query_key_init_std = getattr(args, "query_key_init_std", None)
+    args.checkpoint_activations = getattr(args, "checkpoint_activations", False)
+    args.bfloat16 = getattr(args, "bfloat16", False)
 
 
 @register_model_architecture("cross_thought", "cross_thought_tiny")

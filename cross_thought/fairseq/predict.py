@@ -9,6 +9,7 @@ import torch
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from cross_thought.training.checkpoints import load_checkpoint
+from cross_thought.training.devices import usable_device
 
 bridge.install()
 
@@ -27,19 +28,22 @@ class Predictor:
         checkpoint: fairseq checkpoint, with a classification head but for answer selection.
         data: binarized task: input0, input1, ..., label.
         device: "cpu" or "cuda".
+        precision: "bfloat16": matrix products in that, on float32 weights; any other: all in float32.
 
     Raises:
-        UserError: if the checkpoint cannot be read, or was not fine-tuned.
+        UserError: if torch cannot use the device, the checkpoint cannot be read, or was not fine-tuned.
     """
 
-    def __init__(self, checkpoint: Path, data: Path, *, device: str) -> None:
+    def __init__(self, checkpoint: Path, data: Path, *, device: str, precision: str = "float32") -> None:
+        usable_device(device)
         task = getattr(load_checkpoint(checkpoint)["args"], "task", None)
         if task not in ("sentence_prediction", "answer_selection"):
             raise UserError(
                 f"{checkpoint} has no classification head: give a checkpoint that was fine-tuned on the task"
             )
         models, arguments, self._task = checkpoint_utils.load_model_ensemble_and_task(
-            [str(checkpoint)], arg_overrides={"data": str(data), "no_shuffle": True}
+            [str(checkpoint)],
+            arg_overrides={"data": str(data), "no_shuffle": True, "bfloat16": precision == "bfloat16"},
         )
         self._head = getattr(arguments, "classification_head_name", None)
         self._device = device
@@ -93,7 +97,9 @@ class Predictor:
         log_alphas = []
         for batch in torch.tensor(rows).split(BATCH_SIZE):
             states, present = slots[batch].to(self._device), is_sentence[batch].to(self._device)
-            log_alphas.append(encoder.attend_to_candidates(states[:, 0], states[:, 1:], present[:, 1:]).float().cpu())
+            with self._model.encoder.autocast():
+                log_alpha = encoder.attend_to_candidates(states[:, 0], states[:, 1:], present[:, 1:])
+            log_alphas.append(log_alpha.float().cpu())
         return torch.cat(log_alphas)
 
     def _embed(self, sentences: list[torch.Tensor]) -> torch.Tensor:
@@ -110,7 +116,8 @@ class Predictor:
             tokens = torch.nn.utils.rnn.pad_sequence(
                 [sentences[place] for place in places], batch_first=True, padding_value=config.pad_id
             )
-            slots[places] = encoder.embed_sentences(tokens.to(self._device)).cpu()
+            with self._model.encoder.autocast():
+                slots[places] = encoder.embed_sentences(tokens.to(self._device)).cpu()
         return slots
 
     def _load(self, split: str) -> Any:

@@ -41,6 +41,7 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
     from cross_thought.fairseq.model import RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
+    ARCH_CONFIG_REGISTRY[state["args"].arch](state["args"])  # an old checkpoint's may lack some of ours
     dictionary = _dictionary(vocabulary)
     model = RegisteredEncoder(state["args"], dictionary)
     prefix = "encoder."

@@ -1,4 +1,4 @@
-"""Checkpoints that survive whatever ends a training: written whole or not at all, and once more on SIGTERM.
+"""Checkpoints that survive whatever ends a training: written whole or not at all, every few minutes, and on SIGTERM.
 
 `install()` changes how fairseq's own training saves and goes on; call it on import, after the bridge: spawned workers
 need it too.
@@ -7,8 +7,10 @@ need it too.
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import torch
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, options
 from fairseq.data import FairseqDataset, LRUCacheDataset, MaskTokensDataset
 from fairseq.file_io import PathManager
 from fairseq.tasks.masked_lm import MaskedLMTask
@@ -32,7 +34,7 @@ STOPPED_STATUS = 128 + signal.SIGTERM  # exit status of a training that SIGTERM 
 
 
 class AtomicPathManager(PathManager):
-    """fairseq's file access, writing through a temporary sibling, and linking instead of copying."""
+    """fairseq's file access, writing through a temporary sibling, and linking instead of copying where it can."""
 
     @staticmethod
     def open(path: str, mode: str = "r", **options: object) -> AbstractContextManager[IO]:
@@ -44,9 +46,13 @@ class AtomicPathManager(PathManager):
     @staticmethod
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         """Give a checkpoint a second name. They can share their bytes: nothing is ever written in place."""
-        with atomic_file(Path(dst_path)) as partial:
-            partial.unlink(missing_ok=True)
-            os.link(src_path, partial)
+        try:
+            with atomic_file(Path(dst_path)) as partial:
+                partial.unlink(missing_ok=True)
+                os.link(src_path, partial)
+        except OSError:  # many a file system has no such thing: FAT, some network disks, some containers
+            with open(src_path, "rb") as source, _written_whole(Path(dst_path), "wb", {}) as copy:
+                shutil.copyfileobj(source, copy)
         return True
 
 
@@ -63,7 +69,10 @@ def install() -> None:
     checkpoint_utils.PathManager = AtomicPathManager
     # fairseq's own swallows errors after a third try: a full disk would go unnoticed until a resume
     checkpoint_utils.torch_persistent_save = torch.save
-    fairseq_train.validate_and_save = _saving_on_sigterm(fairseq_train.validate_and_save)
+    options.get_training_parser = _with_interval(options.get_training_parser)
+    checkpoint_utils.load_checkpoint = _as_left(checkpoint_utils.load_checkpoint)
+    Trainer.save_checkpoint = _with_patience(Trainer.save_checkpoint)
+    fairseq_train.validate_and_save = _saving_in_between(fairseq_train.validate_and_save)
     Trainer.clip_grad_norm = _refusing_nan(Trainer.clip_grad_norm)
     MaskedLMTask.load_dataset = _as_if_uninterrupted(MaskedLMTask.load_dataset)
     MaskTokensDataset.set_epoch = _forgetting(MaskTokensDataset.set_epoch)
@@ -122,12 +131,62 @@ def _refusing_nan(clip_grad_norm: Callable) -> Callable:
     return wrapped
 
 
-def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
-    """Wrap what fairseq does after each update: once SIGTERM has come, save and leave.
+def _with_interval(get_training_parser: Callable) -> Callable:
+    """Wrap how the flags of training are made, so that saving can go by the clock: fairseq's own goes by updates."""
+
+    def wrapped(*arguments: object, **options: object) -> argparse.ArgumentParser:
+        parser = get_training_parser(*arguments, **options)
+        parser.add_argument(
+            "--save-interval-minutes",
+            type=float,
+            default=0,
+            metavar="M",
+            help="write checkpoint_last.pt, from which training goes on, whenever M minutes have passed since the last "
+            "time, without validation and whatever --no-last-checkpoints and --no-save-optimizer-state say (0: never); "
+            "SIGTERM has it written in any case",
+        )
+        return parser
+
+    return wrapped
+
+
+def _with_patience(save_checkpoint: Callable) -> Callable:
+    """Wrap how a checkpoint is written, so that `--patience` counts on after a break; fairseq's own begins anew."""
+
+    def wrapped(self: Trainer, filename: str, extra_state: dict) -> None:
+        save_checkpoint(self, filename, extra_state | {"early_stop": dict(vars(fairseq_train.should_stop_early))})
+
+    return wrapped
+
+
+def _as_left(load_checkpoint: Callable) -> Callable:
+    """Wrap how training finds its state: it counts on with its patience, and knows the best checkpoint's score.
+
+    That one may be newer than the checkpoint that training goes on from, and is replaced only by one no worse. Where
+    training begins with another's weights (`--finetune-from-model`), at update 0, there is nothing to count on with.
+    """
+
+    def wrapped(args: argparse.Namespace, trainer: Trainer, **options: object) -> tuple[dict | None, object]:
+        extra_state, epoch_itr = load_checkpoint(args, trainer, **options)
+        best = Path(args.save_dir, "checkpoint_best.pt")
+        if extra_state is not None and trainer.get_num_updates() > 0 and not args.reset_meters:
+            vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
+            if best.exists():
+                state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+                checkpoint_utils.save_checkpoint.best = state["extra_state"]["best"]
+        return extra_state, epoch_itr
+
+    return wrapped
+
+
+def _saving_in_between(validate_and_save: Callable) -> Callable:
+    """Wrap what fairseq does after each update: save when it is time, and once SIGTERM has come, save and leave.
 
     Schedulers send SIGTERM some time before they kill a job, at its time limit or when it is preempted.
     """
+    nothing, save, save_and_leave = range(3)
     received = False
+    last_saved = time.monotonic()
 
     def note_signal(*_: object) -> None:
         nonlocal received
@@ -137,20 +196,36 @@ def _saving_on_sigterm(validate_and_save: Callable) -> Callable:
     signal.signal(signal.SIGTERM, note_signal)
 
     def wrapped(args: argparse.Namespace, trainer: object, task: object, epoch_itr: object, *what: object) -> object:
+        nonlocal last_saved
         result = validate_and_save(args, trainer, task, epoch_itr, *what)
-        if _any_process(received):
-            checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)
+        interval_s = 60 * getattr(args, "save_interval_minutes", 0)
+        is_due = 0 < interval_s <= time.monotonic() - last_saved
+        wish = _largest(save_and_leave if received else save if is_due else nothing)
+        if wish != nothing:
+            _save_all(args, trainer, epoch_itr)
+            last_saved = time.monotonic()
+        if wish == save_and_leave:
             sys.exit(STOPPED_STATUS)
         return result
 
     return wrapped
 
 
-def _any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process of the training: all must leave together."""
+def _save_all(args: argparse.Namespace, trainer: object, epoch_itr: object) -> None:
+    """Write checkpoint_last.pt with all that training goes on with, whatever else is not to be written."""
+    given = {name: vars(args)[name] for name in ("no_last_checkpoints", "no_save_optimizer_state")}
+    vars(args).update(dict.fromkeys(given, False))
+    try:
+        checkpoint_utils.save_checkpoint(args, trainer, epoch_itr, None)
+    finally:
+        vars(args).update(given)
+
+
+def _largest(wish: int) -> int:
+    """Return the largest of the wishes of all processes of the training: all must save, and leave, together."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return flag
+        return wish
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    flags = torch.tensor([int(flag)], device=device)
-    torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
-    return bool(flags.item())
+    wishes = torch.tensor([wish], device=device)
+    torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
+    return int(wishes.item())

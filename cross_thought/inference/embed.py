@@ -1,6 +1,7 @@
 """Sentences to embeddings: `SentenceEncoder` for Python, `embed_file` for files of any size."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib import format as npy_format
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
-from cross_thought.encoder.tokenizer import SentenceTokenizer
+from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file, count_lines, read_lines
-from cross_thought.inference.loading import load_pretrained
+from cross_thought.files import atomic_file, check_output, count_lines, read_lines
+from cross_thought.inference.loading import load_export, load_pretrained
+from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
+from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -26,20 +29,33 @@ _RANKED_SCORES = 1 << 24  # attention scores that are in memory at once
 _BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """How embeddings are made: of a folder's settings and what the user said."""
+
+    pooling: str
+    layers: Sequence[nn.Module]
+    normalize: bool
+    prompt: str
+    width: int
+
+
 class SentenceEncoder:
     """A trained encoder for whoever wants embeddings.
 
     Args:
         encoder: of `load_pretrained`.
         tokenizer: with the encoder's ids.
+        settings: how embeddings are made of slot states, where `encode` is not told otherwise.
         device: where it computes; None: a GPU if there is one, else the CPU.
         precision: of weights and states, out of `PRECISIONS`; embeddings are float32 in any case.
 
     Attributes:
-        num_cut_sentences: sentences so far that were too long for the encoder's positions.
+        num_cut_sentences: sentences so far that were longer than `max_seq_length`.
+        max_seq_length: tokens that a sentence may have, its `<s>` and `</s>` included.
 
     Raises:
-        UserError: if there is no such device or precision.
+        UserError: if there is no such device or precision, or the settings do not fit the encoder.
     """
 
     def __init__(
@@ -47,19 +63,24 @@ class SentenceEncoder:
         encoder: CrossThoughtEncoder,
         tokenizer: SentenceTokenizer,
         *,
+        settings: EmbeddingSettings | None = None,
         device: str | None = None,
         precision: str = "float32",
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-        try:
-            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
-        except (RuntimeError, AssertionError) as error:  # torch raises either
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"device {device!r} cannot be used here ({reason}): try cpu") from None
+        self.device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
         self.tokenizer = tokenizer
+        self.settings = settings or EmbeddingSettings()
+        self.layers = nn.ModuleList(self.settings.layers).to(self.device).eval()  # in float32: they are small
+        longest = encoder.config.max_sentence_length
+        self.max_seq_length = min(self.settings.max_seq_length or longest, longest)
         self.num_cut_sentences = 0
+        try:
+            self.embedding_dim()
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     @classmethod
     def from_pretrained(
@@ -73,7 +94,8 @@ class SentenceEncoder:
         """Load a model from disk; nothing in it can run code.
 
         Args:
-            path: a fairseq checkpoint of ours or of the authors, or a folder that `cross_thought export` wrote.
+            path: a fairseq checkpoint of ours or of the authors, or a folder that `cross_thought export` wrote. What
+                such a folder says of pooling, prompts, lengths and modules behind the encoder is applied.
             vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
                 found, beside it or in the results folder that it lies in.
             device: as above.
@@ -82,28 +104,58 @@ class SentenceEncoder:
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, or the device is not there.
         """
-        encoder, tokenizer = load_pretrained(Path(path), None if vocabulary is None else Path(vocabulary))
-        return cls(encoder, tokenizer, device=device, precision=precision)
+        if device is not None:
+            usable_device(device)  # before the time that loading takes
+        path = Path(path)
+        if path.is_dir():
+            if vocabulary is not None:
+                raise UserError(f"{path} is an export, which has its own tokenizer: leave the vocabulary out")
+            encoder, tokenizer, pooling = load_export(path)
+            settings = read_settings(path, pooling=pooling)
+        else:
+            encoder, tokenizer = load_pretrained(path, None if vocabulary is None else Path(vocabulary))
+            settings = None
+        return cls(encoder, tokenizer, settings=settings, device=device, precision=precision)
 
-    def embedding_dim(self, pooling: str = "mean") -> int:
-        """Return the width of embeddings: d, or k * d for the pooling `concat`."""
-        return pooled_dim(self.encoder.config, pooling)
+    def embedding_dim(self, pooling: str | None = None) -> int:
+        """Return the width of embeddings: d, or k * d for the pooling `concat`, unless a folder's modules change it.
+
+        Raises:
+            ValueError: if there is no such pooling, or a module behind the encoder takes another width.
+        """
+        pooling = pooling or self.settings.pooling
+        width = pooled_dim(self.encoder.config, pooling)
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                if layer.in_features != width:
+                    raise ValueError(
+                        f"pooling {pooling!r} gives {width} numbers, but the Dense behind the encoder takes "
+                        f"{layer.in_features}: leave pooling as the export has it"
+                    )
+                width = layer.out_features
+        return min(width, self.settings.truncate_dim or width)
 
     def encode(
         self,
         sentences: str | Iterable[str],
         *,
-        pooling: str = "mean",
-        normalize: bool = False,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
         batch_tokens: int | None = None,
         show_progress: bool = False,
     ) -> np.ndarray:
         """Embed sentences by their slot states after the encoder layers, before any cross layer.
 
+        What is not told is as the export has it, if the model is one.
+
         Args:
-            sentences: one, or any number. Words that do not fit the encoder's positions are cut, before `</s>`.
-            pooling: of the k slot states: `mean`, `concat` or `slot0`.
-            normalize: scale each embedding to length 1.
+            sentences: one, or any number. Words beyond `max_seq_length` are cut, before `</s>`.
+            pooling: of the k slot states: `mean` (that of a checkpoint), `concat` or `slot0`.
+            normalize: scale each embedding to length 1; False: leave out a Normalize that ends the export's modules.
+            prompt: put before each sentence; "": none.
+            prompt_name: the prompt by its name in the export.
             batch_tokens: tokens computed at once; None: what suits the device. It changes speed and memory alone.
             show_progress: draw a bar on stderr.
 
@@ -113,38 +165,69 @@ class SentenceEncoder:
 
         Raises:
             TypeError: if a sentence is no string.
-            ValueError: if there is no such pooling, or a sentence holds half a surrogate pair.
+            ValueError: if there is no such pooling or prompt, or a sentence holds half a surrogate pair.
 
         Source: method.md, what the paper adds.
         """
+        recipe = self._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
         if isinstance(sentences, str):
-            return self.encode([sentences], pooling=pooling, normalize=normalize)[0]
-        sentences = list(sentences)
-        embeddings = np.empty((len(sentences), self.embedding_dim(pooling)), np.float32)
+            return self._encode([sentences], recipe, batch_tokens, show_progress=False)[0]
+        return self._encode(list(sentences), recipe, batch_tokens, show_progress=show_progress)
+
+    def _recipe(
+        self,
+        *,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+    ) -> _Recipe:
+        """Lay what the user says over what the folder says."""
+        pooling = pooling or self.settings.pooling
+        if prompt is not None and prompt_name is not None:
+            raise ValueError(f"prompt {prompt!r} and prompt_name {prompt_name!r} exclude each other: give one of them")
+        if prompt_name is not None and prompt_name not in self.settings.prompts:
+            known = ", ".join(self.settings.prompts) or "none"
+            raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
+        if prompt is None:
+            prompt = self.settings.default_prompt if prompt_name is None else self.settings.prompts[prompt_name]
+        layers = list(self.layers)
+        if normalize is False and layers and isinstance(layers[-1], Normalize):
+            layers.pop()
+        return _Recipe(
+            pooling=pooling, layers=layers, normalize=bool(normalize), prompt=prompt, width=self.embedding_dim(pooling)
+        )
+
+    def _encode(
+        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, *, show_progress: bool
+    ) -> np.ndarray:
+        embeddings = np.empty((len(sentences), recipe.width), np.float32)
         with _progress(len(sentences), show_progress) as progress:
             for start in range(0, len(sentences), _BLOCK_SENTENCES):
                 block = slice(start, start + _BLOCK_SENTENCES)
-                embeddings[block] = self._encode_block(
-                    sentences[block], pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
-                )
+                embeddings[block] = self._encode_block(sentences[block], recipe, batch_tokens, progress, first=start)
         return embeddings
 
     @torch.inference_mode()
     def _encode_block(
-        self, sentences: Sequence[str], *, pooling: str, normalize: bool, batch_tokens: int | None, progress: tqdm
+        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, progress: tqdm, *, first: int = 0
     ) -> np.ndarray:
         """Embed sentences by length, longest first, equal ones once."""
         numbers: dict[tuple[int, ...], int] = {}
-        places = [numbers.setdefault(tuple(ids), len(numbers)) for ids in self.tokenizer.token_ids(sentences)]
+        places = []
+        for ids in self.tokenizer.token_ids(sentences, prompt=recipe.prompt, first=first):
+            self.num_cut_sentences += len(ids) > self.max_seq_length
+            places.append(numbers.setdefault(tuple(cut_row(ids, self.max_seq_length)), len(numbers)))
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
-        is_cut = [len(row) > self.encoder.config.max_sentence_length for row in rows]
-        self.num_cut_sentences += int(copies[is_cut].sum())
-        vectors = np.empty((len(rows), self.embedding_dim(pooling)), np.float32)
+        vectors = np.empty((len(rows), recipe.width), np.float32)
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
             slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch]))
-            pooled = pool_slots(slot_states.float(), pooling)
-            vectors[batch] = (F.normalize(pooled) if normalize else pooled).cpu().numpy()
+            pooled = pool_slots(slot_states.float(), recipe.pooling)
+            for layer in recipe.layers:
+                pooled = layer(pooled)
+            pooled = pooled[:, : recipe.width]
+            vectors[batch] = (F.normalize(pooled) if recipe.normalize else pooled).cpu().numpy()
             progress.update(int(copies[batch].sum()))
         return vectors[places]
 
@@ -167,10 +250,16 @@ class SentenceEncoder:
             questions, a list of that.
 
         Raises:
-            ValueError: if there are no candidates, or embeddings of another shape.
+            ValueError: if there are no candidates, or embeddings of another shape, or modules behind the encoder, a
+                prompt or a truncation change what `encode` returns.
 
         Source: method.md, what the paper adds: answer selection.
         """
+        if len(self.layers) or self.settings.default_prompt or self.settings.truncate_dim:
+            raise ValueError(
+                "the export has modules behind its encoder, a default prompt or a truncation, and ranking needs the "
+                "slot states as they are: rank with its checkpoint, or with an export without them"
+            )
         if isinstance(questions, str):
             return self._rank([questions], candidates)[0]
         return self._rank(questions, candidates)
@@ -208,8 +297,10 @@ def embed_file(
     source: Path,
     output: Path,
     *,
-    pooling: str = "mean",
-    normalize: bool = False,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
     batch_tokens: int | None = None,
     show_progress: bool = False,
 ) -> int:
@@ -219,29 +310,32 @@ def embed_file(
         encoder: of `SentenceEncoder.from_pretrained`.
         source: UTF-8 text, a sentence a line; an empty line is an empty sentence.
         output: the .npy file to write, float32, shape (num_lines, embedding_dim(pooling)).
-        pooling, normalize, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
+        pooling, normalize, prompt, prompt_name, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
 
     Returns:
         The number of lines.
 
     Raises:
-        UserError: if the text is missing or not UTF-8.
+        UserError: if the text is missing or not UTF-8, the output cannot be written, or there is no such pooling or
+            prompt.
     """
+    check_output(output)
+    try:
+        recipe = encoder._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     num_sentences = 0
     lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
     is_read_once = source.is_relative_to("/dev") or not source.is_file()
     total = None if is_read_once else count_lines(source)
     with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
-        shape = (0, encoder.embedding_dim(pooling))
-        _write_header(file, shape)
+        _write_header(file, (0, recipe.width))
         while block := list(islice(lines, _BLOCK_SENTENCES)):
-            vectors = encoder._encode_block(
-                block, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
-            )
+            vectors = encoder._encode_block(block, recipe, batch_tokens, progress)
             file.write(vectors.astype("<f4", copy=False).tobytes())
             num_sentences += len(block)
         file.seek(0)
-        _write_header(file, (num_sentences, shape[1]))  # of equal size: numpy leaves room for any number of rows
+        _write_header(file, (num_sentences, recipe.width))  # of equal size: numpy leaves room for any number of rows
     return num_sentences
 
 

@@ -2,27 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.saved import MODEL_TYPE, build_encoder, load_encoder
 from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
+from cross_thought.files import refuse_lfs_pointer
 from cross_thought.training.checkpoints import VOCABULARY_HASH, load_checkpoint
 
 VOCABULARY_FILES = ("dict.txt", "encoder.json", "vocab.bpe")
 WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE = "model.safetensors", "config.json", "tokenizer.json"  # of an export
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3 in every fairseq dictionary; `<mask>` is the last id
+_MASK = "<mask>"
+_WHITE_SPACE = r"[\s\x1c-\x1f]+"  # as `str.strip` sees it
 
+_CHECKPOINTS = (".pt", ".pth", ".bin")  # how people name them
 _PREFIX = "encoder.sentence_encoder."
 _LEVELS_UP = 4  # results/pretrain/MODEL/seed-N/model.pt is that far below results/
 
@@ -39,7 +40,8 @@ def load_pretrained(path: Path, vocabulary: Path | None = None) -> tuple[CrossTh
         UserError: if a file is missing, damaged or does not fit the others.
     """
     if path.is_dir():
-        return _load_export(path)
+        return load_export(path)[:2]
+    check_checkpoint_path(path)
     return from_checkpoint(load_checkpoint(path), vocabulary, source=path)
 
 
@@ -50,7 +52,10 @@ def from_checkpoint(
     weights = {
         name.removeprefix(_PREFIX): weight for name, weight in state["model"].items() if name.startswith(_PREFIX)
     }
-    encoder = build_encoder(weights, _settings(vars(state["args"])), source=source)
+    try:
+        encoder = build_encoder(weights, _settings(vars(state["args"])), source=source)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     folder = vocabulary or find_vocabulary(source)
     _check_vocabulary(folder, encoder.config.vocab_size, state.get(VOCABULARY_HASH), source=source)
     return encoder, SentenceTokenizer(build_tokenizer(folder), vocab_size=encoder.config.vocab_size)
@@ -64,108 +69,56 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return settings | {"cross_sequence": not arguments.get("no_cross_sequence", False)}
 
 
-def _load_export(folder: Path) -> tuple[CrossThoughtEncoder, SentenceTokenizer]:
-    """Load what `cross_thought export` wrote."""
-    for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder} has no {name}: give a fairseq checkpoint, or a folder that `cross_thought export` wrote"
-            )
-    path = folder / CONFIG_FILE
-    known = {field.name for field in fields(EncoderConfig)}
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["encoder"]
-        unknown = sorted(set(settings) - known)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no config of an export ({error!r}): export the model again") from None
-    if unknown:
-        raise UserError(f"{path} has the unknown setting {unknown[0]!r}: export the model again")
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as error:
-        raise UserError(f"{folder / WEIGHTS_FILE} is damaged ({error}): export or fetch it again") from None
-    encoder = build_encoder(weights, settings, source=folder)
-    try:
-        tokenizer = SentenceTokenizer.from_file(folder / TOKENIZER_FILE, vocab_size=encoder.config.vocab_size)
-    except Exception as error:  # the library raises nothing narrower
-        raise UserError(f"{folder / TOKENIZER_FILE} is damaged ({error}): export or fetch it again") from None
-    return encoder, tokenizer
-
-
-def build_encoder(weights: Mapping[str, Tensor], settings: Mapping[str, Any], *, source: Path) -> CrossThoughtEncoder:
-    """Build the encoder that weights belong to; sizes come from the weights alone.
-
-    Args:
-        weights: by their name in `CrossThoughtEncoder`.
-        settings: more fields of `EncoderConfig`; sizes among them must agree with the weights.
-        source: named in messages.
+def load_export(folder: Path) -> tuple[CrossThoughtEncoder, SentenceTokenizer, str]:
+    """Load what `cross_thought export`, or Sentence Transformers, wrote: the encoder, its tokenizer and its pooling.
 
     Raises:
-        UserError: if weights are missing, too many, of a wrong shape or not finite, or a setting does not fit.
+        UserError: as of `load_pretrained`.
     """
+    paths = [folder / name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
+    _check_kind(folder)
+    for path in paths:
+        if not path.is_file():
+            raise UserError(
+                f"{folder} has no {path.name}: give a fairseq checkpoint, or a folder that `cross_thought export` wrote"
+            )
+        refuse_lfs_pointer(path)
     try:
-        embed_tokens, embed_positions = weights["embed_tokens.weight"], weights["embed_positions.weight"]
-        sizes = {
-            "vocab_size": embed_tokens.size(0),
-            "embed_dim": embed_tokens.size(1),
-            "num_positions": embed_positions.size(0) - 2,
-            "ffn_dim": weights["layers.0.fc1.weight"].size(0),
-            "num_layers": len({name.split(".")[1] for name in weights if name.startswith("layers.")}),
-        }
-    except (KeyError, IndexError) as error:
+        encoder, pooling = load_encoder(*paths[:2])
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    try:
+        tokenizer = SentenceTokenizer.from_file(paths[2], vocab_size=encoder.config.vocab_size)
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{paths[2]} is damaged ({error}): export or fetch it again") from None
+    return encoder, tokenizer, pooling
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuse a folder that holds a model of another kind."""
+    try:
+        model_type = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("model_type", MODEL_TYPE)
+    except (OSError, ValueError, AttributeError):
+        return  # what is missing or damaged is told of where it is read
+    if model_type != MODEL_TYPE:
         raise UserError(
-            f"{source} holds no Cross-Thought encoder ({error.args[0]!r} is missing or has no such shape): "
-            "give a checkpoint with the published parameter names"
-        ) from None
-    for name, size in sizes.items():
-        if settings.get(name, size) != size:
-            raise UserError(f"{source}: {name} is {settings[name]!r} but the weights have {size}: export it again")
-    for name, value in settings.items():
-        default = getattr(EncoderConfig, name)
-        is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
-        if not (is_number or (value is None and default is None)):
-            raise UserError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
-    try:
-        with torch.device("meta"), _WithoutInitialisation():
-            encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))
-    except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise UserError(f"{source}: its settings do not fit together ({error}): export or fetch it again") from None
-    _check_weights(encoder.state_dict(), weights, source=source)
-    encoder.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
-    return encoder.eval().requires_grad_(False)
+            f"{folder} holds a model of Hugging Face's type {model_type!r}, no Cross-Thought encoder: give a "
+            "fairseq checkpoint, or a folder that `cross_thought export` wrote"
+        )
 
 
-class _WithoutInitialisation(TorchFunctionMode):
-    """Leaves new weights undrawn: drawing them on the meta device imports torch's compiler, which takes a second."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Return the tensor that a function of torch.nn.init was to fill as it is; call anything else."""
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
-def _check_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, source: Path) -> None:
-    """Refuse weights that are missing, too many, of another shape or not finite."""
-    for name in expected:
-        if name not in weights:
-            raise UserError(
-                f"{source} lacks the weights {name}: it is a checkpoint of another architecture; give one with "
-                "the published parameter names"
-            )
-    for name, weight in weights.items():
-        if name not in expected:
-            raise UserError(f"{source} has the unknown weights {name}: it is a checkpoint of another architecture")
-        if weight.shape != expected[name].shape:
-            raise UserError(
-                f"{source}: {name} has shape {tuple(weight.shape)} where the other weights call for "
-                f"{tuple(expected[name].shape)}: fetch or make the file again"
-            )
-        if not weight.isfinite().all():
-            raise UserError(f"{source}: {name} is not finite: the training diverged, take an earlier checkpoint")
+def check_checkpoint_path(path: Path) -> None:
+    """Refuse, with the remedy, what people take for a checkpoint."""
+    if path.suffix == ".safetensors":
+        raise UserError(
+            f"{path} holds weights alone: give the folder of the export that it lies in, with its {CONFIG_FILE} and "
+            f"{TOKENIZER_FILE}"
+        )
+    if not path.exists() and path.suffix not in _CHECKPOINTS and re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(path)):
+        raise UserError(
+            f"{path} is no file or folder here; if it is a name on Hugging Face's hub: nothing is fetched from there, "
+            f"so download it first (`hf download {path} --local-dir FOLDER`) and give that folder"
+        )
 
 
 def find_vocabulary(checkpoint: Path) -> Path:
@@ -190,6 +143,8 @@ def _check_vocabulary(folder: Path, vocab_size: int, expected_hash: str | None, 
     path = folder / "dict.txt"
     try:
         content = path.read_bytes()
+        for name in VOCABULARY_FILES:
+            refuse_lfs_pointer(folder / name)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): name the folder of dict.txt, encoder.json and vocab.bpe"
@@ -235,7 +190,7 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
         symbols = {str(number): symbol for symbol, number in bpe_ids.items()}
         ids = {symbol: number for number, symbol in enumerate(SPECIALS)}
         ids |= {symbols.get(name, name): number for number, name in enumerate(dictionary, start=len(SPECIALS))}
-        ids["<mask>"] = len(SPECIALS) + len(dictionary)
+        ids[_MASK] = len(SPECIALS) + len(dictionary)
         if len(ids) != len(SPECIALS) + len(dictionary) + 1:
             raise ValueError("dict.txt has a symbol twice")
         unmade = {symbol for symbol in bpe_ids if len(symbol) > 1} - {"".join(pair) for pair in merges}
@@ -249,12 +204,16 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
             f"{vocabulary}: encoder.json, vocab.bpe and dict.txt are no vocabulary together ({error}); fetch or make "
             "all three again"
         ) from None
+    tokenizer.normalizer = normalizers.Replace(Regex(rf"\A{_WHITE_SPACE}|{_WHITE_SPACE}\z"), "")
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     bos, eos = SPECIALS[0], SPECIALS[2]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A {eos}", special_tokens=[(bos, ids[bos]), (eos, ids[eos])]
+        single=f"{bos} $A {eos}",
+        pair=f"{bos} $A {eos} {bos} $B {eos}",
+        special_tokens=[(bos, ids[bos]), (eos, ids[eos])],
     )
+    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in (*SPECIALS, _MASK)])
     return tokenizer
 
 

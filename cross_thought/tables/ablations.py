@@ -1,21 +1,17 @@
 """The ablation table: models that differ in one factor, by their held-out loss, the cross path, and the tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from cross_thought.data.definitions import Task
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
-from cross_thought.data.tasks import Task
-from cross_thought.evaluation.aggregate import Summary, read_metrics, summarise
-from cross_thought.tables.tables import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    latex_table,
-    markdown_table,
-    mean_sd_n,
-    read_cross_path_rows,
-    read_pretraining_rows,
-)
+from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
+from cross_thought.tables.cross_path import read_cross_path_rows
+from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide
+from cross_thought.tables.pretraining import read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
 FACTOR_NAMES = {
@@ -27,37 +23,10 @@ FACTOR_NAMES = {
     "num_heads": "heads",
     "cross_sequence": "cross layer 0",
 }
+COLUMNS = ["factor", "setting", "model", "task", "metric", "mean", "sd", "n", "seeds"]
 
 # for each factor its setting in each of the models that differ in it
 Factors = Mapping[str, Mapping[str, int | bool]]
-
-
-@dataclass(frozen=True)
-class AblationRow:
-    """One number of the ablation table: a loss in bits, an accuracy or a task's metric in percent.
-
-    Attributes:
-        factor: the key of the models that is varied.
-        setting: what it is in this model.
-        task: whose metric it is; "" for the others.
-        metric: `valid_loss_bits`, `cross_path`, or the task's main metric.
-        mean, sd, n: over seeds; None where undefined.
-    """
-
-    factor: str
-    setting: str
-    model: str
-    task: str
-    metric: str
-    mean: float | None
-    sd: float | None
-    n: int
-    seeds: tuple[int, ...]
-
-    @property
-    def column(self) -> tuple[str, str]:
-        """The table's column: (task, metric)."""
-        return self.task, self.metric
 
 
 def factors_of(config: Mapping) -> Factors:
@@ -75,7 +44,7 @@ def read_ablation_rows(
     cross_path_reports: Iterable[Path | str],
     metrics: Iterable[Path | str],
     tasks: Mapping[str, Task],
-) -> list[AblationRow]:
+) -> pd.DataFrame:
     """Read the results of the compared models into the rows of the ablation table.
 
     Args:
@@ -84,84 +53,63 @@ def read_ablation_rows(
         cross_path_reports: every report on the cross path; none where the corpus has no known answers.
         metrics: every `metrics.json`.
         tasks: task name -> task; what counts is the main metric on the development set.
+
+    Returns:
+        One row a number: `metric` is a loss in bits (`valid_loss_bits`), an accuracy in percent (`cross_path`, as the
+        model was trained), or the main metric of `task`, in percent.
     """
     models = list(dict.fromkeys(model for settings in factors.values() for model in settings))
-    numbers = _losses(histories) + _cross_path_accuracies(cross_path_reports)
-    for summary in summarise(read_metrics(metrics), models=models, tasks=tasks):
-        if summary.split == "valid" and summary.metric == tasks[summary.task].metrics[0]:
-            numbers.append(_in_percent(summary))
-    return [
-        AblationRow(
-            factor=factor,
-            setting={True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting),
-            model=model,
-            task=number.task,
-            metric=number.metric,
-            mean=number.mean,
-            sd=number.sd,
-            n=number.n,
-            seeds=number.seeds,
-        )
-        for factor, settings in factors.items()
-        for model, setting in settings.items()
-        for number in numbers
-        if number.model == model
-    ]
+    losses = read_pretraining_rows(histories).rename(columns={LOSS: "value"}).sort_values("seed", kind="stable")
+    accuracies = read_cross_path_rows(cross_path_reports).drop_duplicates("model")  # as it was trained comes first
+    results = tidy_results(read_metrics(metrics), models=models, tasks=tasks)
+    main = results["metric"] == results["task"].map({name: task.metrics[0] for name, task in tasks.items()})
+    numbers = pd.concat(
+        [
+            over_seeds(losses, ["model"]).assign(task="", metric=LOSS),
+            accuracies.assign(task="", metric=CROSS_PATH),
+            over_seeds(results[main & (results["split"] == "valid")]),
+        ]
+    )
+    settings = pd.DataFrame(
+        [
+            (factor, {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting), model)
+            for factor, settings in factors.items()
+            for model, setting in settings.items()
+        ],
+        columns=COLUMNS[:3],
+    )
+    return settings.merge(numbers, on="model")[COLUMNS]
 
 
-def _losses(histories: Iterable[Path | str]) -> list[Summary]:
-    """Return each model's held-out loss at the end of pre-training, in bits, over seeds."""
-    rows = read_pretraining_rows(histories)
-    losses = []
-    for model in dict.fromkeys(row.model for row in rows):
-        runs = sorted((row for row in rows if row.model == model), key=lambda row: row.seed)
-        seeds, values = zip(*((run.seed, run.valid_loss_bits) for run in runs), strict=True)
-        losses.append(Summary(model, "", "valid", LOSS, seeds, values, 0))
-    return losses
+def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
+    """Lay the ablation rows out, a row a setting, with a rule between the factors; `demo`: the text is the demo's."""
+    cells = wide(
+        rows,
+        lambda row: mean_sd_n(row, ".3f" if row.metric == LOSS else ".1f"),
+        index=COLUMNS[:3],
+        column=column_title,
+        missing=NOT_AVAILABLE,
+    )
+    rules = group_rules(cells["factor"])
+    cells["factor"] = cells["factor"].map(FACTOR_NAMES).where(~cells["factor"].duplicated(), "")
+    return Page("Ablations", [Section(cells, rules=rules)], ablation_notes(rows, demo=demo))
 
 
-def _cross_path_accuracies(reports: Iterable[Path | str]) -> list[Summary]:
-    """Return each model's accuracy as it was trained: cross layer 0 on, or left out if it always was."""
-    accuracies: dict[str, Summary] = {}
-    for row in read_cross_path_rows(reports):  # of a model, the condition that it was trained in comes first
-        accuracies.setdefault(row.model, Summary(row.model, "", "valid", CROSS_PATH, row.seeds, row.values, 0))
-    return list(accuracies.values())
-
-
-def _in_percent(summary: Summary) -> Summary:
-    return replace(summary, values=tuple(None if value is None else 100 * value for value in summary.values))
-
-
-def ablation_markdown(rows: Sequence[AblationRow], *, demo: bool) -> str:
-    """Lay the ablation rows out as Markdown; `demo` says whether the text is the demo's."""
-    header, body, _ = _wide_table(rows)
-    notes = "\n".join(f"- {note}" for note in ablation_notes(rows, demo=demo))
-    return f"# Ablations\n\n{markdown_table(header, body)}\n\n{notes}\n"
-
-
-def ablation_latex(rows: Sequence[AblationRow], *, demo: bool) -> str:
-    """Lay the ablation rows out as a LaTeX tabular for booktabs, a rule between the factors."""
-    header, body, rules = _wide_table(rows)
-    notes = [note.replace("`", "") for note in ablation_notes(rows, demo=demo)]
-    return latex_table(header, body, rules=rules) + "\n" + "".join(f"% {note}\n" for note in notes)
-
-
-def ablation_notes(rows: Sequence[AblationRow], *, demo: bool) -> list[str]:
+def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
     """Say what a reader must know of these rows, in one sentence or two each."""
     notes = [
         "The models of a factor differ in it alone (and in the position range, where that has to fit). Mean ± sample "
         "standard deviation over seeds (number of seeds); no test is made, a difference within ± is noise.",
         "Loss: on held-out masked words, in bits; lower is better.",
     ]
-    columns = {row.column for row in rows}
-    if ("", CROSS_PATH) in columns:
+    if CROSS_PATH in set(rows["metric"]):
         notes.append(
             "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
             "right once in 6. `n/a`: a segment tells such words itself, so nothing is to be measured."
         )
-    if any(task for task, _ in columns):
+    if (rows["task"] != "").any():
         notes.append("Tasks: the main metric on the development set, in percent.")
-    if demo and any(row.factor == "segment_length" for row in rows):
+    if demo and "segment_length" in set(rows["factor"]):
         notes.append(
             f"The demo's sentences have exactly {SENTENCE_LENGTH} tokens and state each fact once. At T = "
             f"{SENTENCE_LENGTH} a segment is a sentence; shorter segments cut through sentences, so that one hears "
@@ -172,33 +120,8 @@ def ablation_notes(rows: Sequence[AblationRow], *, demo: bool) -> list[str]:
     return notes
 
 
-def column_title(task: str, metric: str) -> str:
-    """Name a column for people."""
-    if task:
-        return f"{task} {METRIC_NAMES[metric]}"
-    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[metric]
-
-
-def columns_of(rows: Sequence[AblationRow]) -> list[tuple[str, str]]:
-    """Return the table's columns, in order."""
-    return list(dict.fromkeys(row.column for row in rows))
-
-
-def _wide_table(rows: Sequence[AblationRow]) -> tuple[list[str], list[list[str]], set[int]]:
-    """Pivot rows to setting x column. Returns the header, the body, and the body rows that a rule goes before."""
-    columns = columns_of(rows)
-    of_cell = {(row.factor, row.model, row.column): row for row in rows}
-    body, rules, previous = [], set(), None
-    for factor, setting, model in dict.fromkeys((row.factor, row.setting, row.model) for row in rows):
-        if previous not in (None, factor):
-            rules.add(len(body))
-        cells = [_cell(of_cell.get((factor, model, column))) for column in columns]
-        body.append(["" if factor == previous else FACTOR_NAMES[factor], setting, model, *cells])
-        previous = factor
-    return ["factor", "setting", "model", *(column_title(*column) for column in columns)], body, rules
-
-
-def _cell(row: AblationRow | None) -> str:
-    if row is None or row.mean is None:
-        return NOT_AVAILABLE
-    return mean_sd_n(row.mean, row.sd, row.n, ".3f" if row.metric == LOSS else ".1f")
+def column_title(row: Any) -> str:
+    """Name a row's column for people."""
+    if row.task:
+        return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
+    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[row.metric]

@@ -1,138 +1,108 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
-from cross_thought.data.tasks import RETRIEVAL, SIMILARITY, EmbeddingTask
-from cross_thought.evaluation.aggregate import Summary, read_metrics, summarise
+import pandas as pd
+
+from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
+from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
-from cross_thought.tables.tables import (
+from cross_thought.tables.layout import (
+    METRIC_NAMES,
     NOT_AVAILABLE,
-    ResultRow,
-    latex_escape,
-    latex_table,
-    markdown_table,
+    Page,
+    Section,
+    bold,
+    group_rules,
+    mark_best,
     mean_sd_n,
-    percent,
+    wide,
 )
 
 CHANCE = "chance"
-METRIC_NAMES = {
-    "spearman": "Spearman",
-    "pearson": "Pearson",
-    "accuracy@1": "accuracy@1",
-    "mrr": "MRR",
-    "recall@1": "recall@1",
-    "recall@5": "recall@5",
-    "recall@10": "recall@10",
-}
 POOLING_NAMES = {
     "mean": "the mean of a sentence's slot states",
     "concat": "a sentence's slot states, one after the other",
     "slot0": "the state of a sentence's first slot",
 }
-
-
-@dataclass(frozen=True)
-class EmbeddingRow(ResultRow):
-    """One number of the table.
-
-    Attributes:
-        kind: `model` (ours), `lexical` (a bag of words) or `chance` (a random order, or no correlation).
-        mean, sd, n: over the seeds of pre-training; of a lexical and a chance row there is one value.
-        num_examples: pairs that are scored, or to be found.
-        num_queries, num_candidates: of a retrieval; the candidates are the most that a query has.
-        best: whether it is the highest mean among our models, where there are several.
-    """
-
-    num_queries: int | None = None
-    num_candidates: int | None = None
-    best: bool = False
-
-
-def read_embedding_rows(
-    metrics: Iterable[Path | str],
-    lexical: Iterable[Path | str],
-    *,
-    models: Sequence[str],
-    tasks: Mapping[str, EmbeddingTask],
-) -> list[EmbeddingRow]:
-    """Read the `metrics.json` files of our models, and of the bag of words, into the rows of the table."""
-    return embedding_rows(read_metrics(metrics), read_metrics(lexical), models=models, tasks=tasks)
+SIZES = ["num_examples", "num_queries", "num_candidates"]
+COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
 def embedding_rows(
-    documents: Sequence[Mapping],
-    lexical: Sequence[Mapping],
+    documents: Iterable[Mapping],
+    lexical: Iterable[Mapping],
     *,
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask],
-) -> list[EmbeddingRow]:
-    """Compute the rows, task by task: our models in order, the bag of words, chance."""
-    summaries = summarise(documents, models=models, tasks=tasks)
-    rows = []
-    for name, task in tasks.items():
-        (document,) = [document for document in lexical if document["task"] == name]
-        for split, scored in document["splits"].items():
-            sizes = {key: value for key, value in scored.items() if key.startswith("num_")}
-            ours = [summary for summary in summaries if (summary.task, summary.split) == (name, split)]
-            rows += _mark_best([replace(_row_of(summary), **sizes) for summary in ours])
-            for kind, model, values in (
-                ("lexical", LEXICAL, scored["metrics"]),
-                (CHANCE, CHANCE, scored["chance"]),
-            ):
-                rows += [
-                    EmbeddingRow(kind, model, name, split, metric, percent(values[metric]), **sizes)
-                    for metric in task.metrics
-                ]
-    return rows
+) -> pd.DataFrame:
+    """Compute the rows, task by task: our models in order, the bag of words, chance.
+
+    Returns:
+        The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (a bag of words) or `chance` (a
+        random order, or no correlation), which have one value; `num_examples` are the pairs that are scored, or to be
+        found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
+    """
+    ours = over_seeds(tidy_results(documents, models=models, tasks=tasks)).assign(kind="model")
+    ours["best"] = mark_best(ours, ["task", "split", "metric"])
+    untrained = pd.DataFrame(
+        [
+            {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric}
+            | {"mean": None if scored[key][metric] is None else 100 * scored[key][metric]}
+            | {size: scored.get(size) for size in SIZES}
+            for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
+            for split, scored in document["splits"].items()
+            for kind, model, key in (("lexical", LEXICAL, "metrics"), (CHANCE, CHANCE, "chance"))
+            for metric in tasks[document["task"]].metrics
+        ]
+    ).assign(best=False)
+    untrained["mean"] = untrained["mean"].astype(float)
+    sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
+    rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
+    rows = sections[["task", "split"]].merge(rows, on=["task", "split"])  # section by section
+    for name in ("seeds", "values"):
+        rows[name] = [cell if isinstance(cell, tuple) else () for cell in rows[name]]
+    return rows[COLUMNS].astype(dict.fromkeys(["n", *SIZES], "Int64"))
 
 
-def _row_of(summary: Summary) -> EmbeddingRow:
-    return EmbeddingRow(
-        "model",
-        summary.model,
-        summary.task,
-        summary.split,
-        summary.metric,
-        mean=percent(summary.mean),
-        sd=percent(summary.sd),
-        n=summary.n,
-        seeds=summary.seeds,
-        values=tuple(map(percent, summary.values)),
-    )
+def embeddings_page(
+    rows: pd.DataFrame,
+    *,
+    tasks: Mapping[str, EmbeddingTask],
+    pooling: str,
+    documents: Sequence[Mapping] = (),
+) -> Page:
+    """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
+    sections = []
+    for (task, split), part in rows.groupby(["task", "split"], sort=False):
+        first = part.iloc[0]
+        size = f"{first['num_examples']:,} pairs"
+        if not pd.isna(first["num_queries"]):
+            size = f"{first['num_queries']:,} queries, {first['num_candidates']:,} candidates, {size} to find"
+        cells = wide(part, _cell, index=["kind", "model"], column=_metric_name, missing="")
+        rules = group_rules(cells["kind"] == "model")
+        heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
+        sections.append(Section(cells.drop(columns="kind"), heading, rules))
+    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
+    return Page("Embeddings without fine-tuning", sections, notes)
 
 
-def _mark_best(rows: Sequence[EmbeddingRow]) -> list[EmbeddingRow]:
-    means: dict[str, list[float]] = {}
-    for row in rows:
-        if row.mean is not None:
-            means.setdefault(row.metric, []).append(row.mean)
-    return [replace(row, best=len(m := means.get(row.metric, [])) > 1 and row.mean == max(m)) for row in rows]
+def _metric_name(row: Any) -> str:
+    return METRIC_NAMES.get(row.metric, row.metric)
 
 
-def embeddings_markdown(rows: Sequence[EmbeddingRow], *, tasks: Mapping[str, EmbeddingTask], pooling: str) -> str:
-    """Lay the rows out as Markdown, and say how to read them."""
-    parts = ["# Embeddings without fine-tuning"]
-    for heading, part in _sections(rows, tasks):
-        parts += [f"## {heading}", markdown_table(*_wide_table(part, bold="**{}**"))]
-    notes = [*embeddings_notes(rows, tasks=tasks, pooling=pooling), "**Bold**: highest mean of a model."]
-    return "\n\n".join([*parts, "## How to read this", "\n".join(f"- {note}" for note in notes)]) + "\n"
+def _cell(row: Any) -> str:
+    return bold(mean_sd_n(row), best=row.best)
 
 
-def embeddings_latex(rows: Sequence[EmbeddingRow], *, tasks: Mapping[str, EmbeddingTask], pooling: str) -> str:
-    """Lay the rows out as LaTeX tabulars for booktabs, one a section."""
-    parts = []
-    for heading, part in _sections(rows, tasks):
-        header, body = _wide_table(part, bold="{}")
-        num_models = len({row.model for row in part if row.kind == "model"})
-        parts.append(f"% {latex_escape(heading)}\n{latex_table(header, body, rules={num_models})}")
-    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling)
-    return "\n".join([*parts, *(f"% {note.replace('`', '')}" for note in notes)]) + "\n"
-
-
-def embeddings_notes(rows: Sequence[EmbeddingRow], *, tasks: Mapping[str, EmbeddingTask], pooling: str) -> list[str]:
+def embeddings_notes(
+    rows: pd.DataFrame,
+    *,
+    tasks: Mapping[str, EmbeddingTask],
+    pooling: str,
+    documents: Sequence[Mapping],
+) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
     notes = [
@@ -149,47 +119,36 @@ def embeddings_notes(rows: Sequence[EmbeddingRow], *, tasks: Mapping[str, Embedd
             f"are equal to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same "
             "but are not labelled so count as wrong."
         )
-        of_label: dict[str, list[str]] = {}
-        for name, task in tasks.items():
-            if task.evaluation == RETRIEVAL:
-                label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
-                of_label.setdefault(label, []).append(name)
-        notes.append(
-            "Positive pairs: " + "; ".join(f"{label} in {', '.join(n)}" for label, n in of_label.items()) + "."
+        labels = pd.Series(
+            {
+                name: "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
+                for name, task in tasks.items()
+                if task.evaluation == RETRIEVAL
+            }
         )
+        positive = [f"{label} in {', '.join(those.index)}" for label, those in labels.groupby(labels, sort=False)]
+        notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
         f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
         "order can expect; of a correlation, none."
     )
-    if any(row.kind == "model" and None in row.values for row in rows):
+    notes += _cut_notes(documents)
+    if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
-    return notes
+    return [*notes, "**Bold**: highest mean of a model."]
 
 
-def _sections(rows: Sequence[EmbeddingRow], tasks: Mapping[str, EmbeddingTask]) -> list[tuple[str, list[EmbeddingRow]]]:
-    """Return for each task and split a heading and its rows."""
-    sections = []
-    for task, split in dict.fromkeys((row.task, row.split) for row in rows):
-        part = [row for row in rows if (row.task, row.split) == (task, split)]
-        size = f"{part[0].num_examples:,} pairs"
-        if part[0].num_queries is not None:
-            size = f"{part[0].num_queries:,} queries, {part[0].num_candidates:,} candidates, {size} to find"
-        sections.append((f"{task} ({split}), {tasks[task].evaluation}: {size}", part))
-    return sections
-
-
-def _wide_table(rows: Sequence[EmbeddingRow], *, bold: str) -> tuple[list[str], list[list[str]]]:
-    """Pivot a section's rows to model x metric: the header and the body."""
-    metrics = list(dict.fromkeys(row.metric for row in rows))
-    of_cell = {(row.kind, row.model, row.metric): row for row in rows}
-    body = []
-    for kind, model in dict.fromkeys((row.kind, row.model) for row in rows):
-        cells = [of_cell[kind, model, metric] for metric in metrics]
-        body.append([model, *(bold.format(_value(row)) if row.best else _value(row) for row in cells)])
-    return ["model", *(METRIC_NAMES[metric] for metric in metrics)], body
-
-
-def _value(row: EmbeddingRow) -> str:
-    if row.mean is None:
-        return NOT_AVAILABLE
-    return f"{row.mean:.1f}" if row.n is None else mean_sd_n(row.mean, row.sd, row.n)
+def _cut_notes(documents: Sequence[Mapping]) -> list[str]:
+    """Say how many sentences were cut; of which models, where they differ: each cuts at positions of its own."""
+    models_of: dict[tuple, dict[str, None]] = {}
+    for document in documents:
+        for split, found in document.get("counts", {}).items():
+            place = (document["task"], split, found["cut"], found["sentences"])
+            models_of.setdefault(place, {})[document["model"]] = None
+    num_models = len({document["model"] for document in documents})
+    return [
+        f"{task} ({split}): {cut:,} of {sentences:,} sentences cut at the positions"
+        + ("." if len(models) == num_models else f" ({', '.join(models)}).")
+        for (task, split, cut, sentences), models in models_of.items()
+        if cut
+    ]

@@ -1,22 +1,24 @@
 """Figures at the width of a paper's column, legible in grey, the same to the byte for the same numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
 from textwrap import wrap
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cross_thought.evaluation.aggregate import AVERAGE, is_development
 from cross_thought.evaluation.cross_attention import CaseStudy
-from cross_thought.evaluation.history import History
+from cross_thought.evaluation.history import of_split
 from cross_thought.files import atomic_file
-from cross_thought.tables.ablations import FACTOR_NAMES, AblationRow, column_title, columns_of
-from cross_thought.tables.tables import MAJORITY, TaskRow, column_name
+from cross_thought.tables.ablations import FACTOR_NAMES, column_title
+from cross_thought.tables.tasks import MAJORITY, column_name
 
 COLUMN_WIDTH_IN = 3.3
+_BARS = {"elinewidth": 0.8, "capsize": 1.8}
 _LABEL_WIDTH = 40  # characters of a segment's text in a line
 
 # Dark to light, so that they also differ in grey; line styles and markers tell them apart where greys do not.
@@ -26,12 +28,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _STYLE = {
     "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    **dict.fromkeys(["font.size", "axes.titlesize", "axes.labelsize"], 7),
+    **dict.fromkeys(["legend.fontsize", "xtick.labelsize", "ytick.labelsize"], 6.5),
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,125 +38,111 @@ _STYLE = {
 }
 
 
-def plot_losses(histories: Sequence[History], paths: Iterable[Path | str]) -> None:
+def plot_losses(histories: Sequence[pd.DataFrame], paths: Iterable[Path | str]) -> None:
     """Draw training and held-out loss over updates: a thin line a seed, a thick one for their mean.
 
     Args:
         histories: of any number of models and seeds; losses in bits a token.
         paths: files to write; the ending says the format.
     """
-    models = list(dict.fromkeys(history.model for history in histories))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 3.4), layout="constrained")
+    with _drawn(3.4, paths) as figure:
         panels = figure.subplots(2, 1, sharex=True)
         for axes, split, title in zip(panels, ("train", "valid"), ("Training", "Held out"), strict=True):
-            for place, model in enumerate(models):
+            lines = pd.concat([of_split(history, split) for history in histories])
+            lines["num_updates"] = lines["num_updates"].astype(int)
+            for place, (model, curves) in enumerate(lines.groupby("model", sort=False)):
                 style = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": _LINES[place % len(_LINES)]}
-                curves = [_curve(history, split) for history in histories if history.model == model]
-                if len(curves) > 1:
-                    for curve in curves:
-                        axes.plot(*_points(curve), linewidth=0.5, alpha=0.45, **style)
-                axes.plot(*_points(_mean_curve(curves)), linewidth=1.5, label=model, **style)
+                of_seed = curves.pivot(index="num_updates", columns="seed", values="loss")
+                if of_seed.shape[1] > 1:
+                    for seed in of_seed:
+                        axes.plot(of_seed[seed].dropna(), linewidth=0.5, alpha=0.45, **style)
+                # at the updates that all seeds have
+                axes.plot(of_seed.dropna().mean(axis=1), linewidth=1.5, label=model, **style)
             axes.set_title(title, loc="left")
             axes.set_ylabel("loss (bits a token)")
             axes.grid(axis="y", linewidth=0.3, color="0.8")
         panels[1].set_xlabel("updates")
         # Outside the axes, so that it never hides a curve.
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-        _save(figure, paths)
 
 
-def plot_tasks(rows: Sequence[TaskRow], paths: Iterable[Path | str]) -> None:
+def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     """Draw the development results: a marker a model with its standard deviation, a bar for the majority rate.
 
     Args:
         rows: the task table's; published references are left out.
         paths: files to write; the ending says the format.
     """
-    rows = [row for row in rows if is_development(row.split) and row.kind in ("model", MAJORITY)]
-    columns = list(dict.fromkeys(row.column for row in rows))
+    rows = rows[is_development(rows["split"]) & rows["kind"].isin(["model", MAJORITY])]
     # The average goes last, at the bottom, apart from the tasks it is made of.
-    columns.sort(key=lambda column: column[0] == AVERAGE)
-    models = list(dict.fromkeys(row.model for row in rows if row.kind == "model"))
-    with matplotlib.rc_context(_STYLE):
-        height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, height), layout="constrained")
+    rows = rows.sort_values("task", key=lambda task: task == AVERAGE, kind="stable")
+    names = [column_name(row.task, row.split, row.metric) for row in rows.itertuples()]
+    columns = list(dict.fromkeys(names))
+    rows = rows.assign(height=list(map(columns.index, names))).dropna(subset="mean")
+    ours, majority = rows[rows["kind"] == "model"], rows[rows["kind"] == MAJORITY]
+    models = list(ours["model"].unique())
+    height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
+    with _drawn(height, paths) as figure:
         axes = figure.subplots()
-        for place, model in enumerate(models):
-            shift = 0.6 * ((place + 0.5) / len(models) - 0.5)
-            points = [(row.mean, columns.index(row.column) + shift, row.sd) for row in rows if row.model == model]
-            points = [point for point in points if point[0] is not None]
+        for place, (_, points) in enumerate(ours.groupby("model", sort=False)):
             axes.errorbar(
-                [mean for mean, _, _ in points],
-                [height for _, height, _ in points],
-                xerr=[sd or 0 for _, _, sd in points],
+                points["mean"],
+                points["height"] + 0.6 * ((place + 0.5) / len(models) - 0.5),
+                xerr=points["sd"].fillna(0),
                 fmt=_MARKERS[place % len(_MARKERS)],
                 color=_COLOURS[place % len(_COLOURS)],
                 markerfacecolor=_COLOURS[place % len(_COLOURS)] if place % 2 == 0 else "white",
                 markersize=4,
                 markeredgewidth=0.8,
-                elinewidth=0.8,
-                capsize=1.8,
+                **_BARS,
                 linestyle="none",
-                label=model,
+                label=models[place],
             )
-        majority = [(row.mean, columns.index(row.column)) for row in rows if row.kind == MAJORITY]
-        majority = [point for point in majority if point[0] is not None]
-        if majority:
-            axes.vlines(
-                [mean for mean, _ in majority],
-                [height - 0.4 for _, height in majority],
-                [height + 0.4 for _, height in majority],
-                colors="0.55",
-                linewidth=2,
-                label="majority label",
-                zorder=0,
-            )
-        axes.set_yticks(range(len(columns)), [column_name(*column).strip() for column in columns])
+        if len(majority):
+            low, high = majority["height"] - 0.4, majority["height"] + 0.4
+            axes.vlines(majority["mean"], low, high, colors="0.55", linewidth=2, label="majority label", zorder=0)
+        axes.set_yticks(range(len(columns)), columns)
         axes.set_ylim(len(columns) - 0.5, -0.5)
         axes.set_xlabel("score (%): mean and sd over seeds")
         axes.grid(axis="x", linewidth=0.3, color="0.8")
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-        _save(figure, paths)
 
 
-def plot_ablations(rows: Sequence[AblationRow], paths: Iterable[Path | str]) -> None:
+def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     """Draw the ablations: a column of panels a factor, a row of panels a measure, mean and sd over seeds.
 
     Args:
         rows: the ablation table's.
         paths: files to write; the ending says the format.
     """
-    factors = list(dict.fromkeys(row.factor for row in rows))
-    columns = columns_of(rows)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.55 + 0.95 * len(columns)), layout="constrained")
+    rows = rows.assign(column=list(map(column_title, rows.itertuples())))
+    factors, columns = rows["factor"].unique(), rows["column"].unique()
+    with _drawn(0.55 + 0.95 * len(columns), paths) as figure:
         # A measure's panels share their axis, so that the effects of the factors can be compared by eye.
         panels = figure.subplots(len(columns), len(factors), sharex="col", sharey="row", squeeze=False)
         for line, column in zip(panels, columns, strict=True):
             for axes, factor in zip(line, factors, strict=True):
-                settings = list(dict.fromkeys(row.setting for row in rows if row.factor == factor))
-                points = [row for row in rows if row.factor == factor and row.column == column and row.mean is not None]
+                of_factor = rows[rows["factor"] == factor]
+                settings = list(of_factor["setting"].unique())
+                points = of_factor[of_factor["column"] == column].dropna(subset="mean")
                 axes.errorbar(
-                    [settings.index(row.setting) for row in points],
-                    [row.mean for row in points],
-                    yerr=[row.sd or 0 for row in points],
+                    points["setting"].map(settings.index),
+                    points["mean"],
+                    yerr=points["sd"].fillna(0),
                     fmt="o-",
                     color=_COLOURS[0],
                     markersize=3,
                     linewidth=0.8,
-                    elinewidth=0.8,
-                    capsize=1.8,
+                    **_BARS,
                 )
                 axes.set_xticks(range(len(settings)), settings)
                 axes.set_xlim(-0.5, len(settings) - 0.5)
                 axes.grid(axis="y", linewidth=0.3, color="0.8")
-            line[0].set_ylabel(column_title(*column).replace(" (", "\n(").strip())
+            line[0].set_ylabel(column.replace(" (", "\n(").strip())
         for axes, factor in zip(panels[-1], factors, strict=True):
             axes.set_xlabel(FACTOR_NAMES[factor])
         figure.align_ylabels(panels[:, 0])
-        _save(figure, paths)
 
 
 def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
@@ -169,8 +153,7 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
         paths: files to write; the ending says the format.
     """
     num_segments, num_slots = len(study.texts), len(study.weights)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH_IN, 0.62 + 0.29 * num_segments), layout="constrained")
+    with _drawn(0.62 + 0.29 * num_segments, paths) as figure:
         axes = figure.subplots()
         weights = [[100 * of_slot[segment] for of_slot in study.weights] for segment in range(num_segments)]
         # Attention that is spread evenly stays light: black is three times as much, or more.
@@ -194,7 +177,6 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
             horizontalalignment="left",
             x=0.01,
         )
-        _save(figure, paths)
 
 
 def _row_label(study: CaseStudy, segment: int) -> str:
@@ -212,24 +194,15 @@ def _shortened(text: str, length: int) -> str:
     return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
 
 
-def _curve(history: History, split: str) -> dict[int, float]:
-    return {line.num_updates: line.loss for line in history.of_split(split)}
-
-
-def _mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:
-    """Average curves at the updates that all of them have."""
-    shared = set.intersection(*map(set, curves)) if curves else set()
-    return {update: fmean(curve[update] for curve in curves) for update in sorted(shared)}
-
-
-def _points(curve: dict[int, float]) -> tuple[list[int], list[float]]:
-    return list(curve), list(curve.values())
-
-
-def _save(figure: Figure, paths: Iterable[Path | str]) -> None:
-    for path in map(Path, paths):
-        kind = path.suffix.removeprefix(".")
-        # Neither the date nor the library's version: the same numbers give the same bytes.
-        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        with atomic_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=300, metadata=metadata)
+@contextmanager
+def _drawn(height: float, paths: Iterable[Path | str]) -> Iterator[Figure]:
+    """Give a figure of that height in inches in our style, and save it, where the caller has drawn it, to each path."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH_IN, height), layout="constrained")
+        yield figure
+        for path in map(Path, paths):
+            kind = path.suffix.removeprefix(".")
+            # Neither the date nor the library's version: the same numbers give the same bytes.
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            with atomic_file(path) as partial:
+                figure.savefig(partial, format=kind, dpi=300, metadata=metadata)

@@ -1,19 +1,16 @@
-"""Where numbers come from: the code, the machine, the data and the command lines behind each of them.
+"""Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-Standard library only: training jobs record their command with this where neither scikit-learn nor matplotlib is.
-"""
-
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cross_thought.environment import environment
-from cross_thought.files import file_hash
+import pandas as pd
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from cross_thought.environment import environment
+from cross_thought.evaluation.aggregate import AVERAGE
+from cross_thought.files import file_hash
 
 
 def assemble(
@@ -40,11 +37,7 @@ def assemble(
         `command` is null where none was recorded, as for a downloaded checkpoint.
     """
     results = Path(results)
-    numbers = [
-        number
-        for table, path in table_paths.items()
-        for number in _numbers_of(table, Path(path), results, SOURCES.get(table, _no_sources))
-    ]
+    numbers = [number for table, path in table_paths.items() for number in _numbers_of(table, Path(path), results)]
     for number in numbers:
         number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
     runs = sorted({run for number in numbers for run in number["runs"]})
@@ -63,24 +56,31 @@ def assemble(
     }
 
 
-# The files that a figure is computed from, and the folders of the runs behind them.
-Behind = tuple[list[Path], list[Path]]
-Sources = Callable[[Mapping[str, str], str, str, Path], Behind]
-
-
-def _task_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    """Return a seed's part of what is behind a figure of the task table."""
-    models = [row["model"], row["control"]] if figure == "difference" else [row["model"]]
-    sources: list[Path] = []
+def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+    """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
+    if table == "ablations":
+        table = "tasks" if row["task"] else "cross_path" if row["metric"] == "cross_path" else "pretraining"
+    model, place = row["model"], f"seed-{seed}"
+    if table == "pretraining":
+        run = results / "pretrain" / model / place
+        return [run / "history.tsv"], [run]
+    if table == "cross_path":
+        return [results / "cross_path" / model / f"{place}.json"], _pretraining_runs(model, place, results)
+    if table == "embeddings":
+        pairs = results / "embeddings" / model / row["task"] / place / "pairs.tsv"
+        return [pairs], _pretraining_runs(model, place, results)
+    evaluations: list[Path] = []
     runs: list[Path] = []
-    for model in models:
+    for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
+        evaluated = results / "evaluate" / model
         # An average is over several tasks; its row does not say which, so all of the model's are named.
-        tasks = [row["task"]] if row["task"] != "average" else _names(results / "evaluate" / model)
-        for task in tasks:
-            sources.append(results / "evaluate" / model / task / f"seed-{seed}" / "predictions.tsv")
-            runs += [results / stage / model / task / f"seed-{seed}" for stage in ("evaluate", "finetune")]
-        runs += _pretraining_runs(model, seed, results)
-    return sources, runs
+        for task in [row["task"]] if row["task"] != AVERAGE else sorted(path.name for path in evaluated.glob("*")):
+            evaluations.append(evaluated / task / place)
+            fine_tuning = results / "finetune" / model / task / place
+            # a task that is evaluated with another one's model has none
+            runs += [evaluations[-1], *([fine_tuning] if fine_tuning.is_dir() else [])]
+        runs += _pretraining_runs(model, place, results)
+    return [run / "predictions.tsv" for run in evaluations], runs
 
 
 def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
@@ -92,48 +92,12 @@ def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path)
         yield run
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*"))
-
-
-def _pretraining_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    run = results / "pretrain" / row["model"] / f"seed-{seed}"
-    return [run / "history.tsv"], [run]
-
-
-def _cross_path_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    return [results / "cross_path" / row["model"] / f"seed-{seed}.json"], _pretraining_runs(row["model"], seed, results)
-
-
-def _embedding_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    run = results / "embeddings" / row["model"] / row["task"] / f"seed-{seed}"
-    return [run / "pairs.tsv"], _pretraining_runs(row["model"], seed, results)
-
-
-def _ablation_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    if row["task"]:
-        return _task_sources(row, figure, seed, results)
-    sources_of = _cross_path_sources if row["metric"] == "cross_path" else _pretraining_sources
-    return sources_of(row, figure, seed, results)
-
-
-def _pretraining_runs(model: str, seed: str, results: Path) -> list[Path]:
+def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
     """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
-    own = results / "pretrain" / model / f"seed-{seed}"
+    own = results / "pretrain" / model / place
     return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
 
 
-def _no_sources(row: Mapping[str, str], figure: str, seed: str, results: Path) -> Behind:
-    return [], []
-
-
-SOURCES: dict[str, Sources] = {
-    "tasks": _task_sources,
-    "embeddings": _embedding_sources,
-    "pretraining": _pretraining_sources,
-    "cross_path": _cross_path_sources,
-    "ablations": _ablation_sources,
-}
 _FIGURES = {
     "tasks": ("mean", "sd", "difference"),
     "embeddings": ("mean", "sd"),
@@ -144,15 +108,13 @@ _FIGURES = {
 _KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
 
 
-def _numbers_of(table: str, path: Path, results: Path, sources_of: Sources) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+def _numbers_of(table: str, path: Path, results: Path) -> list[dict[str, Any]]:
     numbers = []
-    for row in rows:
+    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
-        for figure in _FIGURES.get(table, ()):
+        for figure in _FIGURES[table]:
             if row.get(figure):
-                found = [sources_of(row, figure, seed, results) for seed in seeds]
+                found = [_behind(table, row, figure, seed, results) for seed in seeds]
                 numbers.append(
                     {
                         "table": table,

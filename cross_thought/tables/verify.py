@@ -5,37 +5,30 @@ agree. The bootstrap's numbers are among them: its generator is seeded.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-from cross_thought.data.tasks import Task, embedding_tasks_of, tasks_of
-from cross_thought.environment import REPOSITORY
+from cross_thought.data.definitions import Task
+from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
+from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.evaluation.aggregate import summarise
+from cross_thought.evaluation.aggregate import KEYS, read_metrics
 from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
-from cross_thought.tables.ablations import ablation_latex, ablation_markdown, factors_of, read_ablation_rows
-from cross_thought.tables.embeddings import embedding_rows, embeddings_latex, embeddings_markdown
-from cross_thought.tables.tables import (
-    cross_path_latex,
-    cross_path_markdown,
-    csv_cell,
-    pretraining_latex,
-    pretraining_markdown,
-    read_cross_path_rows,
-    read_pretraining_rows,
-    reference_rows,
-    task_latex,
-    task_markdown,
-    task_rows,
-)
+from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
+from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
+from cross_thought.tables.embeddings import embedding_rows, embeddings_page
+from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
+from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
+from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
@@ -68,24 +61,22 @@ def task_numbers(
             for seed in seeds:
                 folder = results / "evaluate" / model / task.name / f"seed-{seed}"
                 splits = read_predictions(folder / "predictions.tsv")
-                written = _read_json(folder / "metrics.json")
+                (written,) = read_metrics([folder / "metrics.json"])
                 computed = metrics_document(
                     model=model,
                     task=task,
                     seed=seed,
                     predictions=splits,
-                    # Not in the predictions: a fact about the training data.
+                    # Not in the predictions: facts about the data.
                     num_train_examples=written.get("num_train_examples"),
+                    counts=written.get("counts"),
                 )
                 yield from _json_numbers(str(folder / "metrics.json"), written, computed)
                 predictions[model, task.name, seed] = splits
                 documents.append(computed)
-    rows = task_rows(summarise(documents, models=models, tasks=tasks), predictions, tasks=tasks, control=control)
-    rows += reference_rows(REFERENCES, rows)
-    tables = results / "tables"
-    yield from _csv_numbers(tables / "tasks.csv", rows, ("kind", "model", "task", "split", "metric"))
-    yield from _text_lines(tables / "tasks.md", task_markdown(rows, tasks=tasks))
-    yield from _text_lines(tables / "tasks.tex", task_latex(rows, tasks=tasks))
+    rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
+    page = task_page(rows, tasks=tasks, counts=data_counts(documents))
+    yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
 
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
@@ -98,15 +89,16 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         for name, task in tasks.items():
             folder = results / "embeddings" / model / name / place
             pairs = read_pairs(folder / "pairs.tsv")
-            computed = embeddings_document(model=model, task=task, seed=seed, pooling=pooled, pairs=pairs)
-            yield from _json_numbers(str(folder / "metrics.json"), _read_json(folder / "metrics.json"), computed)
+            (written,) = read_metrics([folder / "metrics.json"])
+            computed = embeddings_document(
+                model=model, task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
+            )
+            yield from _json_numbers(str(folder / "metrics.json"), written, computed)
             documents.append(computed)
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
-    tables = results / "tables"
-    yield from _csv_numbers(tables / "embeddings.csv", rows, ("kind", "model", "task", "split", "metric"))
-    yield from _text_lines(tables / "embeddings.md", embeddings_markdown(rows, tasks=tasks, pooling=pooling))
-    yield from _text_lines(tables / "embeddings.tex", embeddings_latex(rows, tasks=tasks, pooling=pooling))
+    page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
+    yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
 
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -114,25 +106,19 @@ def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence
     rows = read_pretraining_rows(
         results / "pretrain" / model / f"seed-{seed}" / "history.tsv" for model in models for seed in seeds
     )
-    tables = results / "tables"
-    yield from _csv_numbers(tables / "pretraining.csv", rows, ("model", "seed"))
-    yield from _text_lines(tables / "pretraining.md", pretraining_markdown(rows))
-    yield from _text_lines(tables / "pretraining.tex", pretraining_latex(rows))
+    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=("model", "seed"))
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
     """Recompute the cross-path tables from the reports that are there; nothing if there is no such table."""
-    tables = results / "tables"
-    if not (tables / "cross_path.csv").exists():
+    path = results / "tables" / "cross_path.csv"
+    if not path.exists():
         return
-    with (tables / "cross_path.csv").open(encoding="utf-8", newline="") as file:
-        written = {row["model"]: row["seeds"].split() for row in csv.DictReader(file)}
+    runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates()
     rows = read_cross_path_rows(
-        results / "cross_path" / model / f"seed-{seed}.json" for model, seeds in written.items() for seed in seeds
+        results / "cross_path" / run.model / f"seed-{run.seed}.json" for run in runs.itertuples()
     )
-    yield from _csv_numbers(tables / "cross_path.csv", rows, ("model", "condition"))
-    yield from _text_lines(tables / "cross_path.md", cross_path_markdown(rows))
-    yield from _text_lines(tables / "cross_path.tex", cross_path_latex(rows))
+    yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=("model", "condition"))
 
 
 def ablation_numbers(
@@ -155,10 +141,8 @@ def ablation_numbers(
         ],
         tasks=tasks,
     )
-    tables, demo = results / "tables", config["corpus"]["source"] == "demo"
-    yield from _csv_numbers(tables / "ablations.csv", rows, ("factor", "model", "task", "metric"))
-    yield from _text_lines(tables / "ablations.md", ablation_markdown(rows, demo=demo))
-    yield from _text_lines(tables / "ablations.tex", ablation_latex(rows, demo=demo))
+    page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
+    yield from table_numbers(results, "ablations", rows, page, keys=("factor", "model", "task", "metric"))
 
 
 def numbers(results: Path) -> Iterator[Number]:
@@ -185,7 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one results folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
-    found = list(numbers(parser.parse_args(arguments).results))
+    options = parser.parse_args(arguments)
+    for needed in (REGISTRY_FILE, REFERENCES):
+        repository_file(needed)
+    found = list(numbers(options.results))
     wrong = [number for number in found if not number.agrees]
     for number in wrong:
         print(number, file=sys.stderr)
@@ -207,37 +194,32 @@ def _json_numbers(place: str, written: object, computed: object) -> Iterator[Num
         yield Number(place, *texts)
 
 
-def _csv_numbers(path: Path, rows: Sequence[object], keys: Sequence[str]) -> Iterator[Number]:
+def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: Sequence[str]) -> Iterator[Number]:
+    """Hold the three files of a table against what comes out now; `keys` name a row."""
+    path = results / "tables" / f"{name}.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            written = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        written = frame.set_index(list(keys)).to_dict("index")
     except (FileNotFoundError, KeyError):
         raise UserError(f"{path} is missing or has other columns: run `snakemake tables`") from None
-    computed = {tuple(csv_cell(getattr(row, key)) for key in keys): row for row in rows}
+    computed = csv_cells(rows).set_index(list(keys)).to_dict("index")
     for key in dict.fromkeys([*computed, *written]):
-        row, cells = computed.get(key), written.get(key, {})
-        for name in cells or keys:
-            value = csv_cell(getattr(row, name, None)) if row is not None else ""
-            yield Number(f"{path}: {', '.join(key)}: {name}", cells.get(name, ""), value)
+        cells, now = written.get(key, {}), computed.get(key, {})
+        place = f"{path}: {', '.join(key)}"
+        if not (cells and now):
+            yield Number(place, *("a row" if found else "" for found in (cells, now)))
+        for name in {**cells, **now} if cells and now else ():
+            yield Number(f"{place}: {name}", cells.get(name, ""), now.get(name, ""))
+    yield from _text_lines(path.with_suffix(".md"), markdown(page))
+    yield from _text_lines(path.with_suffix(".tex"), latex(page))
 
 
 def _text_lines(path: Path, computed: str) -> Iterator[Number]:
     """Compare a laid-out table line by line, so that it says what the CSV file says."""
     if not path.is_file():
         raise UserError(f"{path} is missing: run `snakemake tables`")
-    written, expected = path.read_text(encoding="utf-8").splitlines(), computed.splitlines()
-    for number in range(max(len(written), len(expected))):
-        pair = [lines[number] if number < len(lines) else "" for lines in (written, expected)]
-        yield Number(f"{path}: line {number + 1}", *pair)
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}`") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}): delete it and run `snakemake {path}`") from None
+    lines = zip_longest(path.read_text(encoding="utf-8").splitlines(), computed.splitlines(), fillvalue="")
+    yield from (Number(f"{path}: line {number}", *pair) for number, pair in enumerate(lines, start=1))
 
 
 def _read_config(path: Path) -> dict:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cross_thought.errors import OUT_OF_MEMORY, UserError
-from cross_thought.files import atomic_file
+from cross_thought.files import atomic_file, refuse_lfs_pointer
 
 VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
 _AGAIN = "fetch or make the file again"
@@ -24,6 +24,7 @@ def load_checkpoint(path: Path) -> dict:
         UserError: if the file is missing, cut, no fairseq checkpoint, or holds objects that could run code.
     """
     allow_checkpoint_types()
+    refuse_lfs_pointer(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         damaged = _damaged_part(path)

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from cross_thought.environment import REPOSITORY, slow_bfloat16
 from cross_thought.errors import DISK_FULL, READ_ONLY, UserError
+from cross_thought.files import file_hash
 from cross_thought.jobs import end_with_parent, import_from
-
-REPOSITORY = Path(__file__).parents[2]
 
 HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_rate", "tokens", "elapsed_s")
 
@@ -30,7 +30,12 @@ HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_
 _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
 
 NO_NUMBER = "the gradient is no finite number"  # what our part of fairseq's training says
+_LOG_INTERVAL_S = 0.1  # between two looks at what training has written
 _GRACE_S = 60.0  # for the other processes to end by themselves once one has failed
+
+# For glibc, in bytes: hold on to the memory of an update for the next one. By default each large tensor is mapped anew,
+# and the kernel zeroes its pages, which took up to a quarter of a step's time in bfloat16 at base size.
+_KEEPING_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_TOP_PAD_": str(2**26)}
 
 _KNOWN_FAILURES = {
     "Minimum loss scale reached": "the loss became infinite in float16: lower learning_rate, or set hardware.precision "
@@ -39,8 +44,9 @@ _KNOWN_FAILURES = {
     "exceeds max_tokens limit": "a row is longer than max_tokens: raise it",
     "The dataset is empty": "no stream or row is short enough for a batch: raise max_tokens",
     "CUDA out of memory": "the GPU's memory does not hold a batch: lower batch_size (and raise update_freq), "
-    "tokens_per_sample or max_tokens",
-    "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens",
+    "tokens_per_sample or max_tokens, or set hardware.checkpoint_activations to true",
+    "DefaultCPUAllocator": "the memory does not hold a batch: lower batch_size, tokens_per_sample or max_tokens, or "
+    "set hardware.checkpoint_activations to true",
     "No space left on device": DISK_FULL,
     "File too large": "a checkpoint would be larger than a file may be here: raise the limit (ulimit -f)",
     "Read-only file system": READ_ONLY,
@@ -48,30 +54,32 @@ _KNOWN_FAILURES = {
 }
 
 
-def run_key(arguments: Sequence[str], data: Path) -> str:
-    """Return a short name for a training run: a hash of its arguments and of the data's content.
+def run_key(arguments: Sequence[str], data: Path, *, start: Path | None = None) -> str:
+    """Return a short name for a training run: a hash of its arguments and of the content of what it reads.
 
     Args:
         arguments: everything that defines the run, and nothing else.
         data: folder of the binarized data.
+        start: checkpoint that it starts from; None: from scratch.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
     # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made
     for path in sorted(path for path in data.rglob("[!.]*") if path.is_file()):
         digest.update(path.relative_to(data).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_hash(path)))
+    if start is not None:
+        digest.update(bytes.fromhex(file_hash(start)))
     return digest.hexdigest()[:16]
 
 
 def train(
     arguments: Sequence[str], *, log: Path, threads: int, total_updates: int, processes: int = 1, nodes: int = 1
 ) -> list[str]:
-    """Train, passing fairseq's own output on to a file and printing a line of progress now and then.
+    """Train, with fairseq's own output in a file, and print a line of progress now and then.
 
     Args:
         arguments: fairseq-train's arguments.
-        log: file that fairseq's output is appended to.
+        log: file that fairseq appends its output to, itself: nothing of it is lost where this process is killed.
         threads: CPU threads of each process.
         total_updates: updates of the whole run, for the time left.
         processes: training processes.
@@ -87,34 +95,39 @@ def train(
     if processes > 1:
         command += ["--distributed-init-method", f"tcp://{_free_address(nodes)}"]
     import_from(str(REPOSITORY))  # Snakemake takes PYTHONPATH away in a conda environment
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = _KEEPING_MEMORY | os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    note = slow_bfloat16() if {"--bf16", "--cpu"} <= set(arguments) else None
+    if note:
+        print(note, flush=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     last_lines: deque[str] = deque(maxlen=200)
     first_update = None
     ended_here: list[subprocess.Popen] = []
-    with log.open("a", encoding="utf-8") as log_file, ExitStack() as stack:
-        reader, writer = os.pipe()
-        lines = stack.enter_context(open(reader, encoding="utf-8", errors="replace"))
+    with log.open("ab") as log_file, ExitStack() as stack:
+        if log_file.tell():
+            log_file.write(b"\n")  # the line that an earlier attempt was killed in ends here
+            log_file.flush()
+        lines = stack.enter_context(log.open("rb"))
+        lines.seek(log_file.tell())
         children = [
             stack.enter_context(
                 subprocess.Popen(
-                    one, env=environment, stdout=writer, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
+                    one, env=environment, stdout=log_file, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
                 )
             )
             for one in _process_commands(command, processes=processes, nodes=nodes, threads=threads)
         ]
-        os.close(writer)
         if nodes == 1:
             # a scheduler's SIGTERM may reach this process alone: training saves and ends on it. srun would not pass it
             # on but kill; there SLURM itself signals every process.
             signal.signal(signal.SIGTERM, lambda *_: _terminate(children))
         threading.Thread(target=_end_together, args=[children, ended_here], daemon=True).start()
-        for line in lines:
-            log_file.write(line)
-            log_file.flush()
+        for line in _new_lines(lines, children):
             last_lines.append(line)
             tag, stats = _parse_line(line)
+            if tag:
+                os.fsync(log_file.fileno())  # the losses must be as safe as the checkpoints
             if tag == _TRAIN_TAG:
                 update = int(stats["num_updates"])
                 first_update = first_update or (update, time.monotonic())
@@ -147,6 +160,23 @@ def _process_commands(command: list[str], *, processes: int, nodes: int, threads
     spread = {"nodes": nodes, "ntasks": processes, "ntasks_per_node": processes // nodes, "cpus_per_task": threads}
     with_rank = 'exec "$@" --distributed-rank "$SLURM_PROCID" --device-id "$SLURM_LOCALID"'
     return [["srun", *as_flags(spread), "sh", "-c", with_rank, "sh", *command]]
+
+
+def _new_lines(file: BinaryIO, children: Sequence[subprocess.Popen]) -> Iterator[str]:
+    """Yield the lines that processes write to a file, as they come, until all have ended."""
+    line = b""
+    while True:
+        all_ended = all(child.poll() is not None for child in children)
+        while piece := file.readline():
+            line += piece
+            if line.endswith(b"\n"):
+                yield line.decode(errors="replace")
+                line = b""
+        if all_ended:
+            break
+        time.sleep(_LOG_INTERVAL_S)
+    if line:
+        yield line.decode(errors="replace")
 
 
 def _terminate(children: Sequence[subprocess.Popen]) -> None:
@@ -254,11 +284,17 @@ def as_flags(settings: Mapping[str, object]) -> Iterator[str]:
             yield str(value)
 
 
+def optimizer(precision: str) -> str:
+    """Return the optimizer: fairseq's own, which the figures in float32 come from, or the same in one pass."""
+    return "fused_adam" if precision == "bfloat16" else "adam"
+
+
 def hardware_flags(device: str, precision: str, processes: int = 1) -> dict[str, object]:
     """Return fairseq's flags for what a training job runs on."""
     flags: dict[str, object] = {
         "cpu": device == "cpu",
         "fp16": precision == "float16",
+        "bf16": precision == "bfloat16",
         "distributed_world_size": processes,
     }
     if processes == 1:

@@ -1,5 +1,6 @@
 """Data files as they come: cut, shifted, mislabelled, odd. The functions of the rules read them."""
 
+import gzip
 import logging
 import zipfile
 from collections.abc import Callable
@@ -9,9 +10,13 @@ from pathlib import Path
 from cross_thought.data.binarize import binarize_task
 from cross_thought.data.bpe import copy_vocabulary, encode_task, train_vocabulary
 from cross_thought.data.corpus import TextFile, prepare_corpus
-from cross_thought.data.glue import prepare_task, read_prepared
-from cross_thought.data.tasks import TASKS, raw_files, task_from_config
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.prepared import read_prepared
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS, task_from_config
+from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from tests.bad_input.cases import Case, refusal
+from workflow_scripts.score import score
 
 HEADER = b"premise\thypothesis\tlabel\n"
 ROWS = b"a cat\tan animal\tyes\na dog\ta cat\tno\n"
@@ -37,6 +42,65 @@ REFUSED = [
     ("a column that rows lack", HEADER + ROWS, HEADER + ROWS, {"label_column": 7}),
     ("not UTF-8", HEADER + ROWS + b"caf\xe9\ta bar\tyes\n", HEADER + ROWS, {}),
     ("a score that is no number", HEADER + b"a\tb\thigh\n", HEADER + b"a\tb\t1\n", {"labels": None}),
+    ("no header, though `header` is not false", ROWS, HEADER + ROWS, {"input_columns": [1, 2], "label_column": 3}),
+    (
+        "the same of scores",
+        b"a\tb\t4.5\nc\td\t1\n",
+        b"x\ty\tz\na\tb\t1\n",
+        {"input_columns": [1, 2], "label_column": 3, "labels": None},
+    ),
+    ("CSV under the name of TSV", b"premise,hypothesis,label\na cat,an animal,yes\n", HEADER + ROWS, {}),
+    ("JSON lines under the name of TSV", b'{"premise": "a cat", "label": "yes"}\n', HEADER + ROWS, {}),
+    (
+        "JSON lines of which one is cut",
+        b'{"premise": "a", "hypothesis": "b", "label": "no"}\n{"premise"',
+        HEADER + ROWS,
+        {"format": "jsonl"},
+    ),
+    (
+        "no text in a JSON object",
+        b'{"premise": null, "hypothesis": "b", "label": "no"}\n',
+        HEADER + ROWS,
+        {"format": "jsonl"},
+    ),
+    (
+        "CSV with a quote that nothing closes",
+        b'premise,hypothesis,label\n"a cat,an animal,yes\n',
+        HEADER + ROWS,
+        {"format": "csv"},
+    ),
+    (
+        "CSV with a row too long",
+        b"premise,hypothesis,label\na cat, so to say,an animal,yes\n",
+        HEADER + ROWS,
+        {"format": "csv"},
+    ),
+    (
+        "a file that is quoted throughout",
+        b'"premise"\t"hypothesis"\t"label"\n"a cat"\t"b"\t"yes"\n',
+        HEADER + ROWS,
+        {"input_columns": [1, 2], "label_column": 3},
+    ),
+    ("no Parquet file", b"PAR1", HEADER + ROWS, {"format": "parquet"}),
+    ("gzip that is cut", gzip.compress(HEADER + ROWS, mtime=0)[:-9], HEADER + ROWS, {}),
+    (
+        "a label's name where its number belongs",
+        HEADER + b"a\tb\tyes\n",
+        HEADER + ROWS,
+        {"labels": None, "label_names": ["no", "yes"]},
+    ),
+    (
+        "more fields than line 1 has",
+        b"no\t7\ta cat\tan animal\nyes\t8\ta dog\ta cat\tweb\tfree\n",
+        HEADER + ROWS,
+        {"header": False, "input_columns": [3, 4], "label_column": 1},
+    ),
+    (
+        "several right answers to questions",
+        HEADER + b"q\ta\tyes\nq\tb\tyes\nr\tc\tno\nq\td\tyes\n",
+        HEADER + ROWS,
+        {"right_label": "yes", "num_candidates": 4},
+    ),
     ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
 ]
 # what looks wrong, train.tsv, and the examples that come out beside those of ROWS
@@ -46,12 +110,20 @@ ACCEPTED = [
     ("the same row twice", HEADER + ROWS + ROWS, 2),
     ("a byte order mark", b"\xef\xbb\xbf" + HEADER + ROWS, 0),
     ("Windows line ends", (HEADER + ROWS).replace(b"\n", b"\r\n"), 0),
+    ("empty lines at the end", HEADER + ROWS + b"\n\n", 0),
+    ("packed by gzip", gzip.compress(HEADER + ROWS, mtime=0), 0),
     ("old Mac line ends and U+2028 within a sentence", HEADER + ROWS + "a\rb\tc\u2028d\tno\n".encode(), 1),
 ]
 CORPORA = [
     ("a corpus without text", b"\n \n\n"),
     ("a corpus of one document, with none to hold out", b"one sentence .\nanother one .\n"),
     ("a corpus that is not UTF-8", b"good\n\xff\xfe\n"),
+    ("a corpus whose lines end in `\\r` alone", b"one sentence .\ranother one .\r\rthe next .\r"),
+]
+JSON_LINES = [
+    ("a JSON line without the text's field", b'{"text": "one ."}\n{"body": "two ."}\n'),
+    ("a JSON line that is cut", b'{"text": "one ."}\n{"text": "tw'),
+    ("a JSON line with a number for its text", b'{"text": 7}\n'),
 ]
 
 
@@ -76,10 +148,10 @@ def accept(train: bytes, more: int) -> str:
     return next(line for line in lines if "train" in line)
 
 
-def make_corpus(content: bytes) -> None:
+def make_corpus(content: bytes, *, name: str = "text.txt") -> None:
     """Prepare a corpus of one file."""
-    Path("text.txt").write_bytes(content)
-    prepare_corpus({"train": [TextFile(path="text.txt")], "valid": []}, Path("results/corpus"), valid_fraction=0.02)
+    Path(name).write_bytes(content)
+    prepare_corpus({"train": [TextFile(path=name)], "valid": []}, Path("results/corpus"), valid_fraction=0.02)
 
 
 def make_rte(write: Callable[[Path], None]) -> None:
@@ -153,6 +225,23 @@ class logged(logging.Handler):
         self._logger.setLevel(self._level)
 
 
+def predictions_of_other_rows() -> str:
+    """Score predictions after the data were prepared anew, by code that leaves a row out."""
+    prepare(HEADER + ROWS, HEADER + ROWS, {})
+    rows = SplitPredictions(["0"], ["yes"], ["yes"], {"no": [0.5], "yes": [0.5]})
+    write_predictions(Path("predictions.tsv"), {"valid": rows})
+    task = task_from_config("mine", ENTRY)
+    places = {"metrics_file": Path("metrics.json"), "model": "mlm", "seed": 1}
+    return refusal(lambda: score(Path("predictions.tsv"), OUTPUT, OUTPUT, task=task, **places))
+
+
+def quoted_by_pandas() -> str:
+    """Prepare a TSV file with quotes as csv.writer writes it; return the line of the log that counts them."""
+    with logged() as lines:
+        prepare(HEADER + ROWS + b'"""a"" cat"\tb\tno\n', HEADER + ROWS, {})
+    return next(line for line in lines if "quote" in line)
+
+
 CASES = [
     *(
         Case(group="Data", what=what, run=partial(refusal, partial(prepare, train, dev, changes)))
@@ -168,6 +257,15 @@ CASES = [
     ),
     Case(group="Data", what="an archive that is cut", run=partial(refusal, partial(make_rte, write_cut_archive))),
     *(Case(group="Data", what=what, run=partial(refusal, partial(make_corpus, text))) for what, text in CORPORA),
+    *(
+        Case(group="Data", what=what, run=partial(refusal, partial(make_corpus, text, name="text.jsonl")))
+        for what, text in JSON_LINES
+    ),
+    Case(
+        group="Data",
+        what="a packed corpus that is cut",
+        run=partial(refusal, partial(make_corpus, gzip.compress(b"one sentence .\n" * 9)[:-9], name="text.txt.gz")),
+    ),
     Case(
         group="Data",
         what="BPE files that are none",
@@ -178,9 +276,13 @@ CASES = [
         what="a dictionary that is cut",
         run=partial(refusal, partial(gpt2_files, encoder='{"a": 0}', dictionary="0 1\n")),
     ),
+    Case(group="Data", what="predictions, once other code has prepared other rows", run=predictions_of_other_rows),
     *(
         Case(group="Data that goes through", what=what, run=partial(accept, train, more), refused=False)
         for what, train, more in ACCEPTED
+    ),
+    Case(
+        group="Data that goes through", what="TSV with quotes, as pandas writes it", run=quoted_by_pandas, refused=False
     ),
     Case(group="Data that goes through", what="a sentence of 10,000 words", run=long_sentence, refused=False),
 ]

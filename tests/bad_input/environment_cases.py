@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.training.devices import all_gpus
 from tests.bad_input.cases import Case
 from tests.bad_input.config_cases import without_privileges
 from tests.bad_input.data_cases import ENTRY, HEADER, ROWS
@@ -74,6 +75,33 @@ def read_only(folder: str) -> str:
     said = snakemake("--dry-run", prefix=without_privileges(), folder=place)
     (place / folder).chmod(0o755)
     return printed(said)
+
+
+def no_gpu() -> str:
+    """Run jobs for a GPU on a machine that has none."""
+    if all_gpus():
+        pytest.skip("this machine has a GPU")
+    Path("my.yaml").write_text("hardware: {device: cuda}\n")
+    said = printed(snakemake("--configfile", "my.yaml"))
+    assert not Path("results").exists()
+    return said
+
+
+def fairseq(command: str, *arguments: str) -> str:
+    """Call fairseq's command line on a folder without data; it must refuse before it looks there."""
+    Path("data").mkdir()
+    Path(f"a{os.pathsep}b").mkdir()
+    flags = ("--task", "masked_lm", "--arch", "cross_thought_tiny") if command == "train" else ("--task", "masked_lm")
+    done = subprocess.run(
+        [sys.executable, "-m", "cross_thought.fairseq", command, *arguments, *flags],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert not Path("checkpoints").exists()
+    return done.stderr.strip().removeprefix("error: ")
 
 
 def full_disk() -> str:
@@ -151,11 +179,20 @@ CASES = [
     Case(group="Environment", what="a read-only results folder", run=partial(read_only, "results")),
     Case(group="Environment", what="a full disk", run=full_disk),
     Case(group="Environment", what="two runs at once in one folder; the first ends by Ctrl-C", run=second_run),
+    Case(group="Environment", what="`hardware: {device: cuda}` on a machine without a GPU", run=no_gpu),
     Case(group="Environment", what="no compiler, with `make`", run=no_compiler),
     Case(
         group="Environment",
         what="a home that cannot be written, with `make demo`: where Snakemake's cache goes",
         run=no_home,
         refused=False,
+    ),
+    *(
+        Case(group="fairseq's own command line", what=f"`{' '.join(words)}`", run=partial(fairseq, *words))
+        for words in (
+            ("train", "data", "--restore-file", "gone.pt"),
+            ("train", "a:b"),
+            ("validate", "data", "--path", "gone.pt"),
+        )
     ),
 ]

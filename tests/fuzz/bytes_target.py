@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["cross_thought", "yaml", "zipfile"]):
     from cross_thought.data.bpe import bpe_symbols
     from cross_thought.data.corpus import TextFile, read_documents
     from cross_thought.data.glue import read_split
-    from cross_thought.data.tasks import RawFile, task_from_config
+    from cross_thought.data.raw_files import RawFile
+    from cross_thought.data.tasks import task_from_config
     from cross_thought.errors import UserError
 
 RTE = task_from_config("RTE", {"check_rows": False})
@@ -32,6 +33,7 @@ READERS: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("a.tsv", lambda path: read_split(OWN, "train", RawFile(path=str(path)))),
     ("a.zip", lambda path: read_split(RTE, "train", RawFile(path=str(path), member="RTE/train.tsv"))),
     ("a.txt", lambda path: list(read_documents(TextFile(path=str(path), format="wikitext")))),
+    ("a.jsonl", lambda path: list(read_documents(TextFile(path=str(path), lines="wrapped")))),
     ("dict.txt", read_dictionary),
     ("encoder.json", lambda path: bpe_symbols(path.parent)),
 )
@@ -62,6 +64,7 @@ def seeds() -> list[bytes]:
         b"a\tb\nx\t1\n",
         (FOLDER / "seed.zip").read_bytes(),
         b" = Title = \n\n text\n\n",
+        b'{"text": "a\\n\\nb"}\n',
         b"12 7\n13 5\n",
         '{"a": 0, "Ċ": 1}'.encode(),
     )

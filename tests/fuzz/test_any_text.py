@@ -1,10 +1,13 @@
 """Readers of tables and text, and BPE: any bytes are read or refused in one sentence, and nothing of them is lost."""
 
+import gzip
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -12,8 +15,11 @@ from hypothesis import strategies as st
 from cross_thought.data import bpe
 from cross_thought.data.binarize import cut_items, read_dictionary
 from cross_thought.data.corpus import TextFile, prepare_corpus, read_documents
-from cross_thought.data.glue import Example, prepare_task, read_prepared, read_split, write_prepared
-from cross_thought.data.tasks import TASKS, RawFile, raw_files, task_from_config
+from cross_thought.data.glue import prepare_task, read_split
+from cross_thought.data.prepared import Example, read_prepared, write_prepared
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.readers import FORMATS
+from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import bytes_to_unicode
 from cross_thought.files import read_lines
@@ -76,11 +82,48 @@ def test_a_table_comes_back_as_it_was(rows: list[tuple[str, str, str]], ends: st
     assert list(read_prepared(tmp_path / "prepared.tsv")) == examples
 
 
-@settings(in_folder, max_examples=100 * FACTOR)
-@given(content=BYTES, file_format=st.sampled_from(["plain", "wikitext"]))
-def test_any_corpus(content: bytes, file_format: str, tmp_path: Path) -> None:
+@cache
+def sound_files() -> dict[str, bytes]:
+    """Return a small file of each form."""
+    rows = [("one", "two", "label"), ("a", 'b "c"', "1"), ("d, e", "é", "0")]
+    frame = pandas.DataFrame(rows[1:], columns=rows[0])
+    return {
+        "tsv": frame.to_csv(sep="\t", index=False).encode(),
+        "csv": frame.to_csv(index=False).encode(),
+        "quoted-tsv": frame.to_csv(sep="\t", index=False).encode(),
+        "jsonl": frame.to_json(orient="records", lines=True).encode(),
+        "parquet": frame.to_parquet(),
+    }
+
+
+@settings(in_folder, max_examples=200 * FACTOR)
+@given(
+    form=st.sampled_from(FORMATS),
+    start=st.floats(0, 1),
+    length=st.integers(0, 30),
+    junk=st.binary(max_size=8),
+    packed=st.booleans(),
+)
+def test_a_damaged_file_of_any_form(
+    form: str, start: float, length: int, junk: bytes, packed: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    content = sound_files()[form]
+    content = gzip.compress(content, mtime=0) if packed else content
+    place = round(start * len(content))
+    (tmp_path / "t").write_bytes(content[:place] + junk + content[place + length :])
+    task = task_from_config("mine", PLAIN | {"labels": ["0", "1"], "format": form})
+    try:
+        read_split(task, "train", RawFile(path=str(tmp_path / "t")))
+    except UserError as error:
+        assert_one_sentence(error)
+
+
+@settings(in_folder, max_examples=150 * FACTOR)
+@given(content=BYTES, file_format=st.sampled_from(["plain", "wikitext"]), packed=st.booleans())
+def test_any_corpus(content: bytes, file_format: str, packed: bool, tmp_path: Path) -> None:
     path = tmp_path / "text"
-    path.write_bytes(content)
+    path.write_bytes(gzip.compress(content) if packed else content)
     source = TextFile(path=str(path), format=file_format)
     try:
         documents = list(read_documents(source))
@@ -97,6 +140,54 @@ def test_any_corpus(content: bytes, file_format: str, tmp_path: Path) -> None:
     assert sum(counts.values()) == len(documents)
     again = [list(read_documents(TextFile(path=str(tmp_path / "out" / f"{split}.txt")))) for split in counts]
     assert sorted(again[0] + again[1]) == sorted(documents)
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(content=BYTES)
+def test_any_wrapped_text(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    try:
+        as_it_is, wrapped = (
+            list(read_documents(TextFile(path=str(path), lines=kind))) for kind in ("sentences", "wrapped")
+        )
+    except UserError as error:
+        assert_one_sentence(error)
+        return
+    assert [" ".join(paragraph) for paragraph in as_it_is] == [line for document in wrapped for line in document]
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(texts=st.lists(st.text(max_size=20), max_size=4), ascii_only=st.booleans(), packed=st.booleans())
+def test_json_lines_are_documents(texts: list[str], ascii_only: bool, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / ("a.jsonl.gz" if packed else "a.jsonl")
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=ascii_only) + "\n" for text in texts)
+    try:
+        content = lines.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can write in ASCII alone
+        assume(False)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    try:
+        documents = list(read_documents(TextFile(path=str(path))))
+    except UserError as error:
+        assert_one_sentence(error)
+        assert any(0xD800 <= ord(character) < 0xE000 for text in texts for character in text)
+        return
+    filled = [[re.sub(r"^[\s\ufeff]+", "", line).strip() for line in text.split("\n")] for text in texts]
+    assert documents == [kept for kept in (list(filter(None, document)) for document in filled) if kept]
+
+
+@settings(in_folder, max_examples=100 * FACTOR)
+@given(content=BYTES | st.text(alphabet='{}[]":,tex01\n\\', max_size=40).map(str.encode))
+def test_any_json_lines(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    try:
+        documents = list(read_documents(TextFile(path=str(path))))
+    except UserError as error:
+        assert_one_sentence(error)
+        return
+    assert all(document and all(document) for document in documents)
 
 
 @settings(in_folder, max_examples=100 * FACTOR)

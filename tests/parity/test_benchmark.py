@@ -1,24 +1,16 @@
 """What the benchmark's numbers rest on: batches as fairseq draws them, counted operations, two sides that agree."""
 
-import importlib.util
-import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from comparison import random_sentences, random_streams
 
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    """The benchmark, imported from its file."""
-    path = Path(__file__).parents[2] / "benchmarks" / "encoder.py"
-    spec = importlib.util.spec_from_file_location("encoder_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from benchmarks.batches import Batch, draw_streams, draw_task_batches
+from benchmarks.results import Result, format_table, nominal_rate
+from benchmarks.sides import Sizes, compare_states, make_side, run_step
+from benchmarks.work import executed_flops, needed_flops
 
 
 class CountingBpe:
@@ -31,7 +23,7 @@ class CountingBpe:
         return [4 + place % 40 for place in range(int(text))] + [2]
 
 
-def test_batches_are_those_of_fairseq(benchmark: ModuleType) -> None:
+def test_batches_are_those_of_fairseq() -> None:
     pytest.importorskip("fairseq_cli", reason="fairseq is not installed")
     from cross_thought.fairseq import bridge
 
@@ -44,20 +36,16 @@ def test_batches_are_those_of_fairseq(benchmark: ModuleType) -> None:
     order = np.lexsort([np.random.RandomState(seed).permutation(len(sizes))])
     expected = batch_by_size(order, lambda index: sizes[index], max_tokens=4400, max_sentences=32)
     rows = [[str(first), str(second)] for first, second in lengths]
-    drawn = list(
-        benchmark.draw_task_batches(rows, CountingBpe(), num_batches=8, max_rows=32, max_tokens=4400, seed=seed)
-    )
+    drawn = list(draw_task_batches(rows, CountingBpe(), num_batches=8, max_rows=32, max_tokens=4400, seed=seed))
     assert len(drawn) == 8
     for batch, indices in zip(drawn, expected, strict=False):
         assert (batch.tokens != 1).sum(1).tolist() == [sizes[index] for index in indices]
 
 
-def test_streams_are_masked_as_published(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_streams_are_masked_as_published(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("300\n\n7\n" * 60)
-    streams = list(
-        benchmark.draw_streams(text, CountingBpe(), num_streams=2, stream_tokens=9000, last_start=442, seed=4)
-    )
+    streams = list(draw_streams(text, CountingBpe(), num_streams=2, stream_tokens=9000, last_start=442, seed=4))
     for batch in streams:
         assert batch.tokens.shape == batch.scored.shape == (1, 9000)
         assert len(batch.target) == int(batch.scored.sum())
@@ -68,35 +56,32 @@ def test_streams_are_masked_as_published(benchmark: ModuleType, tmp_path: Path) 
         assert 1 <= batch.start_position <= 442
 
 
-def test_without_padding_the_reference_executes_what_the_model_needs(benchmark: ModuleType) -> None:
+def test_without_padding_the_reference_executes_what_the_model_needs() -> None:
     """Two counts of the same thing: PyTorch's counter on small models, and the formula."""
-    sizes = benchmark.Sizes(vocab_size=50, num_layers=3, num_heads=3, segment_length=8)
+    sizes = Sizes(vocab_size=50, num_layers=3, num_heads=3, segment_length=8)
     counting = {"reference_layers": "torch", "dropout": 0.0, "dtype": torch.float32}
-    pairs = benchmark.Batch(random_sentences([(9, 9), (9, 9)], vocab_size=50, seed=1), torch.tensor([0, 1]))
+    pairs = Batch(random_sentences([(9, 9), (9, 9)], vocab_size=50, seed=1), torch.tensor([0, 1]))
     tokens = random_streams([40], vocab_size=50, seed=2)
     scored = torch.zeros_like(tokens, dtype=torch.bool)
     scored[0, 5:12] = True
-    stream = benchmark.Batch(tokens, tokens[scored], scored, 7)
+    stream = Batch(tokens, tokens[scored], scored, 7)
     for batch in (pairs, stream):
-        needed = benchmark.needed_flops(batch, sizes, step="infer")
-        assert benchmark.executed_flops("reference", batch, sizes, step="infer", **counting) == needed
-        assert benchmark.executed_flops("ours", batch, sizes, step="infer", **counting) < needed
+        needed = needed_flops(batch, sizes, step="infer")
+        assert executed_flops("reference", batch, sizes, step="infer", **counting) == needed
+        assert executed_flops("ours", batch, sizes, step="infer", **counting) < needed
 
 
-def test_both_sides_compute_the_same(benchmark: ModuleType) -> None:
-    sizes = benchmark.Sizes(vocab_size=50, num_layers=2, num_heads=1)
-    sides = [
-        benchmark.make_side(name, sizes, reference_layers="torch", dropout=0.1, seed=5)
-        for name in ("reference", "ours")
-    ]
-    batch = benchmark.Batch(random_sentences([(3, 40), (9, 9)], vocab_size=50, seed=1), torch.tensor([0, 1]))
-    assert benchmark.compare_states(*sides, batch) < 1e-5
-    losses = [float(benchmark.run_step(side, batch, "infer")) for side in sides]
+def test_both_sides_compute_the_same() -> None:
+    sizes = Sizes(vocab_size=50, num_layers=2, num_heads=1)
+    sides = [make_side(name, sizes, reference_layers="torch", dropout=0.1, seed=5) for name in ("reference", "ours")]
+    batch = Batch(random_sentences([(3, 40), (9, 9)], vocab_size=50, seed=1), torch.tensor([0, 1]))
+    assert compare_states(*sides, batch) < 1e-5
+    losses = [float(run_step(side, batch, "infer")) for side in sides]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_results_are_summed_up_and_laid_out(benchmark: ModuleType, tmp_path: Path) -> None:
-    result = benchmark.Result(
+def test_results_are_summed_up_and_laid_out() -> None:
+    result = Result(
         case="rte",
         step="train",
         batch_rows=[2, 2, 2],
@@ -118,11 +103,9 @@ def test_results_are_summed_up_and_laid_out(benchmark: ModuleType, tmp_path: Pat
     assert summary["ours_tokens_per_s"] == 12.0
     assert summary["ours_share_of_matmul_rate"] == pytest.approx(0.3)
     assert summary["ours_mfu_of_matmul_rate"] == pytest.approx(0.36)
-    table = benchmark.format_table([result], matmul_rate=100.0, nominal=200.0)
+    table = format_table([result], matmul_rate=100.0, nominal=200.0)
     assert "3.00 (2.00-4.00)" in table
     assert "6% / 18%" in table
-    benchmark.write_json(tmp_path / "numbers.json", summary)
-    assert json.loads((tmp_path / "numbers.json").read_text()) == summary
-    assert benchmark.nominal_rate(
-        {"device": "NVIDIA H100 80GB HBM3"}, SimpleNamespace(peak_tflops=None, precision="bfloat16")
-    ) == pytest.approx(989e12)
+    assert nominal_rate("NVIDIA H100 80GB HBM3", "bfloat16") == pytest.approx(989e12)
+    assert nominal_rate("NVIDIA GeForce RTX 4090", "float16") == pytest.approx(165.2e12)
+    assert nominal_rate("Tesla V100-SXM2-32GB", "bfloat16") is None

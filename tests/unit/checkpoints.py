@@ -30,7 +30,7 @@ def dictionary_size(vocabulary: Path) -> int:
     return len((vocabulary / "dict.txt").read_text(encoding="utf-8").splitlines()) + 5
 
 
-def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int = 3) -> dict:
+def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int = 3, segment_length: int = 8) -> dict:
     """Return what a fairseq checkpoint holds: two layers with weights large enough to make a difference."""
     torch.manual_seed(1)
     config = EncoderConfig(
@@ -40,7 +40,7 @@ def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int =
         ffn_dim=48,
         num_heads=4,
         num_slots=num_slots,
-        segment_length=8,
+        segment_length=segment_length,
         num_positions=num_positions,
         init_std=0.2,
     )
@@ -48,7 +48,7 @@ def random_state(vocabulary: Path, *, num_positions: int = 512, num_slots: int =
     return {
         "args": Namespace(
             arch="cross_thought_tiny", task="masked_lm", encoder_attention_heads=4, num_slots=num_slots,
-            segment_length=8, num_positions=num_positions, no_cross_sequence=False, lr=[0.1],
+            segment_length=segment_length, num_positions=num_positions, no_cross_sequence=False, lr=[0.1],
         ),
         "model": {f"encoder.sentence_encoder.{name}": weight for name, weight in weights.items()}
         | {"encoder.lm_head.bias": torch.zeros(config.vocab_size)},

@@ -1,18 +1,22 @@
 """A small `results/` tree as the workflow leaves it, written by a seeded generator: nothing is trained."""
 
+import importlib.util
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-from cross_thought.data.tasks import TASKS, Task
-from cross_thought.environment import record_command
+from cross_thought.data.tasks import TASKS, EmbeddingTask, Task, embedding_tasks_of
+from cross_thought.environment import REPOSITORY, record_command
+from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.files import write_json
-from cross_thought.tables.ablations import AblationRow, factors_of, read_ablation_rows
+from cross_thought.tables.ablations import factors_of, read_ablation_rows
 
 MODELS = ("cross_thought", "mlm")
 SEEDS = (1, 2, 3)
@@ -25,6 +29,11 @@ class Results:
 
     folder: Path
     tasks: dict[str, Task]
+
+    @property
+    def config(self) -> dict:
+        """What its config.yaml says."""
+        return yaml.safe_load((self.folder / "config.yaml").read_text())
 
     def files(self, pattern: str) -> list[Path]:
         """Return the files below the folder that match, in the order of their names."""
@@ -76,6 +85,31 @@ def write_history(folder: Path, *, seed: int, end: float) -> None:
     folder.mkdir(parents=True)
     (folder / "history.tsv").write_text("\n".join(lines) + "\n")
     record_command(folder / "command.json", ["train", "data", "--arch", "cross_thought_tiny"], 1.7e9, 45.0)
+    record = json.loads((folder / "command.json").read_text())
+    record["host"] |= {"cpu": "a CPU", "gpus": []}  # the same table on every machine
+    write_json(folder / "command.json", record)
+
+
+def write_embeddings(folder: Path, *, model: str, task: EmbeddingTask, seed: int | None, skill: float) -> None:
+    """Write one model's pairs.tsv and metrics.json: the scores of 50 pairs, or the ranks of 40 sentences."""
+    generator = random.Random(f"{model}{task.name}{seed}")
+    if task.evaluation == "similarity":
+        scores = [random.Random(f"{task.name}{row}").uniform(0, 5) for row in range(50)]
+        lines = [f"{row}\t{score}\t{skill * score / 5 + generator.random():.6f}" for row, score in enumerate(scores)]
+        header = "split\trow\tscore\tcosine"
+    else:
+        ranks = [1 if generator.random() < skill else generator.randint(1, 90) for _ in range(40)]
+        # a query has one right candidate or two
+        lines = [
+            f"{2 * row}\t{2 * (row - row % 3 // 2)}\t{90 - row % 2}\t{rank}\t0.5" for row, rank in enumerate(ranks)
+        ]
+        header = "split\trow\tquery\tcandidates\trank\tcosine"
+    folder.mkdir(parents=True)
+    (folder / "pairs.tsv").write_text("\n".join([header, *(f"valid\t{line}" for line in lines)]) + "\n")
+    pooling = None if seed is None else "mean"
+    pairs = read_pairs(folder / "pairs.tsv")
+    document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs)
+    write_json(folder / "metrics.json", document)
 
 
 def make_results(folder: Path) -> Results:
@@ -103,20 +137,72 @@ def make_results(folder: Path) -> Results:
         "corpus": {"source": "demo"},
         "ablation": {"cross_sequence": ["mlm", "cross_thought"]},
         "tasks": {name: {} for name in tasks},
+        "embedding_tasks": {"STS-B": {}, "MRPC": {}},
+        "embedding": {"pooling": "mean"},
         "seeds": list(SEEDS),
         "pretraining_seed": "each",
         "control": "mlm",
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    for name, task in embedding_tasks_of(config).items():
+        write_embeddings(folder / "embeddings/tf-idf" / name, model="tf-idf", task=task, seed=None, skill=0.3)
+        for model, skill in zip(MODELS, (0.6, 0.2), strict=True):
+            for seed in SEEDS:
+                place = folder / "embeddings" / model / name / f"seed-{seed}"
+                write_embeddings(place, model=model, task=task, seed=seed, skill=skill)
     return Results(folder, tasks)
 
 
-def ablation_rows(results: Results) -> list[AblationRow]:
+def ablation_rows(results: Results) -> pd.DataFrame:
     """Return the ablation table of a synthetic results folder."""
     return read_ablation_rows(
-        factors_of(yaml.safe_load((results.folder / "config.yaml").read_text())),
+        factors_of(results.config),
         histories=results.files("pretrain/*/*/history.tsv"),
         cross_path_reports=results.files("cross_path/*/*.json"),
         metrics=results.metrics,
         tasks=results.tasks,
+    )
+
+
+def script(name: str) -> Callable[..., None]:
+    """Import the function that a workflow script is named after."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "workflow_scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def tabulate(results: Results, folder: Path) -> None:
+    """Write all tables of a synthetic results folder, by the workflow's scripts."""
+    folder.mkdir()
+    config, histories = results.config, results.files("pretrain/*/*/history.tsv")
+
+    def files(name: str) -> dict[str, str]:
+        endings = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
+        return {form: str(folder / f"{name}.{ending}") for form, ending in endings.items()}
+
+    script("tabulate_tasks")(
+        results.metrics,
+        models=MODELS,
+        task_entries=config["tasks"],
+        control="mlm",
+        references=REPOSITORY / "resources" / "reference_results.tsv",
+        files=files("tasks"),
+    )
+    script("tabulate_embeddings")(
+        results.files("embeddings/*/*/seed-*/metrics.json"),
+        results.files("embeddings/tf-idf/*/metrics.json"),
+        models=MODELS,
+        tasks=list(embedding_tasks_of(config).values()),
+        pooling="mean",
+        files=files("embeddings"),
+    )
+    script("tabulate_pretraining")(histories, files=files("pretraining"))
+    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), files=files("cross_path"))
+    script("tabulate_ablations")(
+        config,
+        histories=histories,
+        cross_path_reports=results.files("cross_path/*/*.json"),
+        metrics=results.metrics,
+        files=files("ablations"),
     )

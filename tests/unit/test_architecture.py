@@ -20,15 +20,15 @@ PACKAGE = {
 WITH_SNAKEMAKE = {"snakemake", "yaml", "jsonschema"}
 # the picture's parts, from the ground up: what belongs to them, and the floor
 PARTS = {
-    "ground": (("errors", "files", "jobs", "environment"), 1),
+    "ground": (("errors", "files", "jobs", "environment", "sources"), 1),
     "encoder": (("encoder",), 2),
     "training": (("training",), 2),
-    "data": (("data", "config"), 2),
+    "data": (("data", "config", "extra_args"), 2),
     "inference": (("inference",), 3),
     "fairseq": (("fairseq",), 3),
     "evaluation": (("evaluation",), 3),
     "tables": (("tables",), 4),
-    "command line": (("__main__",), 5),
+    "command line": (("__main__", "plan"), 5),
 }
 
 
@@ -107,7 +107,8 @@ def test_before_any_job_the_workflow_needs_snakemake_alone() -> None:
     ]
     modules = reached(frozenset(imported(ast.parse("\n".join(lines)).body, late=True)))
     assert "cross_thought.config" in modules
-    assert others(modules) <= WITH_SNAKEMAKE
+    assert others(modules) <= WITH_SNAKEMAKE  # so no torch, numpy, pandas or pyarrow
+    assert not {"torch", "numpy", "pandas", "pyarrow"} & WITH_SNAKEMAKE
 
 
 def test_fairseq_is_known_to_its_own_folder_alone() -> None:
@@ -131,6 +132,7 @@ def roots(path: Path) -> set[str]:
         ("cross_thought.data", {"torch"}),
         ("cross_thought.evaluation", {"torch"}),
         ("cross_thought.tables", {"torch"}),
+        ("cross_thought.plan", {"torch", "numpy", "pandas"}),
     ],
 )
 def test_what_a_part_does_not_know(package: str, unknown: set[str]) -> None:
@@ -204,6 +206,31 @@ def test_environments_have_the_versions_of_the_plain_set_up() -> None:
 def test_every_script_belongs_to_a_rule() -> None:
     files = {path.name for path in (REPOSITORY / "workflow_scripts").glob("*.py")}
     assert files == {script for script, _ in scripts()}
+
+
+# what is paid for with days is not done anew for other code; what is fetched has a checksum
+WITHOUT_CODE = {
+    "fetch_file.py",
+    "unpack_checkpoint.py",
+    "note_settings.py",
+    "pretrain.py",
+    "finetune.py",
+    "evaluate.py",
+}
+
+
+def test_what_prepares_data_or_computes_numbers_depends_on_its_code() -> None:
+    tracked = set()
+    for path in (REPOSITORY / "rules").glob("*.smk"):
+        text = path.read_text(encoding="utf-8")
+        for environment, code, script in re.findall(
+            r'conda:\s+(\S+)(?:(?!\brule ).)*?code=code_of\((.+?)\),\s+script:\s+"\.\./workflow_scripts/(.+?)"',
+            text,
+            re.DOTALL,
+        ):
+            assert code == f'"{script}", {environment}'.replace("../envs/", ""), path
+            tracked.add(script)
+    assert tracked == {script for script, _ in scripts()} - WITHOUT_CODE
 
 
 def test_messages_name_targets_that_there_are() -> None:

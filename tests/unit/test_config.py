@@ -95,6 +95,8 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("corpus/files", {"train": ["no/such.txt"]}, "corpus.files.train is 'no/such.txt', which is no file"),
         ("control", "bert", "control is 'bert', which is no model; choose one of cross_thought, mlm, or null"),
         ("hardware/precision", "float16", "hardware.precision float16 needs hardware.device cuda"),
+        ("hardware/precision", "bf16", "hardware.precision is 'bf16'; it must be one of float32, bfloat16, float16"),
+        ("hardware/checkpoint_activations", 1, "hardware.checkpoint_activations is 1; it must be true or false"),
         (
             "ablation",
             {"num_slot": ["mlm", "cross_thought"]},
@@ -116,7 +118,11 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("tasks/demo-match", {"start_from": "MNLI"}, "demo-match.start_from is 'MNLI', which is no other task of this"),
         ("tasks/demo-match", {"start_from": "demo-match"}, "start_from is 'demo-match', which is no other task"),
         ("embedding/pooling", "max", "embedding.pooling is 'max'; it must be one of mean, concat, slot0"),
-        ("embedding_tasks/RTE", {"num_epochs": 3}, "unknown key 'num_epochs' at embedding_tasks.RTE; known keys: posi"),
+        (
+            "embedding_tasks/RTE",
+            {"num_epochs": 3},
+            "unknown key 'num_epochs' at embedding_tasks.RTE; known keys: check_rows, folder",
+        ),
         (
             "embedding_tasks/demo-overlap",
             {"check_rows": False},

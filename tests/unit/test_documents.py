@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 # the other pages of docs/ are about files of the reader's own: tests/workflow/test_docs.py does what they say
@@ -57,3 +58,14 @@ def test_overlays_and_modules_exist(document: Path) -> None:
     for module in re.findall(r"python -m ((?:cross_thought|benchmarks)[\w.]*)", text(document)):
         place = REPOSITORY / module.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+
+
+def test_the_catalog_finds_what_it_reads() -> None:
+    usage = yaml.safe_load((REPOSITORY / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
+    assert set(usage["mandatory-flags"]) == {"desc", "flags"}
+    assert set(usage["software-stack-deployment"]) == {"conda", "apptainer", "apptainer+conda", "report"}
+    readme = (REPOSITORY / "config/README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\S+\.yaml)`", readme, re.MULTILINE)) == {
+        path.name for path in (REPOSITORY / "config").glob("*.yaml")
+    }

@@ -1,12 +1,15 @@
 """Lines by `\\n` alone, errors by byte offset, and nothing half-written in place."""
 
+import os
+import stat
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_directory, atomic_file, read_chunks, read_lines, split_lines
+from cross_thought.files import atomic_directory, atomic_file, check_output, read_chunks, read_lines, split_lines
 
 LINE_LIKE = "a\rb\x0bc\x0cd\x1ce\x85f\u2028g\u2029h"
 
@@ -93,3 +96,46 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         fill_half(path)
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
     assert [file.name for file in path.iterdir()] == ["second"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_what_libraries_write_follows_the_umask(mask: int, tmp_path: Path) -> None:
+    """Files by way of `tempfile` are their owner's alone, whatever the umask says."""
+    before = os.umask(mask)
+    try:
+        for place in ("file", "folder"):
+            atomic = atomic_file if place == "file" else atomic_directory
+            with atomic(tmp_path / place) as partial:
+                target = partial if place == "file" else partial / "below/inner"
+                target.parent.mkdir(exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=tmp_path, delete=False) as file:
+                    file.write(b"text")
+                os.replace(file.name, target)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "file", tmp_path / "folder/below/inner"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+        assert path.read_bytes() == b"text"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["below", "file", "folder", "inner"]
+
+
+def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for check in (check_output, lambda path: atomic_file(path).__enter__()):
+        with pytest.raises(UserError, match="folder is a folder where a file is to be written: give another name"):
+            check(tmp_path / "folder")
+    for check in (lambda path: check_output(path, is_folder=True), lambda path: atomic_directory(path).__enter__()):
+        with pytest.raises(UserError, match="file is a file where a folder is to be written: give another name"):
+            check(tmp_path / "file")
+    with pytest.raises(UserError, match=r"file is a file where a folder is needed for e\.npy: correct the path"):
+        check_output(tmp_path / "file/below/e.npy")
+    check_output(tmp_path / "new/below/e.npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_told_of_before_the_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(UserError, match="e.npy cannot be written, for .* may not: choose another place"):
+        check_output(tmp_path / "e.npy")

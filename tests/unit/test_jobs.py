@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.errors import UserError
 from cross_thought.jobs import import_from
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,3 +91,10 @@ def test_processes_import_from_the_repository(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["PYTHONPATH"] == "/one"
     import_from("/two")
     assert os.environ["PYTHONPATH"] == f"/two{os.pathsep}/one"
+
+
+def test_a_repository_that_python_cannot_import_from_is_refused() -> None:
+    before = os.environ.get("PYTHONPATH")
+    with pytest.raises(UserError, match=f"/home/a{os.pathsep}b: Python finds no package below a name with .*: rename"):
+        import_from(f"/home/a{os.pathsep}b")
+    assert os.environ.get("PYTHONPATH") == before

@@ -5,8 +5,10 @@ from PyPI, or from pip's cache, as for any user.
 """
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def conda_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def conda_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run the chain with --use-conda and return its folder."""
     base = tmp_path_factory.mktemp("conda")
     directory = tmp_path_factory.mktemp("conda_run")
@@ -30,12 +32,18 @@ def conda_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{on_path}{os.pathsep}{os.environ['PATH']}")
         done = run_snakemake(directory, "--use-conda", overlay=TINIEST)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return directory
+        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+        yield directory
 
 
 def test_tables_are_those_of_the_plain_set_up(conda_run: Path, tiniest_run: Path) -> None:
     assert_same_results(conda_run, tiniest_run)
+
+
+def test_results_of_the_plain_set_up_stay(conda_run: Path, tiniest_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiniest_run, tmp_path, dirs_exist_ok=True)
+    done = run_snakemake(tmp_path, "--use-conda", "--dry-run", overlay=TINIEST)
+    assert "Nothing to be done" in done.stdout + done.stderr
 
 
 def test_jobs_ran_in_environments_of_our_files(conda_run: Path) -> None:

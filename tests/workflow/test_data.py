@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ import pytest
 import yaml
 
 from cross_thought.data.tasks import TASKS
+from cross_thought.evaluation.predictions import read_predictions
 from tests.unit.data.glue_format import GLUE, write_archive
-from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
+from tests.workflow.conftest import REPOSITORY, TINY, clone_with_python, run_snakemake
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", REPOSITORY.parent / "shared" / "data"))
 ALL_TASKS = (*GLUE, "SNLI")
@@ -42,6 +44,8 @@ def glue_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             write_archive(name, data_dir, COUNTS)
             tasks[name]["check_rows"] = False
+    write_archive("AX", data_dir, COUNTS)
+    tasks["AX"] = {"check_rows": False}
     overlay = TINY | {
         "data_dir": str(data_dir),
         "models": {"mlm": {"cross_sequence": False, "pretraining": {"max_updates": 3, "warmup_updates": 1}}},
@@ -69,6 +73,80 @@ def test_every_task_goes_from_raw_files_to_its_metrics(name: str, glue_run: Path
     assert (binarized / "input1").exists() == (task.num_sentences == 2)
 
 
+def test_diagnostics_are_answered_by_the_model_of_another_task(glue_run: Path) -> None:
+    folder = glue_run / "results/evaluate/mlm/AX/seed-1"
+    splits = read_predictions(folder / "predictions.tsv")
+    assert len(splits["test"].predictions) == COUNTS["test"]
+    assert set(splits["test"].predictions) <= set(TASKS["MNLI"].labels)
+    assert json.loads((folder / "metrics.json").read_text())["splits"] == {}
+    assert not list(glue_run.glob("results/finetune/mlm/AX/seed-*"))
+
+
+def test_what_was_left_out_is_counted(glue_run: Path) -> None:
+    document = json.loads((glue_run / "results/evaluate/mlm/SNLI/seed-1/metrics.json").read_text())
+    test = document["counts"]["test"]
+    assert document["counts"]["train"]["used"] == COUNTS["train"]
+    assert (test["examples"], test["dropped"]) == (COUNTS["test"], 0)
+    if (REAL_DATA / "glue" / "RTE").is_dir():
+        counts = json.loads((glue_run / "results/evaluate/mlm/RTE/seed-1/metrics.json").read_text())["counts"]
+        assert counts["train"]["available"] == 2490
+        log = (glue_run / "results/logs/binarize_task/RTE.log").read_text()
+        cut = sum(int(n) for n in re.findall(r"/valid/sentence\d: (\d+) items longer than 15 tokens cut", log))
+        assert (counts["valid"]["examples"], counts["valid"]["cut"]) == (277, cut)
+        assert cut > 0
+
+
+def test_a_task_that_ships_is_an_entry_and_a_line(tmp_path: Path) -> None:
+    """As CONTRIBUTING.md says, in a copy of the repository."""
+    clone_with_python(tmp_path)
+    with (tmp_path / "resources/tasks.yaml").open("a") as file:
+        file.write(
+            """
+QNLI-2026:
+  folder: glue/QNLI-2026
+  archive: glue/QNLI-2026.zip
+  archive_folder: QNLI-2026
+  files:
+    train: {path: train.csv, rows: 3}
+    valid: {path: dev.csv, rows: 2}
+  input_columns: [question, sentence]
+  label_column: label
+  label_names: [entailment, not_entailment]
+  metrics: [macro_f1]
+  learning_rate: 2.0e-5
+"""
+        )
+    with (tmp_path / "resources/downloads.tsv").open("a") as file:
+        file.write("glue/QNLI-2026.zip\thttps://localhost/QNLI-2026.zip\t1000\t\t\n")
+    check = subprocess.run(
+        [tmp_path / ".venv/bin/python", "-m", "cross_thought.config"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (check.returncode, check.stdout) == (0, "config: all right\n"), check.stderr
+    overlay = {"tasks": {"QNLI-2026": {}}, "data_dir": "mine"}
+    (tmp_path / "mine/glue").mkdir(parents=True)
+    planned = run_snakemake(tmp_path, "download", "--dry-run", overlay=overlay)
+    assert "Fetch glue/QNLI-2026.zip: 1.0 kB" in planned.stdout + planned.stderr
+    with zipfile.ZipFile(tmp_path / "mine/glue/QNLI-2026.zip", "w") as archive:
+        archive.writestr("QNLI-2026/train.csv", 'question,sentence,label\n"why, then",a,0\nq,b,1\nq,c,1\n')
+        archive.writestr("QNLI-2026/dev.csv", "question,sentence,label\nr,d,0\nr,e,1\n")
+    done = run_snakemake(tmp_path, "results/tasks/QNLI-2026", overlay=overlay)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train = (tmp_path / "results/tasks/QNLI-2026/train.tsv").read_text().splitlines()
+    assert train[1:] == ["entailment\twhy, then\ta", "not_entailment\tq\tb", "not_entailment\tq\tc"]
+
+
+def test_a_file_that_lacks_below_data_dir_is_named_before_it_is_downloaded(tmp_path: Path) -> None:
+    folder = tmp_path / "mine/glue/RTE"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).touch()
+    done = run_snakemake(tmp_path, "download", "--dry-run", overlay={"tasks": {"RTE": {}}, "data_dir": "mine"})
+    assert done.returncode == 0, done.stderr
+    assert (
+        "RTE: glue/RTE/test.tsv is not in data_dir mine, so glue/RTE.zip must be fetched" in done.stdout + done.stderr
+    )
+
+
 def test_sentences_cut_are_counted(glue_run: Path) -> None:
     if not (REAL_DATA / "glue" / "RTE").is_dir():
         pytest.skip(f"needs the real files in {REAL_DATA}/glue/RTE")
@@ -83,11 +161,12 @@ def test_own_files_are_named_in_the_log(glue_run: Path) -> None:
 
 def test_the_submission_has_the_files_and_rows_of_glue(glue_run: Path) -> None:
     overlay = yaml.safe_load((glue_run / "overlay.yaml").read_text())
+    overlay["submission"] = "incomplete"  # most test sets here are a few rows
     done = run_snakemake(glue_run, "submission", overlay=overlay)
     assert done.returncode == 0, done.stderr[-5000:]
     with zipfile.ZipFile(glue_run / "results/submissions/mlm.zip") as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert set(texts) == {f"{name}.tsv" for name in (*(set(GLUE) - {"MNLI"}), "MNLI-m", "MNLI-mm")}
+    assert set(texts) == {f"{name}.tsv" for name in (*(set(GLUE) - {"MNLI"}), "MNLI-m", "MNLI-mm", "AX")}
     rows = {name: [line.split("\t") for line in text.splitlines()] for name, text in texts.items()}
     assert all(lines[0] == ["index", "prediction"] for lines in rows.values())
     for name, count in (("RTE", 3000), ("MRPC", 1725), ("SST-2", 1821)):
@@ -107,7 +186,7 @@ def test_a_dry_run_lists_every_download_of_the_paper_with_its_size(tmp_path: Pat
         *("Fetch gpt2_bpe/encoder.json: 1.0 MB", "Fetch wikipedia/20231101.en.txt: about 20.0 GB"),
     ):
         assert text in done.stdout + done.stderr
-    assert (done.stdout + done.stderr).count("Fetch ") == 16
+    assert (done.stdout + done.stderr).count("Fetch ") == 17
 
 
 def test_the_demo_downloads_nothing(tmp_path: Path) -> None:

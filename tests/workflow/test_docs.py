@@ -23,7 +23,7 @@ def steps(page: str) -> Iterator[tuple[str, str, str]]:
     text = (DOCS / page).read_text(encoding="utf-8")
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         kind, content = match.groups()
-        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|yaml))`", text[: match.start()])
+        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|csv|jsonl|yaml))`", text[: match.start()])
         yield kind, content, names[-1] if kind in ("text", "yaml") else ""
 
 
@@ -69,11 +69,14 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
         "embedding.md": ["embeddings.npy", "normalized.npy", "results/tables/embeddings.md"],
         "export.md": ["exported/model.safetensors", "results/exports/mlm/seed-1/modules.json"],
         "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
-        "own-task.md": ["results/evaluate/cross_thought/tickets/seed-1/predictions.tsv"],
+        "own-task.md": [
+            "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
+            *(f"results/tasks/{name}/summary.json" for name in ("reviews", "lines", "from-the-hub")),
+        ],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
-        assert "tickets" in printed[-1]
+        assert "tickets" in printed[0]  # the tables of the run
     if page == "embedding.md":
         assert_answers_are_ranked(clone)
 

@@ -1,9 +1,11 @@
 """Kills at random moments: what is run again goes on, and ends as if nothing had happened.
 
-By default a few moments are tried; CROSS_THOUGHT_KILLS=full tries ten for the training and five for Snakemake.
+By default a few moments are tried; CROSS_THOUGHT_KILLS=full tries ten for pre-training, five for fine-tuning and five
+for Snakemake.
 """
 
 import copy
+import csv
 import os
 import random
 import re
@@ -28,9 +30,19 @@ from tests.workflow.conftest import (
 )
 
 FULL = os.environ.get("CROSS_THOUGHT_KILLS") == "full"
-NUM_TRAINING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5) if FULL else (2, 1)
+NUM_TRAINING_KILLS, NUM_FINETUNING_KILLS, NUM_SNAKEMAKE_KILLS = (10, 5, 5) if FULL else (2, 2, 1)
 MODEL = "results/pretrain/cross_thought/seed-1/model.pt"
 LOG = "results/logs/pretrain_model/cross_thought/seed-1.log"
+FINETUNED = Path("results/finetune/cross_thought/demo-match/seed-1")
+FINETUNING_LOG = "results/logs/finetune_task/cross_thought/demo-match/seed-1.log"
+PREDICTIONS = "results/evaluate/cross_thought/demo-match/seed-1/predictions.tsv"
+
+# a fine-tuning of some seconds, which draws at random and whose best epoch need not be the last
+FINETUNING = TINIEST | {
+    "finetuning": {"num_epochs": 4, "dropout": 0.1, "keep_checkpoints": True},
+    "tasks": {"demo-match": {"max_train_examples": 800}},
+}
+NUM_UPDATES = 100
 
 
 def training_process(directory: Path) -> int:
@@ -55,16 +67,24 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen) -> bo
     return True
 
 
-def run_and_kill_training(directory: Path, moment: Callable[[], object], delay_s: float = 0) -> bool:
-    """Pre-train, and kill the training process some time after its moment; return whether it was killed."""
-    process = start_snakemake(directory, MODEL, overlay=TINIEST)
+def run_and_kill_training(
+    directory: Path,
+    moment: Callable[[], object],
+    delay_s: float = 0,
+    *,
+    target: str = MODEL,
+    overlay: dict = TINIEST,
+    number: int = signal.SIGKILL,
+) -> bool:
+    """Train, and send a signal to the training process some time after its moment; return whether that ended it."""
+    process = start_snakemake(directory, target, overlay=overlay)
     killed = wait_until(moment, process)
     if killed:
         time.sleep(delay_s)
         pid = training_process(directory)
         killed = bool(pid)
         if killed:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
     process.communicate()
     assert killed == (process.returncode != 0)
     return killed
@@ -141,6 +161,62 @@ def test_a_changed_learning_rate_trains_anew(tiniest_run: Path, tmp_path: Path) 
     assert "going on" not in (tmp_path / LOG).read_text()
     assert len([*old.parent.iterdir()]) == 2
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in old.iterdir()} == before
+
+
+@pytest.fixture(scope="module")
+def finetuned(tiniest_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fine-tune once without a disturbance, and return the folder."""
+    directory = tmp_path_factory.mktemp("finetuned")
+    shutil.copytree(tiniest_run, directory, dirs_exist_ok=True)
+    done = run_snakemake(directory, PREDICTIONS, overlay=FINETUNING)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return directory
+
+
+def logged_update(directory: Path) -> int:
+    """Return the last update that a fine-tuning in progress has reported."""
+    for log in directory.glob(f"{FINETUNED}/runs/*/train.log"):
+        return max(map(int, re.findall(r'"num_updates": "(\d+)"', log.read_text(errors="replace"))), default=0)
+    return 0
+
+
+def history_rows(directory: Path) -> list[dict[str, str]]:
+    """Return the loss curves of the fine-tuning, without the seconds that it took."""
+    with (directory / FINETUNED / "history.tsv").open() as file:
+        return [{key: row[key] for key in row if key != "elapsed_s"} for row in csv.DictReader(file, delimiter="\t")]
+
+
+def test_a_killed_fine_tuning_ends_as_if_undisturbed(finetuned: Path, tmp_path: Path) -> None:
+    shutil.copytree(finetuned, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / FINETUNED)
+    shutil.rmtree((tmp_path / PREDICTIONS).parent)
+    # saving all the time, where ten minutes would do
+    overlay = copy.deepcopy(FINETUNING)
+    overlay["finetuning"]["extra_args"] = ["--save-interval-minutes", "0.005"]
+    draw = random.Random(6)
+    # not at the very end: it would be over before the signal comes
+    moments = sorted(draw.randrange(5, NUM_UPDATES * 3 // 4) for _ in range(NUM_FINETUNING_KILLS))
+    for place, update in enumerate(moments):
+        number = (signal.SIGTERM, signal.SIGKILL)[place % 2]
+        assert run_and_kill_training(
+            tmp_path,
+            lambda update=update: logged_update(tmp_path) >= update,
+            draw.uniform(0, 0.1),
+            target=PREDICTIONS,
+            overlay=overlay,
+            number=number,
+        )
+        said = (tmp_path / FINETUNING_LOG).read_text()
+        assert ("has saved its state: the same command goes on" in said) == (number == signal.SIGTERM)
+        assert bool(re.search(r"going on from \S+, [1-9]\d* of", said)) == (place > 0)
+        assert len([*tmp_path.glob(f"{FINETUNED}/runs/*")]) == 1
+    done = run_snakemake(tmp_path, PREDICTIONS, overlay=overlay)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"going on from \S+, [1-9]\d* of", (tmp_path / FINETUNING_LOG).read_text())
+    assert {path.name for path in (tmp_path / FINETUNED).iterdir()} == {"best.pt", "history.tsv", "command.json"}
+    assert_same_weights(tmp_path / FINETUNED / "best.pt", finetuned / FINETUNED / "best.pt")
+    assert history_rows(tmp_path) == history_rows(finetuned)
+    assert (tmp_path / PREDICTIONS).read_bytes() == (finetuned / PREDICTIONS).read_bytes()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does a job end with its Snakemake")

@@ -62,7 +62,7 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
         process = start_snakemake(directory, *PROFILES, overlay=TINIEST, output=output)
         try:
             disturb(cluster, directory)
-            process.wait(300)
+            process.wait(360)
         finally:
             process.kill()
         output.seek(0)

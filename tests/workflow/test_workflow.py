@@ -101,7 +101,7 @@ def test_the_released_checkpoint_is_planned_without_pretraining(tmp_path: Path) 
     planned = plan("released.yaml", tmp_path)
     assert "pretrain_model" not in planned
     finetuning = jobs(planned, "finetune_task")
-    assert len(finetuning) == 8 * 5
+    assert len(finetuning) == 9 * 5
     assert all("gpu=1" in job and "results/downloads/checkpoints/cross_thought.pt" in job for job in finetuning)
 
 
@@ -119,7 +119,8 @@ def test_the_papers_run_takes_nothing_from_the_demo_that_shapes_a_result() -> No
     assert keys(demo) - keys(paper) == {
         *("data_dir", "corpus.format", "corpus.files", "corpus.demo_documents", "corpus.demo_seed", "bpe.vocab_size"),
         *("model_defaults.source", "model_defaults.location", "model_defaults.pretraining.extra_args"),
-        *("finetuning.keep_checkpoints", "finetuning.extra_args", "ablation"),
+        *("corpus.lines", "corpus.text_field"),  # of own text, as its format and files are
+        *("finetuning.keep_checkpoints", "finetuning.extra_args", "ablation", "submission"),
     }
 
 
@@ -210,7 +211,8 @@ def test_verify_passes_and_names_a_changed_prediction(tiny_run: Path, tmp_path: 
 def test_a_task_starts_from_another_with_a_fresh_head(tiny_run: Path) -> None:
     results = tiny_run / "results"
     command = json.loads((results / "finetune/mlm/demo-job/seed-1/command.json").read_text())["argv"]
-    assert command[command.index("--restore-file") + 1].endswith("run/demo-match-without-head.pt")
+    restored = Path(command[command.index("--restore-file") + 1])
+    assert (restored.parents[1].name, restored.name) == ("runs", "demo-match-without-head.pt")
     start, end = (
         load_checkpoint(results / f"finetune/mlm/{task}/seed-1/best.pt")["model"] for task in ("demo-match", "demo-job")
     )

@@ -50,6 +50,8 @@ def _header(task: str, split: str) -> list[str] | None:
         front = ["index", "promptID", "pairID", "genre", *parses, *pair]
         labels = {"train": ["label1"], "valid": [f"label{n}" for n in range(1, 6)], "test": None}[split.rstrip("1")]
         return front if labels is None else [*front, *labels, "gold_label"]
+    if task == "AX":
+        return ["index", *pair]
     if task == "SNLI":
         return ["gold_label", "sentence1_parse", *pair, "captionID", "pairID", "label1"]
     return ["index", *pair] if split == "test" else ["index", *pair, "label"]
@@ -87,7 +89,7 @@ def write_archive(task: str, data_dir: Path, counts: dict[str, int]) -> None:
     """Write a task as it is downloaded, below `data_dir`: one archive, or MRPC's three files.
 
     Args:
-        task: a task of GLUE, or SNLI.
+        task: a task of GLUE, its diagnostics AX, or SNLI.
         data_dir: folder of one's own files.
         counts: rows of train, valid and test; MNLI's second splits are as long as its first.
     """
@@ -97,6 +99,9 @@ def write_archive(task: str, data_dir: Path, counts: dict[str, int]) -> None:
     folder = TASKS[task].archive_folder
     path = data_dir / TASKS[task].downloads[0]
     path.parent.mkdir(parents=True, exist_ok=True)
+    if task == "AX":
+        path.write_bytes(encode_rows(make_rows(task, "test", counts["test"])))
+        return
     with zipfile.ZipFile(path, "w") as archive:
         for split, definition in TASKS[task].splits.items():
             rows = make_rows(task, split, counts[split.rstrip("1")])

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.data.glue import Example, prepare_task, read_prepared, read_split
-from cross_thought.data.tasks import RawFile, Task, raw_files, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.glue import prepare_task, read_split
+from cross_thought.data.prepared import Example, read_prepared
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from tests.unit.data.glue_format import write_archive
 

@@ -1,5 +1,6 @@
 """Our binary files against fairseq's own: byte for byte, and as its tasks and datasets read them."""
 
+import json
 import os
 import re
 from argparse import Namespace
@@ -12,8 +13,11 @@ import torch
 
 from benchmarks.stock_bpe import StockEncoder
 from cross_thought.data import binarize, bpe
-from cross_thought.data.glue import Example, prepare_task, read_prepared, write_prepared
-from cross_thought.data.tasks import TASKS, Split, Task, raw_files
+from cross_thought.data.definitions import Split, Task
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.prepared import Example, read_prepared, write_prepared
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
 from tests.unit.data.hostile import HOSTILE_LINES, training_text
@@ -220,6 +224,13 @@ def test_class_i_is_label_i_whatever_the_frequencies(vocabulary: Path, tmp_path:
     assert "target" not in fairseq_task.load_dataset("test")[0]
 
 
+def test_a_task_without_train_has_a_dictionary_of_its_labels(vocabulary: Path, tmp_path: Path) -> None:
+    task = make_task(("0", "1"), 2, ("test",))
+    data = binarize_examples(task, {"test": [Example("", ("the", "cat"))]}, vocabulary, tmp_path)
+    assert (data / "label" / "dict.txt").read_text() == "0 0\n1 0\n"
+    assert len(load_task(data, num_classes=2).load_dataset("test")) == 1
+
+
 def test_regression_targets_are_scaled(vocabulary: Path, tmp_path: Path) -> None:
     task = make_task(None, 2, ("train", "test"))
     scores = ["5.000", "2.5", "0"]
@@ -245,6 +256,7 @@ def test_long_sentences_are_cut_before_their_end_and_counted(
     assert [len(row) for row in rows] == [1 + 6, 1 + 3, 1 + 1, 1 + 6]
     assert all(row[0] == 0 and row[-1] == 2 for row in rows)
     assert "2 items longer than 6 tokens cut" in caplog.text
+    assert json.loads((data / "summary.json").read_text()) == {"train": {"cut": 2}}
     with pytest.raises(UserError, match="which leaves no word"):
         binarize.write_dataset(
             tmp_path / "encoded", tmp_path / "again", symbols=binarize.symbol_map(vocabulary), max_tokens=1

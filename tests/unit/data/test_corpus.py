@@ -1,5 +1,7 @@
 """Documents out of plain text and WikiText, and the split by document."""
 
+import gzip
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -7,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from cross_thought.data.corpus import TextFile, corpus_files, prepare_corpus, read_documents
+from cross_thought.data.documents import find_files
 from cross_thought.errors import UserError
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
+LINES = {"lines": "sentences", "text_field": "text"}
 WIKITEXT = (
     " \n = First = \n \n One line . \n Another , = not = a title = \n \n = = Part = = \n \n Text . \n"
     " \n = Second = \n \n End . \n"
@@ -85,7 +89,7 @@ def test_too_few_documents_are_explained_and_leave_nothing(tmp_path: Path) -> No
 
 def test_where_each_source_is_looked_for(tmp_path: Path) -> None:
     def sources(source: str, data_dir: Path | None = None) -> dict[str, list[TextFile]]:
-        config = {"source": source, "files": {"train": ["a"], "valid": None}, "format": "wikitext"}
+        config = {"source": source, "files": {"train": ["a"], "valid": None}, "format": "wikitext"} | LINES
         return corpus_files(config, data_dir=data_dir and str(data_dir))
 
     assert sources("demo")["train"] == [TextFile(path="results/downloads/demo/corpus.txt")]
@@ -112,6 +116,180 @@ def test_a_wikitext_archive_is_read_in_place(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as file:
         for split in ("train", "valid"):
             file.writestr(f"wikitext-2-raw/wiki.{split}.raw", WIKITEXT)
-    config = {"source": "wikitext-2", "files": None, "format": "plain"}
+    config = {"source": "wikitext-2", "files": None, "format": "plain"} | LINES
     sources = corpus_files(config, data_dir=str(tmp_path))
     assert prepare_corpus(sources, tmp_path / "out", valid_fraction=0.02) == {"train": 2, "valid": 2}
+
+
+def prepared(tmp_path: Path, *, valid_fraction: float = 0.5, **given: str) -> dict:
+    """Prepare a corpus of these files, "_" for a dot in their names; return its summary."""
+    lines = given.pop("lines", "sentences")
+    for name, text in given.items():
+        (tmp_path / name.replace("_", ".")).write_text(text, encoding="utf-8", newline="\n")
+    train = [TextFile(path=str(tmp_path / name.replace("_", ".")), lines=lines) for name in given]
+    prepare_corpus({"train": train, "valid": []}, tmp_path / "out", valid_fraction=valid_fraction)
+    return json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+
+
+BOOK = """\ufeffCHAPTER I.\r
+\r
+It was the best of times,\r
+it was the worst of\r
+times.\r
+\r
+  There were a king\r
+and a queen.\r
+\r
+\r
+\r
+CHAPTER II.\r
+\r
+It was the year\r
+of Our Lord.\r
+"""
+CHAPTERS = [
+    ["CHAPTER I.", "It was the best of times, it was the worst of times.", "There were a king and a queen."],
+    ["CHAPTER II.", "It was the year of Our Lord."],
+]
+
+
+def test_wrapped_lines_become_paragraphs_and_gaps_end_documents(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text(BOOK, encoding="utf-8", newline="")
+    wrapped = TextFile(path=str(path), lines="wrapped")
+    assert list(read_documents(wrapped)) == CHAPTERS
+    record = tmp_path / "book.jsonl"
+    record.write_text(json.dumps({"text": BOOK}) + "\n")
+    assert list(read_documents(TextFile(path=str(record), lines="wrapped"))) == [CHAPTERS[0] + CHAPTERS[1]]
+
+
+def test_a_summary_says_what_was_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    summary = prepared(
+        tmp_path,
+        a_txt="One two.\nThree.\n\n\nFour five six.\n",
+        b_jsonl='{"text": "Seven.\\n\\nEight nine."}\n\n{"text": " "}\n{"text": "Ten"}\n',
+        valid_fraction=0.25,
+    )
+    assert summary == {
+        "files": 2,
+        "documents": 4,
+        "sentences": 6,
+        "words": 10,
+        "sentences_per_document": 1.5,
+        "words_per_sentence": 1.67,
+        "longest_sentence_characters": 14,
+        "documents_of_one_sentence": 2,
+        "train_documents": 3,
+        "train_sentences": 5,
+        "train_words": 9,
+        "valid_documents": 1,
+        "valid_sentences": 1,
+        "valid_words": 1,
+        "empty_lines": 5,
+        "empty_records": 1,
+        "notes": "",
+        "valid_fraction": 0.25,
+    }
+    assert "valid: 1 documents, 1 lines, 1 words" in caplog.messages
+    assert "words per sentence: 1.67" in caplog.messages
+
+
+def test_a_wrapped_book_is_noted_where_its_lines_are_taken_for_sentences(tmp_path: Path) -> None:
+    text = "\n\n".join(["It was the best of times, it was the worst\nof times, it was the age\nof wisdom."] * 4)
+    assert "if this is text wrapped at a width, set corpus.lines to wrapped" in prepared(tmp_path, a_txt=text)["notes"]
+    wrapped = prepared(tmp_path, a_txt=f"{text}\n\n\n{text}", lines="wrapped")
+    assert wrapped["notes"] == ""
+    assert (wrapped["documents"], wrapped["sentences"]) == (2, 8)
+
+
+def test_documents_of_a_single_sentence_are_noted(tmp_path: Path) -> None:
+    summary = prepared(tmp_path, a_txt="One.\n\nTwo.\n\nThree.\nFour.\n")
+    assert summary["notes"].startswith("2 of 3 documents have one sentence, so no other sentence helps")
+
+
+def test_text_packed_by_gzip_is_read_as_it_is(tmp_path: Path) -> None:
+    for name, text in (("a.txt.gz", "One.\n\nTwo.\n"), ("b.jsonl.gz", '{"text": "Three."}\n')):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    files = find_files([str(tmp_path)], key="corpus.files.train")
+    documents = [document for path in files for document in read_documents(TextFile(path=path))]
+    assert documents == [["One."], ["Two."], ["Three."]]
+
+
+def test_real_text_packed_by_gzip() -> None:
+    path = REAL_DATA / "multi30k" / "train.1.en.gz"
+    if not path.is_file():
+        pytest.skip(f"needs the real file {path}")
+    (document,) = read_documents(TextFile(path=str(path)))
+    assert len(document) == 29_000
+    assert document[0] == gzip.decompress(path.read_bytes()).decode().split("\n")[0].strip()
+
+
+def test_real_wikitext_by_a_pattern() -> None:
+    if not (REAL_DATA / "wikitext" / "wiki.valid.tokens").is_file():
+        pytest.skip(f"needs the real files in {REAL_DATA}/wikitext")
+    config = {"source": "files", "format": "wikitext", "files": {"train": [f"{REAL_DATA}/wikitext/wiki.*.tokens"]}}
+    files = corpus_files(config | LINES, data_dir=None)["train"]
+    assert [Path(file.path).name for file in files] == ["wiki.test.tokens", "wiki.valid.tokens"]
+    assert sum(1 for file in files for _ in read_documents(file)) == 120
+
+
+def test_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "sub/c.txt", ".hidden", "odd[1].txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(*paths: str) -> list[str]:
+        files = find_files([str(tmp_path / path) for path in paths], key="corpus.files.train")
+        return [str(Path(file).relative_to(tmp_path)) for file in files]
+
+    assert found("**/*.txt") == ["a.txt", "b.txt", "odd[1].txt", "sub/c.txt"]
+    assert found("b.txt", "*.txt", "sub") == ["b.txt", "a.txt", "odd[1].txt", "sub/c.txt"]
+    assert found("odd[1].txt") == ["odd[1].txt"]
+    with pytest.raises(UserError, match=r"corpus.files.train is '.*', which has a folder in it, '.*/sub'; say which"):
+        found("")
+    with pytest.raises(
+        UserError, match=r"corpus.files.train is '.*/\*\.md', which matches no file; correct the pattern"
+    ):
+        found("*.md")
+    (tmp_path / "sub" / "c.txt").unlink()
+    with pytest.raises(UserError, match=r"which is an empty folder"):
+        found("sub")
+    (tmp_path / "sub" / "d.zip").touch()
+    with pytest.raises(UserError, match=r"corpus.files.train has '.*/sub/d.zip', which is no text"):
+        found("sub")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "b"', "no JSON (column 13: Expecting ',' delimiter); each line of this file must be a JSON object"),
+        ('["b"]', "a JSON list instead of an object with the field 'text'"),
+        ('{"body": "b", "id": 1}', "no field 'text' among body, id; name the text's in corpus.text_field"),
+        ('{"text": null}', "the field 'text' holds null instead of text; mend or remove that line"),
+        ('{"text": "\\ud800"}', "\\ud800 is half a character (a lone surrogate); mend that line"),
+        ("[" * 100_000, "no JSON ("),
+        ("9" * 5_000, "no JSON ("),
+    ],
+)
+def test_a_json_line_without_text_is_named(line: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "a"}}\n\n{line}\n')
+    with pytest.raises(UserError) as error:
+        list(read_documents(TextFile(path=str(path))))
+    assert str(error.value).startswith(f"{path}, line 3: {said}")
+    assert "\n" not in str(error.value)
+
+
+def test_another_field_of_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text('\ufeff{"body": "a\\nb", "text": 1}\r\n{"body": "c"}', encoding="utf-8")
+    assert list(read_documents(TextFile(path=str(path), text_field="body"))) == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize("text", ["one\rtwo\r\rthree\r", "one\rtwo\r\rthree\n"])
+def test_carriage_returns_alone_are_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"text: lines end in a carriage return alone \(3 of them, and 1 in a line feed"
+    ):
+        documents_of(text, tmp_path)

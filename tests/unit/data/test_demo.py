@@ -17,7 +17,8 @@ from cross_thought.data.demo import (
     write_tasks,
 )
 from cross_thought.data.glue import prepare_task
-from cross_thought.data.tasks import TASKS, raw_files
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import TASKS
 
 VALUE_OF = {
     word: (fact, number) for fact, values in FACTS.items() for number, words in enumerate(values) for word in words

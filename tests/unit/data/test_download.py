@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from cross_thought.data.download import Download, checkpoint_download, fetch, read_table, record_checksum
+from cross_thought.data.transfer import Partial
 from cross_thought.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PIECE = 1 << 18  # bytes until the server with ranges breaks off
 TABLE = Path(__file__).parents[3] / "resources" / "downloads.tsv"
 
 
@@ -51,8 +54,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(403)
         elif self.path in ("/changed", "/short"):
             self._answer(CONTENT[:-1] + b"x" * (self.path == "/changed"))
+        elif self.path.startswith("/ranges"):
+            self._answer_range()
         else:
             self._answer(CONTENT)
+
+    def _answer_range(self) -> None:
+        """Give a piece, then break off; further ones when asked for what follows."""
+        server, content, etag = self.server, self.server.content, f'"{len(self.server.content)}"'
+        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        server.starts.append(start)
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/ranges-refused" or (start and self.headers["If-Range"] != etag):
+            start = 0
+        wrong = 7 if self.path == "/ranges-wrong" and start else 0
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", etag)
+        if start:
+            self.send_header("Content-Range", f"bytes {start + wrong}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start : start + server.piece])
 
     def _answer(self, body: bytes, *, length: int | None = None) -> None:
         self.send_response(200)
@@ -69,6 +96,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
     """Return a server that counts its requests."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.requests = Counter()
+        server.content, server.piece, server.starts = CONTENT, PIECE, []
         server.ended = threading.Event()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -139,6 +167,116 @@ def test_what_ends_in_one_sentence(
     assert server.requests[f"/{path}"] == requests
     assert files_in(tmp_path) == []
     assert fetch_soon(download(url("right")), tmp_path).read_bytes() == CONTENT  # a second run picks up
+
+
+def test_a_broken_transfer_goes_on_where_it_was(
+    server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    server.piece = 1 << 16  # fifteen breaks: a try that gets on is not counted
+    path = fetch_soon(download(url("ranges")), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.starts == list(range(0, len(CONTENT), 1 << 16))
+    assert files_in(tmp_path) == ["folder/file"]
+
+
+def test_the_next_run_goes_on(server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"broke off.*\); 0\.3 MB are kept to go on from; try again"):
+        fetch(download(url("ranges")), tmp_path, attempts=1)
+    assert files_in(tmp_path) == ["folder/.file.partial", "folder/.file.partial.json"]
+    with open(tmp_path / "folder" / ".file.partial", "ab") as handle:
+        handle.write(b"what came before the machine went down, after the last note")
+    assert fetch_soon(download(url("ranges")), tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, PIECE, 2 * PIECE, 3 * PIECE]
+    assert files_in(tmp_path) == ["folder/file"]
+
+
+def test_a_run_killed_with_all_bytes_there(
+    server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    partial = Partial(tmp_path / "folder" / "file")
+    with partial.open(0) as handle:
+        handle.write(CONTENT)
+        partial.keep(handle, url=url("ranges"), validator=f'"{len(CONTENT)}"')
+    assert fetch_soon(download(url("ranges")), tmp_path).read_bytes() == CONTENT
+    assert server.starts == [len(CONTENT)]
+
+
+@pytest.mark.parametrize("unknown", [{}, {"num_bytes": None, "sha256": None}])
+def test_a_file_that_changed_is_fetched_anew(
+    unknown: dict, server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    server.content = b"old" * 200_000
+    with pytest.raises(UserError):
+        fetch(download(url("ranges")), tmp_path, attempts=1)
+    server.content, server.piece = CONTENT, len(CONTENT)
+    assert fetch_soon(download(url("ranges"), **unknown), tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, PIECE]  # the second answer began at 0
+
+
+def test_a_server_without_ranges_starts_anew(
+    server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="broke off"):
+        fetch_soon(download(url("ranges-refused")), tmp_path)
+    assert server.starts == [0, PIECE, PIECE]
+    server.piece = len(CONTENT)
+    assert fetch_soon(download(url("ranges-refused")), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_gives_another_range(
+    server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"the server gave bytes 262151-1023999/1024000 for bytes 262144-"):
+        fetch(download(url("ranges-wrong")), tmp_path, attempts=2, pause_s=0.01)
+    assert files_in(tmp_path) == []
+
+
+def test_damage_in_what_was_kept_is_found_at_the_end(
+    server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError):
+        fetch(download(url("ranges")), tmp_path, attempts=1)
+    partial = tmp_path / "folder" / ".file.partial"
+    partial.write_bytes(b"x" + partial.read_bytes()[1:])
+    server.piece = len(CONTENT)
+    assert fetch_soon(download(url("ranges")), tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, PIECE, 0]
+
+
+def test_another_place_takes_over(server: ThreadingHTTPServer, url: Callable[[str], str], tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        fetch(download(url("ranges")), tmp_path, attempts=1)
+    with pytest.raises(UserError, match="are kept"):  # a place that has nothing leaves what another gave
+        fetch_soon(download(url("gone")), tmp_path)
+    assert fetch_soon(download(url("gone"), url("right")), tmp_path).read_bytes() == CONTENT
+    assert files_in(tmp_path) == ["folder/file"]
+
+
+def test_a_file_system_without_locks(url: Callable[[str], str], tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("needs a compiler")
+    source, library = tmp_path / "nolocks.c", tmp_path / "nolocks.so"
+    source.write_text('#include <errno.h>\nextern "C" int flock(int, int) { errno = ENOLCK; return -1; }\n')
+    subprocess.run([compiler, "-x", "c++", "-shared", "-fPIC", "-o", library, source], check=True)
+    code = (
+        "import fcntl, sys; from pathlib import Path; from cross_thought.data.download import Download, fetch\n"
+        "try: fcntl.flock(0, fcntl.LOCK_EX)\n"
+        "except OSError as error: print(error)\n"
+        "for name in sys.argv[3:]: fetch(Download(name=name, url=sys.argv[1]), Path(sys.argv[2]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, url("right"), str(tmp_path / "got"), "one", "two", "one"],
+        cwd=TABLE.parents[1],
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "No locks available" in done.stdout
+    lock = (tmp_path / "got" / "downloads.lock.tsv").read_text()
+    assert lock == f"name\tbytes\tsha256\none\t{len(CONTENT)}\t{SHA256}\ntwo\t{len(CONTENT)}\t{SHA256}\n"
 
 
 def test_every_url_is_named_with_its_reason(url: Callable[[str], str], tmp_path: Path) -> None:
@@ -236,35 +374,17 @@ def test_a_drive_file_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert SHA256 in (tmp_path / "downloads.lock.tsv").read_text()
 
 
-def test_articles_become_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    class Datasets:
-        @staticmethod
-        def load_dataset(*arguments: object, **options: object) -> list[dict]:
-            asked.append((arguments, options))
-            return [{"text": "Title\n\nFirst paragraph.\nSecond."}, {"text": "Another\r"}]
-
-    monkeypatch.setitem(sys.modules, "datasets", Datasets)
-    path = fetch_soon(Download(name="text", url="datasets:owner/name/config@abc"), tmp_path)
-    assert path.read_text(encoding="utf-8") == "Title\nFirst paragraph.\nSecond.\n\nAnother\n\n"
-    assert asked == [(("owner/name", "config"), {"revision": "abc", "split": "train", "streaming": True})]
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match="comes through the `datasets` library: install it with pip"):
-        fetch_soon(Download(name="text", url="datasets:owner/name/config@abc"), tmp_path)
-
-
 def test_the_table_is_complete() -> None:
     table = read_table(TABLE)
-    assert len(table) == 20
+    assert len(table) == 21
     unpublished = {name for name, item in table.items() if item.sha256 is None}
     assert unpublished == {
-        *("gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
+        *("glue/AX.tsv", "gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
         *("checkpoints/cross_thought.pt", "checkpoints/roberta.base.tar.gz"),
     }
     for item in table.values():
         assert item.sha256 is None or re.fullmatch("[0-9a-f]{64}", item.sha256)
-        assert item.num_bytes or item.name == "checkpoints/cross_thought.pt"
+        assert item.num_bytes or item.name in ("checkpoints/cross_thought.pt", "glue/AX.tsv")
     assert table["glue/MNLI.zip"].size_text == "312.8 MB"
     assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
     assert table["checkpoints/cross_thought.pt"].size_text == "size not published"
@@ -296,4 +416,4 @@ def test_no_proxy_or_cookie_of_the_user_is_needed(url: Callable[[str], str], tmp
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=TABLE.parents[1], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "file")
-    assert files_in(tmp_path) == [".downloads.lock.tsv.lock", "downloads.lock.tsv", "file"]
+    assert files_in(tmp_path) == ["downloads.lock.tsv", "file"]

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.data.glue import Example, prepare_task, read_prepared, read_split
-from cross_thought.data.tasks import TASKS, RawFile, Split, Task, raw_files, task_from_config
+from cross_thought.data.definitions import Split, Task
+from cross_thought.data.glue import prepare_task, read_split
+from cross_thought.data.prepared import Example, read_prepared
+from cross_thought.data.raw_files import RawFile, raw_files
+from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
 from tests.unit.data.glue_format import GLUE, WORDS, make_rows, write_archive
 
@@ -26,7 +29,7 @@ def read(task: Task, path: Path, content: bytes) -> list[Example]:
     return read_split(task, "train", RawFile(path=str(path)))
 
 
-@pytest.mark.parametrize("name", [*GLUE, "SNLI"])
+@pytest.mark.parametrize("name", [*GLUE, "AX", "SNLI"])
 def test_every_task_in_its_own_format(name: str, tmp_path: Path) -> None:
     write_archive(name, tmp_path, COUNTS)
     task = task_from_config(name, {"check_rows": False})

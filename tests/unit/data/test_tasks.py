@@ -3,19 +3,23 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cross_thought.config import check_registry, read_yaml
+from cross_thought.data.definitions import METRICS, AnswerSelection
 from cross_thought.data.download import read_table
+from cross_thought.data.raw_files import RawFile, missing_files, raw_files
 from cross_thought.data.tasks import (
-    METRICS,
+    PAIRS,
+    REGISTRY,
+    REGISTRY_FILE,
     TASKS,
-    AnswerSelection,
-    RawFile,
     finetuning_settings,
-    raw_files,
     task_from_config,
+    tasks_of,
 )
 from cross_thought.errors import UserError
 
@@ -32,7 +36,7 @@ DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv"
 
 def test_the_registry_has_glue_snli_and_the_demo() -> None:
     assert list(TASKS) == [
-        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "SNLI"),
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "AX", "SNLI"),
         *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
     ]
     for task in TASKS.values():
@@ -41,7 +45,7 @@ def test_the_registry_has_glue_snli_and_the_demo() -> None:
         if task.name == "QNLI-answers":  # rows of a question and one candidate; the test set has no labels to group by
             assert (set(task.splits), task.num_sentences, len(task.labels)) == ({"train", "valid"}, 9, 8)
             continue
-        assert {"train", "valid", "test"} <= set(task.splits)
+        assert ({"train", "valid", "test"} if task.name != "AX" else {"test"}) <= set(task.splits)
         assert all(len(split.input_columns) == task.num_sentences for split in task.splits.values())
         assert set(task.downloads) <= set(DOWNLOADS)
 
@@ -54,13 +58,65 @@ def test_the_metrics_are_glues() -> None:
         "STS-B": ("pearson", "spearman"),
         "RTE": ("accuracy",),
     }
-    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "SNLI"]
+    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "AX", "SNLI"]
 
 
-def test_tasks_need_nothing_but_the_standard_library() -> None:
-    code = "import sys; from cross_thought.data import tasks, corpus, download; print(*sys.modules)"
+def test_the_entries_that_ship_are_held_against_the_schema() -> None:
+    entries = read_yaml(REGISTRY_FILE)  # no key twice
+    assert entries == REGISTRY
+    check_registry(entries)
+    assert {split.download for task in TASKS.values() for split in task.splits.values()} <= {None, *DOWNLOADS}
+    wrong = entries | {"RTE": entries["RTE"] | {"header": "yes"}}
+    with pytest.raises(UserError, match=r"tasks.yaml: RTE.header is 'yes'; it must be true or false"):
+        check_registry(wrong)
+
+
+def test_an_own_task_may_say_all_that_one_that_ships_says() -> None:
+    """The same keys, one reader: an entry of the registry under another name is the same task."""
+    for name, entry in REGISTRY.items():
+        section = "tasks" if name in TASKS else "embedding_tasks"
+        task = task_from_config(f"my-{name}", entry, section=section)
+        assert replace(task, name=name) == (TASKS | PAIRS)[name]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"AX": {}}, "tasks.AX.evaluated_with is 'MNLI', which is no task that is fine-tuned here: add it to tasks"),
+        ({"AX": {"evaluated_with": "RTE"}, "RTE": {}}, "tasks.AX.evaluated_with is 'RTE', whose labels"),
+        ({"AX": {}, "MNLI": {"evaluated_with": "SNLI"}, "SNLI": {}}, "which is no task that is fine-tuned here"),
+        ({"AX": {"num_epochs": 3}, "MNLI": {}}, "tasks.AX.num_epochs: AX is not fine-tuned; say it of MNLI"),
+        ({"AX": {"start_from": "RTE"}, "MNLI": {}, "RTE": {}}, "tasks.AX.start_from: AX is not fine-tuned"),
+        ({"AX": {}, "MNLI": {}, "RTE": {"start_from": "AX"}}, "tasks.RTE.start_from is 'AX', which is evaluated with"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(tasks: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        tasks_of(tasks)
+
+
+def test_a_task_without_a_model_of_its_own_needs_no_train_file() -> None:
+    entry = {"files": {"test": "hans.tsv"}, "input_columns": [1, 2], "label_column": 3, "evaluated_with": "MNLI"}
+    labels = {"labels": ["entailment", "neutral", "contradiction"]}
+    tasks = tasks_of({"MNLI": {}, "hans": entry | labels})
+    assert set(tasks["hans"].splits) == {"test"}
+    assert tasks["hans"].splits["test"].labels_optional
+
+
+def test_files_that_lack_below_data_dir_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "glue" / "RTE"
+    folder.mkdir(parents=True)
+    assert missing_files(TASKS["RTE"], data_dir=str(tmp_path)) == []
+    (folder / "train.tsv").touch()
+    assert missing_files(TASKS["RTE"], data_dir=str(tmp_path)) == ["glue/RTE/dev.tsv", "glue/RTE/test.tsv"]
+    (tmp_path / "glue" / "RTE.zip").touch()
+    assert missing_files(TASKS["RTE"], data_dir=str(tmp_path)) == []
+
+
+def test_before_a_job_tasks_need_yaml_alone() -> None:
+    code = "import sys; from cross_thought.data import tasks, raw_files, corpus, download; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "fairseq", "numpy", "pandas", "requests", "pooch", "gdown"} & set(loaded)
+    assert not {"torch", "fairseq", "numpy", "pandas", "pyarrow", "requests", "gdown", "datasets"} & set(loaded)
 
 
 def test_an_entry_overrides_the_defaults_and_may_switch_the_row_check_off() -> None:
@@ -75,7 +131,7 @@ def test_a_task_of_ones_own() -> None:
     task = task_from_config("mine", OWN)
     assert (task.labels, task.metrics, task.num_sentences) == (("no", "yes"), ("f1", "accuracy"), 2)
     assert task.splits["train"].label_column == 3
-    assert task.splits["test"].label_column is None
+    assert (task.splits["test"].label_column, task.splits["test"].labels_optional) == (3, True)
     regression = task_from_config("mine", OWN | {"labels": None, "metrics": None, "score_scale": 5})
     assert regression.is_regression
     assert (regression.metrics, regression.best_metric, regression.score_scale) == (
@@ -182,3 +238,9 @@ def test_mrpc_is_cut_from_its_sources_where_all_of_them_are_at_hand(tmp_path: Pa
     assert raw_files(TASKS["MRPC"], data_dir=str(tmp_path))["valid"] == RawFile(
         path=str(folder / "msr_paraphrase_train.txt"), ids_path=str(folder / "dev_ids.tsv"), keep_ids=True
     )
+
+
+def test_a_task_without_train_data_is_not_taken_from_the_task_that_answers_it_in_silence() -> None:
+    assert task_from_config("AX", {}).evaluated_with == "MNLI"
+    with pytest.raises(UserError, match=r"tasks.AX.files lacks `train`"):
+        task_from_config("AX", {"evaluated_with": None})

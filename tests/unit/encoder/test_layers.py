@@ -23,6 +23,21 @@ def test_elements_are_dropped_at_the_rate_and_scaled(probability: float) -> None
     torch.testing.assert_close(states.grad, dropped.detach())
 
 
+def test_in_bfloat16_the_scale_is_not_rounded_before_it_is_used() -> None:
+    torch.manual_seed(1)
+    states = torch.rand(1001, 999).bfloat16().requires_grad_()
+    dropped = dropout(states, 0.1, training=True)
+    kept = dropped != 0
+    assert kept.float().mean().item() == pytest.approx(0.9, abs=2e-3)
+    assert (kept[:, 1:] == kept[:, :-1]).float().mean().item() == pytest.approx(0.82, abs=2e-3)
+    # 1 / 0.9 in bfloat16 is 0.16 % too small: the mean of a million states shows it
+    ratio = dropped.detach()[kept].double().sum() / states.detach()[kept].double().sum()
+    assert ratio.item() == pytest.approx(1 / 0.9, rel=2e-4)
+    gradient = torch.rand(states.shape).bfloat16()
+    dropped.backward(gradient)
+    assert torch.equal(states.grad, torch.where(kept, gradient / 0.9, 0))
+
+
 def test_the_seed_decides() -> None:
     def draw(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

@@ -9,8 +9,9 @@ import pytest
 import pytrec_eval
 from scipy import stats
 
-from cross_thought.data.glue import Example
-from cross_thought.data.tasks import EmbeddingTask, embedding_task_from_config
+from cross_thought.data.definitions import EmbeddingTask
+from cross_thought.data.prepared import Example
+from cross_thought.data.tasks import embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation import embeddings
 from cross_thought.evaluation.embeddings import (
@@ -231,3 +232,20 @@ def test_a_task_that_is_fine_tuned_on_as_well_has_its_files_there() -> None:
 def test_what_contradicts_itself_is_refused(name: str, entry: dict, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         task_of(name, entry)
+
+
+def test_the_sentences_of_each_split_are_counted(tmp_path: Path) -> None:
+    lines = {"valid": ["1.0\tlong long long\tb", "2.0\tb\tc", "0.5\tb\td"], "test": ["4.0\te\tf", "1.0\te\tg"]}
+    for split, rows in lines.items():
+        (tmp_path / f"{split}.tsv").write_text("\n".join(["label\tsentence1\tsentence2", *rows]) + "\n")
+    cut = []
+
+    def encode(sentences: list[str]) -> np.ndarray:
+        cut.extend(sentence for sentence in sentences if len(sentence) > 5)
+        return np.random.default_rng(0).normal(size=(len(sentences), 3))
+
+    task = EmbeddingTask(name="t", evaluation="similarity", splits=("valid", "test"))
+    pairs, counts = embeddings.evaluate_task(task, tmp_path, encode, num_cut=lambda: len(cut))
+    assert counts == {"valid": {"sentences": 4, "cut": 1}, "test": {"sentences": 3, "cut": 0}}
+    document = embeddings_document(model="m", task=task, seed=1, pooling="mean", pairs=pairs, counts=counts)
+    assert document["counts"] == counts

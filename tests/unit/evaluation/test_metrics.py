@@ -65,6 +65,35 @@ def test_classification_equals_scikit_learn(pairs: list[tuple[str, str]]) -> Non
             assert computed["f1"] is None
 
 
+@given(st.lists(st.tuples(st.sampled_from("01"), st.sampled_from("01")), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_precision_and_recall_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    labels, predictions = map(list, zip(*pairs, strict=True))
+    computed = compute_metrics(replace(TASKS["MRPC"], metrics=("precision", "recall")), labels, predictions)
+    assert computed["precision"] == (
+        sk.precision_score(labels, predictions, pos_label="1") if "1" in predictions else None
+    )
+    assert computed["recall"] == (sk.recall_score(labels, predictions, pos_label="1") if "1" in labels else None)
+
+
+@given(st.lists(st.tuples(*2 * [st.sampled_from(TASKS["MNLI"].labels)]), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_macro_metrics_equal_scikit_learn_with_any_number_of_labels(pairs: list[tuple[str, str]]) -> None:
+    labels, predictions = map(list, zip(*pairs, strict=True))
+    names = ("macro_f1", "macro_precision", "macro_recall")
+    computed = compute_metrics(replace(TASKS["MNLI"], metrics=names), labels, predictions)
+    scores = [getattr(sk, f"{name.removeprefix('macro_')}_score") for name in names]
+    expected = [score(labels, predictions, average="macro", zero_division=0) for score in scores]
+    assert list(computed.values()) == expected
+
+
+def test_macro_f1_by_hand() -> None:
+    # a: precision 1, recall 1/2; b: 1/3 and 1; c, which is never predicted: 0
+    task = replace(TASKS["MNLI"], labels=("a", "b", "c"), metrics=("macro_f1", "macro_recall"))
+    computed = compute_metrics(task, ["a", "a", "b", "c"], ["a", "b", "b", "b"])
+    assert computed == pytest.approx({"macro_f1": (2 / 3 + 1 / 2 + 0) / 3, "macro_recall": (1 / 2 + 1 + 0) / 3})
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=3, max_size=40))
 @settings(deadline=None)
 def test_regression_equals_scipy(pairs: list[tuple[float, float]]) -> None:

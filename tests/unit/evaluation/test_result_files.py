@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cross_thought.errors import UserError
-from cross_thought.evaluation.history import read_history
+from cross_thought.evaluation.history import of_split, read_history
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions, write_predictions
 
 
@@ -47,11 +47,14 @@ def test_history(tmp_path: Path) -> None:
         "valid\t200\t2.0\t4\t\t31\n"
     )
     history = read_history(path)
-    assert (history.model, history.seed) == ("mlm", 7)
+    assert set(zip(history["model"], history["seed"], strict=True)) == {("mlm", 7)}
     # Of two lines for one update, as after a resume, the later one counts.
-    assert [(line.num_updates, line.loss) for line in history.of_split("valid")] == [(100, 4.0), (200, 2.0)]
-    assert history.last("valid").elapsed_s == 31
-    assert history.last("train").tokens is None
+    assert [(line.num_updates, line.loss) for line in of_split(history, "valid").itertuples()] == [
+        (100, 4.0),
+        (200, 2.0),
+    ]
+    assert of_split(history, "valid")["elapsed_s"].iloc[-1] == 31
+    assert of_split(history, "train")["tokens"].isna().all()
 
 
 def test_history_refusals(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ FLAGS = [
     "--max-positions",
     "200",
     "--optimizer",
-    "adam",
+    "fused_adam",
     "--lr-scheduler",
     "fixed",
     "--lr",
@@ -125,6 +125,13 @@ def test_candidates_embedded_beforehand_rank_as_those_computed_together(tmp_path
     torch.testing.assert_close(beforehand, together, rtol=1e-6, atol=1e-6)
     assert rankings(beforehand, names="1234") == rankings(together, names="1234")
     assert (together.exp().max(1).values > 0.5).any()  # the weights do tell candidates apart
+
+    in_bfloat16 = Predictor(tmp_path / "model.pt", tmp_path / "data", device="cpu", precision="bfloat16")
+    rounded = in_bfloat16.answer_weights("train")
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, beforehand)
+    assert torch.equal(rounded.isneginf(), beforehand.isneginf())
+    torch.testing.assert_close(rounded.exp(), beforehand.exp(), rtol=0.1, atol=0.02)
 
 
 def test_rankings_leave_out_who_is_no_candidate() -> None:

@@ -1,6 +1,7 @@
 """The held-out text as the model gets it, and as people read it."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from cross_thought.data.binarize import DatasetWriter
-from cross_thought.fairseq.pretrained import Dictionary, Spelling, held_out_documents
+from cross_thought.fairseq.pretrained import Dictionary, Spelling, held_out_documents, load_pretrained
 
 
 def test_documents_end_at_empty_lines(tmp_path: Path) -> None:
@@ -37,3 +38,20 @@ def test_spelling(spelling: Spelling) -> None:
     assert spelling.text([8, 5]) == "\ufffd world"
     assert [spelling.is_word(id_) for id_ in (0, 4, 5, 6, mask)] == [False, False, True, False, False]
     assert spelling.text(torch.tensor([4, 5])) == "Hello world"
+
+
+def test_a_checkpoint_from_before_a_flag_was_there(spelling: Spelling, tmp_path: Path) -> None:
+    from cross_thought.fairseq.model import RegisteredEncoder, cross_thought_tiny
+
+    dictionary = Dictionary.load(str(tmp_path / "dict.txt"))
+    dictionary.add_symbol("<mask>")
+    args = Namespace(arch="cross_thought_tiny", max_positions=30)
+    cross_thought_tiny(args)
+    weights = RegisteredEncoder(args, dictionary).state_dict()
+    del args.bfloat16, args.checkpoint_activations
+    model = {f"encoder.{name}": weight for name, weight in weights.items()}
+    torch.save({"args": args, "model": model}, tmp_path / "model.pt")
+    encoder, _ = load_pretrained(tmp_path / "model.pt", tmp_path)
+    assert not encoder.args.bfloat16
+    assert not encoder.sentence_encoder.checkpoint_activations
+    assert torch.equal(encoder.lm_head.weight, weights["lm_head.weight"])

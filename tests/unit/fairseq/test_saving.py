@@ -1,5 +1,11 @@
 """What training does otherwise than fairseq's own."""
 
+import errno
+import os
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +14,7 @@ from cross_thought.fairseq import bridge
 bridge.install()
 
 from fairseq.data import Dictionary, MaskTokensDataset  # noqa: E402
+from fairseq_cli import train as fairseq_train  # noqa: E402
 
 from cross_thought.fairseq import saving  # noqa: E402
 
@@ -34,3 +41,49 @@ def test_each_epoch_has_masks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not torch.equal(torch.stack(masked_rows([1, 2])), afresh)  # fairseq's own remembers
     monkeypatch.setattr(MaskTokensDataset, "set_epoch", saving._forgetting(MaskTokensDataset.set_epoch))
     assert torch.equal(torch.stack(masked_rows([1, 2])), afresh)
+
+
+def test_a_second_name_of_a_checkpoint_shares_its_bytes(tmp_path: Path) -> None:
+    source, name = tmp_path / "checkpoint_best.pt", tmp_path / "checkpoint_last.pt"
+    source.write_bytes(b"weights")
+    name.write_bytes(b"older weights")
+    saving.AtomicPathManager.copy(str(source), str(name), overwrite=True)
+    assert name.samefile(source)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS])
+def test_a_checkpoint_is_copied_where_hard_links_are_refused(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: object, destination: object) -> None:
+        raise OSError(number, os.strerror(number), source, None, destination)
+
+    monkeypatch.setattr(os, "link", refuse)
+    source, name = tmp_path / "checkpoint_best.pt", tmp_path / "checkpoint_last.pt"
+    source.write_bytes(b"weights")
+    name.write_bytes(b"older weights")
+    saving.AtomicPathManager.copy(str(source), str(name), overwrite=True)
+    assert name.read_bytes() == b"weights"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [source.name, name.name]
+
+
+def test_patience_is_kept_over_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fairseq_train.should_stop_early, "best", 71.5, raising=False)
+    monkeypatch.setattr(fairseq_train.should_stop_early, "num_runs", 2, raising=False)
+    saved: dict = {}
+    saving._with_patience(lambda trainer, filename, extra_state: saved.update(extra_state))(None, "last.pt", {"a": 1})
+    assert saved == {"a": 1, "early_stop": {"best": 71.5, "num_runs": 2}}
+
+
+@pytest.mark.parametrize(("num_updates", "patience"), [(40, {"best": 71.5, "num_runs": 2}), (0, {})])
+def test_the_patience_of_another_training_is_none_of_this_ones(
+    num_updates: int, patience: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--finetune-from-model` starts at update 0, with none of the `--reset-...` flags set."""
+    monkeypatch.setattr(fairseq_train.should_stop_early, "__dict__", {})
+    args = Namespace(save_dir=str(tmp_path), reset_meters=False, reset_optimizer=False)
+    trainer = SimpleNamespace(get_num_updates=lambda: num_updates)
+    extra_state = {"early_stop": {"best": 71.5, "num_runs": 2}}
+    found, _ = saving._as_left(lambda args, trainer: (extra_state, None))(args, trainer)
+    assert found is extra_state
+    assert vars(fairseq_train.should_stop_early) == patience

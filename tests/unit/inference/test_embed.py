@@ -197,6 +197,9 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
         (["--input", "{tmp}/good.txt", "--output", "{tmp}/e.csv"], "embeddings are written as .npy"),
         (["--input", "{tmp}/good.txt", "--output", "/proc/e.npy"], "No such file or directory; correct the path"),
         (["--input", "{tmp}", "--output", "{tmp}/e.npy"], "it is a folder where a file is needed"),
+        (["--output", "{tmp}/folder.npy"], "folder.npy is a folder where a file is to be written: give another name"),
+        (["--output", "{tmp}/good.txt/e.npy"], "good.txt is a file where a folder is needed for e.npy"),
+        (["--prompt-name", "q", "--output", "{tmp}/e.npy"], "prompt_name 'q' is no prompt of this model: it has none"),
         (["--batch-tokens", "0"], "'0' is no number of at least 1"),
         (["--pooling", "max"], "invalid choice: 'max'"),
     ],
@@ -207,6 +210,7 @@ def test_the_command_refuses_in_a_sentence(
     (tmp_path / "latin.txt").write_bytes("café\n".encode("latin-1").replace(b"caf", b" caf"))
     (tmp_path / "good.txt").write_text("a\n")
     (tmp_path / "e.npy").write_bytes(b"old")
+    (tmp_path / "folder.npy").mkdir()
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         main(["embed", "--model", str(checkpoint), *(part.format(tmp=tmp_path) for part in arguments)])
@@ -214,7 +218,7 @@ def test_the_command_refuses_in_a_sentence(
     assert stopped.value.code != 0
     assert message in capsys.readouterr().err
     assert (tmp_path / "e.npy").read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npy", "good.txt", "latin.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npy", "folder.npy", "good.txt", "latin.txt"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -242,6 +246,19 @@ def test_a_kill_leaves_no_half_written_output(checkpoint: Path, tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     assert np.load(output).shape == (2, 32)
     assert not partial.exists()
+
+
+def test_outputs_are_refused_before_the_model_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "there.npy").mkdir()
+    (tmp_path / "file").touch()
+    for arguments, message in (
+        (["embed", "--output", f"{tmp_path}/there.npy"], "there.npy is a folder where a file is to be written"),
+        (["export", "--output", f"{tmp_path}/file"], "file is a file where a folder is to be written"),
+        (["export", "--output", f"{tmp_path}/file/below"], "file is a file where a folder is needed for below"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*arguments, "--model", str(tmp_path / "missing.pt")])
+        assert message in capsys.readouterr().err
 
 
 def test_an_empty_file_gives_no_embeddings(encoder: SentenceEncoder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from checkpoints import write_checkpoint, write_vocabulary
 
 from cross_thought.errors import UserError
+from cross_thought.files import write_json
 from cross_thought.inference.export import export_model
 
 TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
@@ -51,10 +52,21 @@ def test_the_card_tells_what_the_results_tell(checkpoint: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "export/config.json").read_text())["pooling"] == "concat"
 
 
+@pytest.mark.parametrize(("gpus", "said"), [(["A100, 80 GB"] * 2, "A100, 80 GB; A100, 80 GB"), ([], "no GPU")])
+def test_the_card_names_the_machine_of_the_results(
+    checkpoint: Path, tmp_path: Path, gpus: list[str], said: str
+) -> None:
+    made = {"commit": "abc", "python": "3.13", "packages": {"torch": "2.9"}, "cpu": "EPYC", "gpus": gpus}
+    write_json(tmp_path / "results/provenance.json", {"made": made, "data": []})
+    export_model(checkpoint, tmp_path / "export", output_format="safetensors")
+    card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    assert f"\n- results made with commit abc, Python 3.13, torch 2.9, on EPYC, {said}\n" in card
+
+
 def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:
     export_model(checkpoint, tmp_path / "export", output_format="safetensors")
     names = sorted(path.name for path in (tmp_path / "export").iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
 
 
@@ -82,6 +94,8 @@ def test_results_and_names_that_are_not_there_are_refused(checkpoint: Path, tmp_
         export_model(checkpoint, tmp_path / "e", output_format="safetensors", results=tmp_path / "no-results")
     with pytest.raises(UserError, match="tells of no model 'nobody': choose from .*mine, other"):
         export_model(checkpoint, tmp_path / "e", output_format="safetensors", model_name="nobody")
-    with pytest.raises(UserError, match="is a folder: give the fairseq checkpoint"):
+    with pytest.raises(UserError, match=r"seed-1 has no config.json: give a fairseq checkpoint, or a folder that"):
         export_model(checkpoint.parent, tmp_path / "e", output_format="safetensors")
+    with pytest.raises(UserError, match="format 'onnx' is none of safetensors, sentence-transformers"):
+        export_model(checkpoint, tmp_path / "e", output_format="onnx")
     assert not (tmp_path / "e").exists()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from checkpoints import TEXT, dictionary_size, random_state, write_checkpoint, write_vocabulary
 
+from cross_thought import SentenceEncoder
 from cross_thought.data.bpe import Encoder
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.encoder.tokenizer import SentenceTokenizer
@@ -228,3 +229,40 @@ def test_an_exports_config_tells_its_architecture(folder: Path) -> None:
     config = json.loads((folder / "export/config.json").read_text())
     assert config["encoder"]["num_slots"] == 3
     assert config["model_type"] == "cross_thought"
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 100\n"
+
+
+def test_what_people_take_for_a_model_is_told_of_by_its_kind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roberta = tmp_path / "roberta"
+    roberta.mkdir()
+    (roberta / "config.json").write_text('{"model_type": "roberta", "architectures": ["RobertaModel"]}')
+    with pytest.raises(UserError, match="roberta holds a model of Hugging Face's type 'roberta', no Cross-Thought"):
+        load_pretrained(roberta)
+    with pytest.raises(UserError, match=r"model.safetensors holds weights alone: give the folder of the export that"):
+        load_pretrained(folder / "export/model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    message = r"^user/model-v1.5 is no file or folder here; .* \(`hf download user/model-v1.5 --local-dir FOLDER`\)"
+    with pytest.raises(UserError, match=message):
+        load_pretrained(Path("user/model-v1.5"))
+    with pytest.raises(UserError, match=r"^results/model.pt does not exist: give the path of a fairseq checkpoint"):
+        load_pretrained(Path("results/model.pt"))
+    with pytest.raises(UserError, match="export is an export, which has its own tokenizer: leave the vocabulary out"):
+        SentenceEncoder.from_pretrained(folder / "export", vocabulary=folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.pt", "encoder.json", "vocab.bpe", "dict.txt", "model.safetensors", "config.json", "tokenizer.json"],
+)  # fmt: skip
+def test_a_git_lfs_pointer_is_called_so(folder: Path, tmp_path: Path, name: str) -> None:
+    """Each is what git leaves in place of the file where git-lfs is not installed."""
+    is_export = (folder / "export" / name).exists()
+    model = tmp_path / "model"
+    shutil.copytree(folder / "export" if is_export else folder, model)
+    (model / name).write_bytes(LFS_POINTER)
+    with pytest.raises(UserError, match=f"{name} is a git-lfs pointer, not the file itself: run `git lfs pull`"):
+        load_pretrained(model if is_export else model / "model.pt")

@@ -2,29 +2,26 @@
 
 import statistics
 
+import pandas as pd
 import pytest
 
 from cross_thought.evaluation.aggregate import read_metrics
-from cross_thought.evaluation.history import read_history
-from cross_thought.tables.ablations import (
-    AblationRow,
-    ablation_latex,
-    ablation_markdown,
-    ablation_notes,
-    factors_of,
-)
+from cross_thought.evaluation.history import of_split, read_history
+from cross_thought.tables.ablations import ablation_notes, ablation_page, factors_of
+from cross_thought.tables.layout import latex, markdown
 from tests.unit.synthetic import Results, ablation_rows
 
 
 @pytest.fixture(scope="session")
-def rows(shared_results: Results) -> list[AblationRow]:
+def rows(shared_results: Results) -> pd.DataFrame:
     """The ablation table of the synthetic results: cross layer 0 off and on."""
     return ablation_rows(shared_results)
 
 
-def test_numbers_are_those_of_the_runs(rows: list[AblationRow], shared_results: Results) -> None:
-    found = {(row.model, *row.column): row for row in rows}
-    losses = [read_history(path).last("valid").loss for path in shared_results.files("pretrain/mlm/*/history.tsv")]
+def test_numbers_are_those_of_the_runs(rows: pd.DataFrame, shared_results: Results) -> None:
+    found = {(row.model, row.task, row.metric): row for row in rows.itertuples()}
+    histories = map(read_history, shared_results.files("pretrain/mlm/*/history.tsv"))
+    losses = [of_split(history, "valid")["loss"].iloc[-1] for history in histories]
     loss = found["mlm", "", "valid_loss_bits"]
     assert (loss.mean, loss.sd, loss.n) == (statistics.fmean(losses), statistics.stdev(losses), 3)
     assert found["cross_thought", "", "cross_path"].mean == pytest.approx(95)  # cross layer 0 on
@@ -36,27 +33,29 @@ def test_numbers_are_those_of_the_runs(rows: list[AblationRow], shared_results: 
     ]
     assert found["mlm", "MRPC", "accuracy"].mean == pytest.approx(100 * statistics.fmean(scores))
     assert ("mlm", "MRPC", "f1") not in found  # the main metric alone
-    assert [row.setting for row in rows if row.metric == "cross_path"] == ["off", "on"]
+    assert list(rows.loc[rows["metric"] == "cross_path", "setting"]) == ["off", "on"]
 
 
-def test_layouts(rows: list[AblationRow]) -> None:
-    lines = ablation_markdown(rows, demo=True).splitlines()
+def test_layouts(rows: pd.DataFrame) -> None:
+    lines = markdown(ablation_page(rows, demo=True)).splitlines()
     header, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     assert header[:5] == ["factor", "setting", "model", "loss (bits)", "cross path (%)"]
     assert [cells[:3] for cells in body] == [["cross layer 0", "off", "mlm"], ["", "on", "cross_thought"]]
     assert "±" in body[0][3]
-    latex = ablation_latex(rows, demo=True)
-    assert "cross layer 0 & off & mlm" in latex
-    assert "cross\\_thought" in latex
+    text = latex(ablation_page(rows, demo=True))
+    assert "cross layer 0 & off & mlm" in text
+    assert "cross\\_thought" in text
 
 
 def test_a_rule_between_factors_and_what_is_missing() -> None:
     rows = [
-        AblationRow("num_slots", "1", "a", "", "valid_loss_bits", 2.5, None, 1, (1,)),
-        AblationRow("num_slots", "1", "a", "", "cross_path", 90.0, None, 1, (1,)),
-        AblationRow("segment_length", "24", "b", "", "valid_loss_bits", 1.25, None, 1, (1,)),
+        ("num_slots", "1", "a", "", "valid_loss_bits", 2.5, None, 1, (1,)),
+        ("num_slots", "1", "a", "", "cross_path", 90.0, None, 1, (1,)),
+        ("segment_length", "24", "b", "", "valid_loss_bits", 1.25, None, 1, (1,)),
     ]
-    lines = ablation_latex(rows, demo=True).splitlines()
+    columns = ["factor", "setting", "model", "task", "metric", "mean", "sd", "n", "seeds"]
+    rows = pd.DataFrame(rows, columns=columns)
+    lines = latex(ablation_page(rows, demo=True)).splitlines()
     assert lines[5:8] == [
         "slots k & 1 & a & 2.500 (1) & 90.0 (1) \\\\",
         "\\midrule",

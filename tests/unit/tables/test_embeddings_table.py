@@ -1,10 +1,15 @@
 """The table of embeddings: means over seeds beside what needs no training, laid out three times."""
 
+import math
+import re
+
+import pandas as pd
 import pytest
 
 from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import Rankings, Similarities, embeddings_document
-from cross_thought.tables.embeddings import embedding_rows, embeddings_latex, embeddings_markdown
+from cross_thought.tables.embeddings import embedding_rows, embeddings_page
+from cross_thought.tables.layout import latex, markdown
 
 TASKS = {
     "STS-B": EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",)),
@@ -22,7 +27,7 @@ def document(model: str, task: str, seed: int | None, *, rank: int) -> dict:
 
 
 @pytest.fixture(scope="module")
-def rows() -> list:
+def rows() -> pd.DataFrame:
     """The rows of two models, one of them with two seeds."""
     ours = [
         document(model, task, seed, rank=rank)
@@ -33,33 +38,54 @@ def rows() -> list:
     return embedding_rows(ours, lexical, models=["ct", "mlm"], tasks=TASKS)
 
 
-def test_rows_are_means_over_seeds(rows: list) -> None:
-    of = {(row.model, row.task, row.metric): row for row in rows}
+def test_rows_are_means_over_seeds(rows: pd.DataFrame) -> None:
+    of = {(row.model, row.task, row.metric): row for row in rows.itertuples()}
     mrr = of["ct", "MRPC", "mrr"]
     values = [100 * (1 + 1 / 2 + 1 / rank) / 3 for rank in (1, 4)]
     assert mrr.values == pytest.approx(values)
     assert (mrr.mean, mrr.n, mrr.seeds, mrr.best) == (pytest.approx(sum(values) / 2), 2, (1, 2), True)
     assert (mrr.num_examples, mrr.num_queries, mrr.num_candidates) == (3, 3, 1200)
-    assert of["mlm", "MRPC", "mrr"].sd is None
+    assert math.isnan(of["mlm", "MRPC", "mrr"].sd)
     assert of["mlm", "MRPC", "recall@10"].mean == pytest.approx(100)
     assert of["tf-idf", "MRPC", "accuracy@1"].mean == pytest.approx(200 / 3)
     assert of["chance", "MRPC", "recall@10"].mean == pytest.approx(100 * 10 / 1200, rel=1e-3)
     assert of["chance", "STS-B", "pearson"].mean == 0
-    assert [row.kind for row in rows if row.metric == "spearman"] == ["model", "model", "lexical", "chance"]
+    assert list(rows.loc[rows["metric"] == "spearman", "kind"]) == ["model", "model", "lexical", "chance"]
 
 
-def test_each_task_has_a_section(rows: list) -> None:
-    text = embeddings_markdown(rows, tasks=TASKS, pooling="concat")
+def test_each_task_has_a_section(rows: pd.DataFrame) -> None:
+    text = markdown(embeddings_page(rows, tasks=TASKS, pooling="concat"))
     assert "## STS-B (valid), similarity: 3 pairs" in text
     assert "## MRPC (valid), retrieval: 3 queries, 1,200 candidates, 3 pairs to find" in text
-    assert "| chance | 0.1" in text
+    assert re.search(r"\| chance +\| 0\.1", text)
     assert "- An embedding is a sentence's slot states, one after the other, as pre-trained" in text
     assert "- Positive pairs: label `1` in MRPC." in text
 
 
-def test_the_latex_says_the_same(rows: list) -> None:
-    text = embeddings_latex(rows, tasks=TASKS, pooling="mean")
+def test_the_latex_says_the_same(rows: pd.DataFrame) -> None:
+    text = latex(embeddings_page(rows, tasks=TASKS, pooling="mean"))
     assert text.count("\\begin{tabular}{lcc}") == text.count("\\begin{tabular}{lccccc}") == 1
     assert "tf-idf & 66.7" in text
     assert "**" not in text
     assert all(line.startswith("%") for line in text[text.rindex("\\end{tabular}") :].splitlines()[1:] if line)
+
+
+def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
+    documents = [
+        {"model": model, "task": task, "counts": {"valid": {"sentences": sentences, "cut": cut}}}
+        for model in ("a", "b")
+        for task, sentences, cut in (("STS-B", 1805, 488), ("MRPC", 9, 0))
+    ]
+    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
+    assert [note for note in page.notes if "cut at" in note] == [
+        "STS-B (valid): 488 of 1,805 sentences cut at the positions."
+    ]
+    assert "% STS-B (valid): 488 of 1,805" in latex(page)
+
+    # a model with fewer positions cuts more
+    documents[2]["counts"]["valid"]["cut"] = 500
+    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
+    assert [note for note in page.notes if "cut at" in note] == [
+        "STS-B (valid): 488 of 1,805 sentences cut at the positions (a).",
+        "STS-B (valid): 500 of 1,805 sentences cut at the positions (b).",
+    ]

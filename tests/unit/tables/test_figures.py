@@ -14,7 +14,7 @@ from cross_thought.tables.figures import (
     plot_losses,
     plot_tasks,
 )
-from cross_thought.tables.tables import read_task_rows
+from cross_thought.tables.tasks import read_task_rows
 from tests.unit.synthetic import MODELS, Results, ablation_rows
 
 FIGURES = ("losses", "tasks", "ablations", "cross_attention")

@@ -10,7 +10,7 @@ import pytest
 
 from cross_thought.environment import environment, record_command
 from cross_thought.files import write_json
-from cross_thought.tables.report import markdown_as_html, report_page, timings_as_html
+from cross_thought.tables.report import markdown_as_html, report_page, timings
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 TABLE = """# Task results
@@ -45,6 +45,9 @@ def page(tmp_path: Path) -> Path:
     write_json(tmp_path / "provenance.json", {"made": made, "data": data, "runs": runs, "numbers": []})
     write_json(tmp_path / "benchmarks" / "pretrain_model" / "mlm.jsonl", {})
     (tmp_path / "benchmarks" / "pretrain_model" / "mlm.jsonl").write_text('{"s": 61.2, "max_rss": 1234.5}\n')
+    write_json(tmp_path / "corpus" / "summary.json", {"train": {"documents": 1200, "sentences": 9000}})
+    rows = {"examples": 50, "dropped": {"no label": 3}, "quoted": 0}
+    write_json(tmp_path / "RTE" / "summary.json", {"train": rows, "valid": rows})
     text = report_page(
         tables=[table],
         figures=[figure],
@@ -52,6 +55,8 @@ def page(tmp_path: Path) -> Path:
         config=tmp_path / "config.yaml",
         provenance=tmp_path / "provenance.json",
         benchmarks=tmp_path / "benchmarks",
+        corpus=tmp_path / "corpus" / "summary.json",
+        tasks={"RTE": tmp_path / "RTE" / "summary.json", "none": tmp_path / "none" / "summary.json"},
     )
     (tmp_path / "report.html").write_text(text, encoding="utf-8")
     return tmp_path / "report.html"
@@ -60,7 +65,7 @@ def page(tmp_path: Path) -> Path:
 def test_the_page_has_every_part(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     headings = re.findall('<h2 id="(.+?)">(.+?)</h2>', text)
-    assert [name for _, name in headings] == ["Task results", "Figures", "Config", "Provenance", "Timings"]
+    assert [name for _, name in headings] == ["Task results", "Figures", "Data", "Config", "Provenance", "Timings"]
     assert all(f'href="#{anchor}"' in text for anchor, _ in headings)
     for part in (
         "What is to be seen &amp; more.",
@@ -71,23 +76,26 @@ def test_the_page_has_every_part(page: Path) -> None:
         "1 training runs",
     ):
         assert part in text
+    assert "1,200</td>" in text  # read of the corpus
+    assert "<th>dropped: no label</th>" in text
+    assert "quoted" not in text  # nothing to say of it
     assert "<td>pretrain_model</td><td>1</td><td>61</td><td>61</td><td>1,234</td>" in text
 
 
 def test_the_page_needs_no_network(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert not re.search(r"https?://|<script", text)
+    assert not re.search(r"https?://|<script[^>]", text)
     assert all(link.startswith(("#", "data:")) for link in re.findall(r"(?:src|href)=\"(.*?)\"", text))
 
 
 def test_markdown() -> None:
-    assert markdown_as_html(TABLE).split("\n") == [
+    body = TABLE.partition("\n")[2]
+    assert re.sub(r">\n+<", "><", markdown_as_html(body).strip()).replace("</h3>", "</h3>\n").split("\n") == [
         "<h3>Development sets</h3>",
-        '<div class="wide"><table><thead><tr><th>model</th><th>RTE acc.</th></tr></thead>',
-        "<tbody>",
-        "<tr><td>a&lt;b</td><td><strong>61.0</strong></td></tr>",
-        "<tr><td><code>mlm</code></td><td>60.0 ± 0.5</td></tr>",
-        "</tbody></table></div>",
+        '<div class="wide"><table><thead><tr><th>model</th><th>RTE acc.</th></tr></thead><tbody>'
+        "<tr><td>a&lt;b</td><td><strong>61.0</strong></td></tr>"
+        "<tr><td><code>mlm</code></td><td>60.0 ± 0.5</td></tr>"
+        "</tbody></table></div>"
         "<ul><li><strong>Bold</strong>: highest mean.</li><li><code>n/a</code>: no value.</li></ul>",
     ]
 
@@ -100,8 +108,7 @@ def test_timings_are_summed_over_jobs(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(lines)
-    rows = re.findall("<tr><td>(.*)</td></tr>", timings_as_html(tmp_path))
-    assert [row.split("</td><td>") for row in rows] == [
+    assert timings(tmp_path) == [
         ["long", "2", "2,100", "2,000", "20"],
         ["short", "1", "0", "0", "n/a"],
     ]
@@ -117,3 +124,14 @@ def test_the_page_opens_in_a_browser(page: Path, width: int, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr[-2000:]
     assert picture.stat().st_size > 1000
     assert "CONSOLE" not in done.stderr
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_a_click_on_a_head_sorts_the_table(page: Path, tmp_path: Path) -> None:
+    click = '<script>document.querySelectorAll("th")[1].click()</script></body>'
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    table = done.stdout[done.stdout.index("<table>") : done.stdout.index("</table>")]
+    assert re.findall(r"(61\.0|60\.0 ± 0\.5)", table) == ["60.0 ± 0.5", "61.0"]  # the file has them the other way round
+    assert 'aria-sort="ascending"' in table

@@ -7,35 +7,30 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from cross_thought.data.definitions import METRICS
 from cross_thought.data.tasks import TASKS
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
-from cross_thought.evaluation.aggregate import Summary
-from cross_thought.evaluation.history import History, HistoryLine
-from cross_thought.evaluation.metrics import compute_metrics
+from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
-from cross_thought.tables.ablations import ablation_latex
-from cross_thought.tables.tables import (
-    TaskRow,
+from cross_thought.tables import read_table
+from cross_thought.tables.ablations import ablation_page
+from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
+from cross_thought.tables.layout import csv_text, latex, latex_table, markdown, markdown_table
+from cross_thought.tables.pretraining import pretraining_page, pretraining_row, read_pretraining_rows
+from cross_thought.tables.tasks import (
     column_name,
-    cross_path_latex,
-    cross_path_markdown,
-    csv_text,
-    latex_escape,
-    markdown_table,
-    pretraining_latex,
-    pretraining_markdown,
-    pretraining_row,
-    read_cross_path_rows,
-    read_pretraining_rows,
+    count_notes,
+    data_counts,
     read_task_rows,
     reference_rows,
-    task_latex,
-    task_markdown,
     task_notes,
+    task_page,
     task_rows,
 )
 from tests.unit.synthetic import MODELS, Results, ablation_rows
@@ -44,20 +39,21 @@ REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
 
 @pytest.fixture(scope="session")
-def rows(shared_results: Results) -> list[TaskRow]:
+def rows(shared_results: Results) -> pd.DataFrame:
     """The task table of the synthetic results."""
     return read_task_rows(
         shared_results.metrics, models=MODELS, tasks=shared_results.tasks, control="mlm", references_path=REFERENCES
     )
 
 
-def find(rows: list[TaskRow], model: str, task: str, metric: str, split: str = "valid") -> TaskRow:
+def find(rows: pd.DataFrame, model: str, task: str, metric: str, split: str = "valid") -> Any:
     """Return one row."""
-    (row,) = [r for r in rows if (r.model, r.task, r.metric, r.split) == (model, task, metric, split)]
+    wanted = {"model": model, "task": task, "metric": metric, "split": split}
+    (row,) = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)].itertuples()
     return row
 
 
-def test_mean_and_sd_are_those_of_the_predictions(rows: list[TaskRow], shared_results: Results) -> None:
+def test_mean_and_sd_are_those_of_the_predictions(rows: pd.DataFrame, shared_results: Results) -> None:
     rates = []
     for path in shared_results.files("evaluate/mlm/RTE/seed-*/predictions.tsv"):
         valid = read_predictions(path)["valid"]
@@ -71,7 +67,7 @@ def test_mean_and_sd_are_those_of_the_predictions(rows: list[TaskRow], shared_re
     assert (row.n, row.seeds, row.num_examples) == (3, (1, 2, 3), 277)
 
 
-def test_difference_best_and_majority(rows: list[TaskRow]) -> None:
+def test_difference_best_and_majority(rows: pd.DataFrame) -> None:
     ours, control = find(rows, "cross_thought", "RTE", "accuracy"), find(rows, "mlm", "RTE", "accuracy")
     assert ours.difference == pytest.approx(ours.mean - control.mean)
     assert (ours.best, control.best, ours.control, control.control) == (True, False, "mlm", "")
@@ -79,15 +75,15 @@ def test_difference_best_and_majority(rows: list[TaskRow]) -> None:
     assert ours.ci_low < ours.difference < ours.ci_high
     majority = find(rows, "majority", "RTE", "accuracy")
     assert 50 < majority.mean < 100
-    assert find(rows, "majority", "STS-B", "pearson").mean is None
+    assert math.isnan(find(rows, "majority", "STS-B", "pearson").mean)
 
 
-def test_mnli_has_two_columns_and_test_sets_without_labels_none(rows: list[TaskRow]) -> None:
-    assert {row.split for row in rows if row.task == "MNLI"} == {"valid", "valid1"}
+def test_mnli_has_two_columns_and_test_sets_without_labels_none(rows: pd.DataFrame) -> None:
+    assert set(rows.loc[rows["task"] == "MNLI", "split"]) == {"valid", "valid1"}
 
 
-def test_markdown_shows_each_number(rows: list[TaskRow], shared_results: Results) -> None:
-    text = task_markdown(rows, tasks=shared_results.tasks)
+def test_markdown_shows_each_number(rows: pd.DataFrame, shared_results: Results) -> None:
+    text = markdown(task_page(rows, tasks=shared_results.tasks))
     ours = find(rows, "cross_thought", "MRPC", "f1")
     assert f"**{ours.mean:.1f} ± {ours.sd:.1f} (3)**" in text
     assert f"| {ours.difference:+.1f} " in text
@@ -100,7 +96,7 @@ def test_markdown_shows_each_number(rows: list[TaskRow], shared_results: Results
     assert max(map(len, tables)) <= 135
 
 
-def test_csv_has_one_line_a_number(rows: list[TaskRow]) -> None:
+def test_csv_has_one_line_a_number(rows: pd.DataFrame) -> None:
     read = list(csv.DictReader(csv_text(rows).splitlines()))
     assert len(read) == len(rows)
     row = next(r for r in read if r["model"] == "cross_thought" and r["task"] == "STS-B" and r["metric"] == "pearson")
@@ -108,27 +104,71 @@ def test_csv_has_one_line_a_number(rows: list[TaskRow]) -> None:
     assert (row["seeds"], row["best"], row["control"]) == ("1 2 3", "yes", "mlm")
 
 
-def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: str = "RTE") -> list[TaskRow]:
+def test_a_csv_file_is_read_back_as_a_frame(rows: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "tasks.csv").write_text(csv_text(rows))
+    read = read_table(tmp_path / "tasks.csv")
+    assert csv_text(read) == csv_text(rows)
+    assert read.dtypes.drop("p_mcnemar").equals(rows.dtypes.drop("p_mcnemar"))
+    row = find(read, "mlm", "RTE", "accuracy")
+    assert (row.n, row.seeds, row.best, row.verdict) == (3, (1, 2, 3), False, "")
+    by_seed = read_table(tmp_path / "tasks.csv", by_seed=True)
+    ours = by_seed[(by_seed["kind"] == "model") & (by_seed["task"] == "RTE")]
+    means = ours.groupby("model")["value"].mean()
+    assert means["mlm"] == pytest.approx(row.mean, rel=1e-5)
+    assert list(ours["seed"]) == [1, 2, 3] * 2
+    with pytest.raises(UserError, match=r"none\.csv is missing: run `snakemake tables`"):
+        read_table(tmp_path / "none.csv")
+
+
+def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: str = "RTE") -> pd.DataFrame:
     """Return the rows of two models of one seed each."""
     predictions = {
         ("a", task, 1): {"valid": SplitPredictions(["0"] * len(labels), labels, ours)},
         ("mlm", task, 1): {"valid": SplitPredictions(["0"] * len(labels), labels, theirs)},
     }
-    metric = TASKS[task].metrics[0]
-    values = [compute_metrics(TASKS[task], labels, answers)[metric] for answers in (ours, theirs)]
-    summaries = [
-        Summary(model, task, "valid", metric, (1,), (value,), len(labels))
-        for model, value in zip(("a", "mlm"), values, strict=True)
+    documents = [
+        metrics_document(model=model, task=TASKS[task], seed=1, predictions=splits, num_train_examples=None)
+        for (model, _, _), splits in predictions.items()
     ]
-    return task_rows(summaries, predictions, tasks={task: TASKS[task]}, control="mlm")
+    return task_rows(documents, predictions, models=["a", "mlm"], tasks={task: TASKS[task]}, control="mlm")
 
 
-def test_a_task_started_from_another_has_a_footnote(rows: list[TaskRow], shared_results: Results) -> None:
+def test_a_task_started_from_another_has_a_footnote(rows: pd.DataFrame, shared_results: Results) -> None:
     tasks = shared_results.tasks | {name: replace(TASKS[name], start_from="MNLI") for name in ("RTE", "MRPC")}
-    (note,) = [note for note in task_notes(rows, tasks) if "started from" in note]
+    (note,) = [note for note in task_notes(rows, tasks, {}) if "started from" in note]
     assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
-    assert note in task_markdown(rows, tasks=tasks)
-    assert note in task_latex(rows, tasks=tasks)
+    assert note in markdown(task_page(rows, tasks=tasks))
+    assert note in latex(task_page(rows, tasks=tasks))
+
+
+def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_results: Results) -> None:
+    counts = {
+        "RTE": {
+            "train": {"available": 2490, "used": 1000, "cut": 0, "quoted": 0},
+            "valid": {"examples": 277, "dropped": 3, "cut": 12, "quoted": 281},
+        },
+        "MRPC": {"train": {"available": 10, "used": 10}},
+    }
+    documents = [{"task": name, "counts": found} for name, found in counts.items()] + [{"task": "MNLI"}]
+    page = task_page(rows, tasks=shared_results.tasks, counts=data_counts(documents))
+    said = [
+        "RTE: fine-tuned on 1,000 of its 2,490 training examples.",
+        "RTE (valid): 12 of 554 sentences cut at the positions.",
+        "RTE (valid): 3 of 280 examples left out.",
+        "RTE (valid): 281 cells seem to be in quote marks, which were kept as text.",
+    ]
+    assert [note for note in page.notes if note.startswith("RTE")] == said
+    assert not any(note.startswith("MRPC: fine-tuned") for note in page.notes)
+    assert "MNLI: fine-tuned on 2,000 of its 392,702 training examples." in page.notes  # older metrics have no counts
+    for note in said:
+        assert f"- {note}" in markdown(page)
+        assert f"% {note}" in latex(page)
+    questions = {"train": {"available": 40, "used": 30}, "test": {"examples": 2702, "dropped": 1398, "cut": 7}}
+    assert list(count_notes(TASKS["demo-answer"], questions)) == [
+        "demo-answer: fine-tuned on 30 of its 40 questions.",
+        "demo-answer (test): 7 sentences cut at the positions.",
+        "demo-answer (test): 1,398 of 4,100 questions left out.",
+    ]
 
 
 def test_noise_is_called_noise() -> None:
@@ -141,7 +181,7 @@ def test_undefined_is_not_available() -> None:
     labels = ["1", "2", "3"]
     rows = tiny_rows(["2", "2", "2"], labels, labels=labels, task="STS-B")
     assert find(rows, "a", "STS-B", "pearson").verdict == "n/a"
-    text = task_markdown(rows, tasks={"STS-B": TASKS["STS-B"]})
+    text = markdown(task_page(rows, tasks={"STS-B": TASKS["STS-B"]}))
     assert "| a        | n/a " in text
     assert "constant or not finite (a on STS-B)" in text
 
@@ -151,22 +191,23 @@ def test_other_examples_are_refused(shared_results: Results) -> None:
         (model, "RTE", 1): {"valid": SplitPredictions(["0"], [label], [label])}
         for model, label in (("a", "entailment"), ("mlm", "not_entailment"))
     }
-    summaries = [Summary(model, "RTE", "valid", "accuracy", (1,), (1.0,), 1) for model in ("a", "mlm")]
+    splits = {"valid": {"num_examples": 1, "metrics": {"accuracy": 1.0}}}
+    documents = [{"model": model, "task": "RTE", "seed": 1, "splits": splits} for model in ("a", "mlm")]
     with pytest.raises(UserError, match=r"a and mlm were evaluated on other RTE examples \(valid\)"):
-        task_rows(summaries, predictions, tasks={"RTE": TASKS["RTE"]}, control="mlm")
+        task_rows(documents, predictions, models=["a", "mlm"], tasks={"RTE": TASKS["RTE"]}, control="mlm")
 
 
 def test_each_published_figure_has_a_source_and_a_known_column() -> None:
     columns = [
-        TaskRow("model", "m", task.name, split, metric, mean=1.0)
+        {"task": task.name, "split": split, "metric": metric}
         for task in TASKS.values()
         for split in task.splits
         for metric in task.metrics
     ]
-    found = reference_rows(REFERENCES, columns)
+    found = reference_rows(REFERENCES, pd.DataFrame(columns))
     assert len(found) == len(REFERENCES.read_text(encoding="utf-8").splitlines()) - 1
-    for row in found:
-        if row.mean is None:
+    for row in found.itertuples():
+        if math.isnan(row.mean):
             assert (row.source, "fill in" in row.note) == ("", True)
         else:
             assert row.source
@@ -178,37 +219,45 @@ def test_a_figure_without_a_source_is_refused(tmp_path: Path) -> None:
     header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t70\t\t\n")
     with pytest.raises(UserError, match="line 2: a figure without a source"):
-        reference_rows(path, [])
+        reference_rows(path, pd.DataFrame())
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\t\tsome page\t\n")
     with pytest.raises(UserError, match="line 2: .*a source without a figure: give both"):
-        reference_rows(path, [])
+        reference_rows(path, pd.DataFrame())
     path.write_text(header + "x\tno\tRTE\tvalid\taccuracy\thigh\tsome page\t\n")
     with pytest.raises(UserError, match="line 2: percent is 'high', no number"):
-        reference_rows(path, [])
+        reference_rows(path, pd.DataFrame())
 
 
-def test_a_figure_not_at_hand_is_not_available(rows: list[TaskRow], tmp_path: Path) -> None:
+def test_a_figure_not_at_hand_is_not_available(rows: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "references.tsv"
     header = "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
     path.write_text(header + "the paper\tno\tRTE\tvalid\taccuracy\t\t\tnot at hand\n")
-    ours = [row for row in rows if row.kind == "model" and row.task == "RTE"]
-    text = task_markdown([*ours, *reference_rows(path, ours)], tasks={"RTE": TASKS["RTE"]})
+    ours = rows[(rows["kind"] == "model") & (rows["task"] == "RTE")]
+    both = pd.concat([ours, reference_rows(path, ours).assign(control="")])
+    text = markdown(task_page(both, tasks={"RTE": TASKS["RTE"]}))
     assert re.search(r"\| the paper +\| n/a +\|", text)
     assert "the paper on RTE: not at hand." in text
     assert "Published figures of" not in text
 
 
+def history(*lines: tuple[str, int, float, float, int | None]) -> pd.DataFrame:
+    """Return the history of a run."""
+    columns = ["split", "num_updates", "loss", "elapsed_s", "tokens"]
+    return pd.DataFrame(lines, columns=columns).astype({"tokens": "Int64"}).assign(model="m", seed=1)
+
+
 def test_pretraining_row() -> None:
     lines = (
-        HistoryLine("train", 100, 4.0, 50.0, 1000),
-        HistoryLine("valid", 100, 3.5, 60.0),
-        HistoryLine("train", 200, 2.5, 3590.0, 2000),
-        HistoryLine("valid", 200, 3.0, 3600.0),
+        ("train", 100, 4.0, 50.0, 1000),
+        ("valid", 100, 3.5, 60.0, None),
+        ("train", 200, 2.5, 3590.0, 2000),
+        ("valid", 200, 3.0, 3600.0, None),
     )
-    row = pretraining_row(History("m", 1, lines))
-    assert (row.updates, row.tokens, row.train_loss_bits, row.valid_loss_bits) == (200, 2000, 2.5, 3.0)
-    assert row.valid_loss_nats == pytest.approx(3 * math.log(2))
-    assert (row.valid_perplexity, row.hours) == (8.0, 1.0)
+    row = pretraining_row(history(*lines))
+    ends = ("updates", "tokens", "train_loss_bits", "valid_loss_bits")
+    assert tuple(row[name] for name in ends) == (200, 2000, 2.5, 3.0)
+    assert row["valid_loss_nats"] == pytest.approx(3 * math.log(2))
+    assert (row["valid_perplexity"], row["hours"]) == (8.0, 1.0)
 
 
 def test_the_hours_of_all_attempts_are_added() -> None:
@@ -220,48 +269,78 @@ def test_the_hours_of_all_attempts_are_added() -> None:
         ("train", 300, 40.0),
         ("valid", 400, 71.0),
     ]
-    lines = tuple(HistoryLine(split, update, 4.0, elapsed) for split, update, elapsed in times)
-    assert pretraining_row(History("m", 1, lines)).hours == pytest.approx((73 + 71) / 3600)
+    lines = tuple((split, update, 4.0, elapsed, None) for split, update, elapsed in times)
+    assert pretraining_row(history(*lines))["hours"] == pytest.approx((73 + 71) / 3600)
+
+
+def test_what_was_not_recorded_is_empty() -> None:
+    row = pretraining_row(history(("train", 100, 4.0, math.nan, None)))
+    assert csv_text(pd.DataFrame([row])).splitlines()[1] == "m,1,100,,4,,,,,"
 
 
 def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
     pretraining = read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))
-    assert [(row.model, row.seed) for row in pretraining] == [(model, seed) for model in MODELS for seed in (1, 2, 3)]
-    text = pretraining_markdown(pretraining)
+    assert [(row.model, row.seed) for row in pretraining.itertuples()] == [
+        (model, seed) for model in MODELS for seed in (1, 2, 3)
+    ]
+    text = markdown(pretraining_page(pretraining))
     assert re.search(r"\| cross_thought \| 900 +\| 2,700,000 \| 2\.\d{3} ± 0\.\d{3} \(3\)", text)
     assert "CPU: " in text
     cross_path = read_cross_path_rows(shared_results.files("cross_path/*/*.json"))
-    assert [(row.model, row.condition) for row in cross_path] == [
+    assert [(row.model, row.condition) for row in cross_path.itertuples()] == [
         ("cross_thought", "on"),
         ("cross_thought", "bypassed"),
         ("cross_thought", "shuffled"),
         ("mlm", "bypassed"),
     ]
-    bypassed = cross_path[1]
+    bypassed = list(cross_path.itertuples())[1]
     assert bypassed.mean == pytest.approx(18)
     assert bypassed.sd == pytest.approx(1)
     assert bypassed.guess_rate == pytest.approx(100 / 6)
-    assert "| 18.0 ± 1.0 (3) | 16.7 " in cross_path_markdown(cross_path)
+    assert "| 18.0 ± 1.0 (3) | 16.7 " in markdown(cross_path_page(cross_path))
 
 
 def test_small_layouts() -> None:
-    assert markdown_table(["a", "long"], [["1", "2"]]) == "| a   | long |\n| --- | ---- |\n| 1   | 2    |"
-    assert latex_escape("a_b 5 % ±") == r"a\_b 5 \% $\pm$"
+    cells = pd.DataFrame({"a": ["1"], "long": ["2"]})
+    assert markdown_table(cells) == "| a   | long   |\n|-----|--------|\n| 1   | 2      |"
+    cells = pd.DataFrame({"a_b": ["5 % ±", "**1.0 ± 0.5 (3)**†"]})
+    assert latex_table(cells, rules=[1]).splitlines()[2:7] == [
+        r"a\_b \\",
+        r"\midrule",
+        r"5 \% $\pm$ \\",
+        r"\midrule",
+        r"\textbf{1.0\,{\scriptsize$\pm$\,0.5\,(3)}$^\dagger$} \\",
+    ]
     assert column_name("SNLI", "test", "accuracy") == "SNLI test acc."
     assert column_name("MNLI", "valid", "accuracy") == "MNLI-m acc."
     assert column_name("MNLI", "test1", "accuracy") == "MNLI-mm test acc."
+    assert [column_name("T", "valid", metric) for metric in METRICS] == [
+        "T acc.",
+        "T F1",
+        "T Matthews",
+        "T precision",
+        "T recall",
+        "T macro F1",
+        "T macro precision",
+        "T macro recall",
+        "T Pearson",
+        "T Spearman",
+        "T MRR",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(rows: list[TaskRow], shared_results: Results, tmp_path: Path) -> None:
+def test_latex_compiles(rows: pd.DataFrame, shared_results: Results, tmp_path: Path) -> None:
     tables = [
-        task_latex(rows, tasks=shared_results.tasks),
-        pretraining_latex(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
-        cross_path_latex(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
-        ablation_latex(ablation_rows(shared_results), demo=True),
+        task_page(rows, tasks=shared_results.tasks),
+        pretraining_page(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
+        cross_path_page(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
+        ablation_page(ablation_rows(shared_results), demo=True),
     ]
     source = "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\tiny\n"
-    (tmp_path / "tables.tex").write_text(source + "\n\n".join(tables) + "\n\\end{document}\n", encoding="utf-8")
+    (tmp_path / "tables.tex").write_text(
+        source + "\n\n".join(map(latex, tables)) + "\n\\end{document}\n", encoding="utf-8"
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]

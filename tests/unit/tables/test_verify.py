@@ -1,59 +1,24 @@
 """Tables recomputed from predictions: agreement on fresh results, and the name of each number that was changed."""
 
-import importlib.util
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
-from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
 from cross_thought.tables.provenance import assemble
-from cross_thought.tables.verify import REFERENCES, cross_path_numbers, main, pretraining_numbers
-from tests.unit.synthetic import MODELS, Results, make_results
-
-
-def script(name: str) -> Callable[..., None]:
-    """Import the function that a workflow script is named after."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
+from cross_thought.tables.verify import cross_path_numbers, main, pretraining_numbers
+from tests.unit.synthetic import MODELS, Results, make_results, tabulate
 
 
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Results with all their tables, written by the workflow's scripts."""
     results = make_results(tmp_path_factory.mktemp("verify") / "results")
-    tables = results.folder / "tables"
-    tables.mkdir()
-
-    def files(name: str) -> dict[str, str]:
-        endings = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
-        return {form: str(tables / f"{name}.{ending}") for form, ending in endings.items()}
-
-    script("tabulate_tasks")(
-        results.metrics,
-        models=MODELS,
-        task_entries={name: {} for name in results.tasks},
-        control="mlm",
-        references=REFERENCES,
-        files=files("tasks"),
-    )
-    script("tabulate_pretraining")(results.files("pretrain/*/*/history.tsv"), files=files("pretraining"))
-    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), files=files("cross_path"))
-    script("tabulate_ablations")(
-        yaml.safe_load((results.folder / "config.yaml").read_text()),
-        histories=results.files("pretrain/*/*/history.tsv"),
-        cross_path_reports=results.files("cross_path/*/*.json"),
-        metrics=results.metrics,
-        files=files("ablations"),
-    )
+    tabulate(results, results.folder / "tables")
     return results
 
 

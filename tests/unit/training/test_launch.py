@@ -1,13 +1,15 @@
 """Starting fairseq, and reading its log."""
 
+import io
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from cross_thought.errors import UserError
 from cross_thought.training import launch
-from cross_thought.training.launch import _explain, as_flags, run_key, train, write_history
+from cross_thought.training.launch import _explain, as_flags, hardware_flags, run_key, train, write_history
 
 LOG = """2026-01-01 00:00:00 | INFO | fairseq_cli.train | Namespace(...)
 2026-01-01 00:00:01 | INFO | train_inner | {"epoch": 1, "loss": "6.5", "ppl": "90.5", "num_updates": "20", "lr": "0.001", "wpb": "100", "wall": "3"}
@@ -48,12 +50,39 @@ def test_run_key_depends_on_arguments_and_content(tmp_path: Path) -> None:
     assert key != run_key(["--lr", "1"], tmp_path)
 
 
+def test_run_key_depends_on_what_the_start_holds_and_not_on_its_name(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name, content in (("a.pt", b"abc"), ("b.pt", b"abc"), ("c.pt", b"abd")):
+        (tmp_path / name).write_bytes(content)
+    first, second, third = (run_key([], tmp_path / "data", start=tmp_path / name) for name in ("a.pt", "b.pt", "c.pt"))
+    assert first == second
+    assert len({run_key([], tmp_path / "data"), first, third}) == 3
+
+
 def test_a_failure_is_told_in_one_sentence(tmp_path: Path) -> None:
     log = tmp_path / "run" / "train.log"
     with pytest.raises(UserError, match="fairseq stopped with status 2: .*--no-such-flag") as error:
         train([str(tmp_path), "--arch", "cross_thought_tiny", "--no-such-flag"], log=log, threads=1, total_updates=1)
     assert "\n" not in str(error.value)
     assert "no-such-flag" in log.read_text()
+
+
+def test_the_log_of_several_attempts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    lines = "\n".join(f"echo '{line}'" for line in LOG.splitlines()[1:3])
+    script.write_text(f"#!/bin/sh\n{lines}\nprintf 'no line end'\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    said = io.StringIO()
+    log = tmp_path / "run" / "train.log"
+    with redirect_stdout(said):
+        for _ in range(2):
+            train([], log=log, threads=1, total_updates=40)
+    # the second attempt shows its own lines alone, and starts a line of its own
+    assert said.getvalue().count("update 20/40 (50 %), loss 6.5 bits") == 2
+    assert said.getvalue().count("update 20: valid loss 6.1 bits") == 2
+    attempt = "".join(f"{line}\n" for line in LOG.splitlines()[1:3]) + "no line end"
+    assert log.read_text() == f"{attempt}\n{attempt}"
 
 
 def test_the_process_that_failed_is_told_of_and_not_those_that_waited_for_it(
@@ -70,11 +99,29 @@ def test_the_process_that_failed_is_told_of_and_not_those_that_waited_for_it(
         train([], log=tmp_path / "train.log", threads=1, total_updates=1, processes=3)
 
 
+def test_training_keeps_its_memory_from_update_to_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text('#!/bin/sh\necho "maps $MALLOC_MMAP_MAX_, trims at $MALLOC_TRIM_THRESHOLD_"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")  # what a user sets goes before
+    train([], log=tmp_path / "train.log", threads=1, total_updates=1)
+    assert "maps 0, trims at 7" in (tmp_path / "train.log").read_text()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_hardware_as_flags(precision: str) -> None:
+    flags = list(as_flags(hardware_flags("cpu", precision)))
+    assert flags == ["--cpu", *["--bf16"] * (precision == "bfloat16"), "--distributed-world-size", "1"]
+    assert launch.optimizer(precision) == {"float32": "adam", "bfloat16": "fused_adam"}[precision]
+
+
 @pytest.mark.parametrize(
     ("status", "output", "sentence"),
     [
         (1, "FloatingPointError: Minimum loss scale reached (0.0001).", "the loss became infinite in float16: lower"),
         (1, "RuntimeError: CUDA out of memory. Tried", "the GPU's memory does not hold a batch: lower batch_size"),
+        (1, "DefaultCPUAllocator: can't allocate", "or set hardware.checkpoint_activations to true"),
         (143, "SIGTERM: saving", "training was asked to stop and has saved its state: the same command goes on"),
         (-9, "| train_inner |", "training was killed, most likely for want of memory"),
         (-11, "", "fairseq was ended by signal 11; the same command goes on from the last checkpoint"),

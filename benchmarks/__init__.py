@@ -1,0 +1,1 @@
+"""Measurements: ours beside the stock path, on whatever machine this is."""

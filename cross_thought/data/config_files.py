@@ -1,0 +1,128 @@
+"""The files that a config names: `{data_dir}` and patterns filled in, and what is there checked before any job."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from cross_thought.data.documents import check_corpus
+from cross_thought.data.download import DOWNLOADS_TABLE, read_table
+from cross_thought.errors import UserError, shown
+from cross_thought.files import matching_files
+
+
+def fill_in_data_dir(config: dict) -> None:
+    """Replace `{data_dir}` in the paths that a config may hold, and patterns by the files that match.
+
+    Raises:
+        UserError: if `data_dir` is needed and not set, or a pattern matches nothing.
+    """
+
+    def fill(key: str, path: str) -> str:
+        if "{data_dir}" not in path:
+            return path
+        if config["data_dir"] is None:
+            raise UserError(f"config: {key} is {shown(path)}, but data_dir is not set; add --config data_dir=FOLDER")
+        return path.replace("{data_dir}", config["data_dir"].rstrip("/"))
+
+    for split, paths in (config["corpus"]["files"] or {}).items():
+        config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
+    for key, place, holder in _task_files(config):
+        given = holder[place]
+        paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
+        # none twice: a list and a pattern may name the same
+        found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
+        holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
+    for name, model in config["models"].items():
+        if model["location"] is not None:
+            model["location"] = fill(f"models.{name}.location", model["location"])
+
+
+def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the splits of tasks of one's own: the config's key of the task, the split, and the task's entry."""
+    for section in ("tasks", "embedding_tasks"):
+        for name, task in config[section].items():
+            for split in task.get("files", {}):
+                yield f"{section}.{name}", split, task
+
+
+def _is_looked_for(task: dict[str, Any], split: str) -> bool:
+    """Whether a split is looked for below `data_dir` and in downloads, as those of tasks that ship are."""
+    given = task["files"][split]
+    return "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given)
+
+
+def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield, of each split that is given by paths, the config's key, and where they stand: key and mapping."""
+    for place, split, task in _own_splits(config):
+        if not _is_looked_for(task, split):
+            key, given = f"{place}.files.{split}", task["files"][split]
+            yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+
+
+def _check_looked_for(config: dict) -> None:
+    """Refuse own tasks whose files, looked for like those of tasks that ship, are neither at hand nor downloads."""
+    known, data_dir = read_table(DOWNLOADS_TABLE), config["data_dir"]
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        said = given if isinstance(given, dict) else {"path": given}
+        names = {f"{place}.archive": task.get("archive")}
+        names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
+        for key, name in names.items():
+            if name is not None and name not in known:
+                table = f"resources/{DOWNLOADS_TABLE.name}"
+                raise UserError(
+                    f"config: {key} is {shown(name)}, which is no name in {table}; correct it or add a line"
+                )
+        key, path = f"{place}.files.{split}", said["path"]
+        if "ids" in said and "download" not in said:
+            raise UserError(f"config: {key}.ids selects rows of a `download`, and there is none; leave it out")
+        if not _is_looked_for(task, split):
+            continue
+        if not isinstance(path, str):
+            raise UserError(
+                f"config: {key} is {shown(path)}, but a file of a folder or an archive stands alone: name it"
+            )
+        if "archive" not in task and "download" not in said:
+            if data_dir is None:
+                raise UserError(f"config: {place}.folder is below data_dir, which is not set; set it, or give paths")
+            if not os.path.isfile(os.path.join(data_dir, task["folder"], path)):
+                raise UserError(
+                    f"config: {key} is {shown(path)}, which is no file in {task['folder']} below data_dir; correct it"
+                )
+
+
+def check_files(config: dict) -> None:
+    """Refuse paths that do not lead to what they name.
+
+    Raises:
+        UserError: naming the key, the path and the remedy.
+    """
+    data_dir = config["data_dir"]
+    if data_dir is not None:
+        if not os.path.isdir(data_dir):
+            raise UserError(f"config: data_dir is {shown(data_dir)}, which is no folder; correct it or set it to null")
+        _refuse_braces("data_dir", data_dir)
+    corpus = config["corpus"]
+    if corpus["source"] == "files" and not corpus["files"]:
+        raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
+    paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
+    for key, place, holder in _task_files(config):
+        paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
+    for name, model in config["models"].items():
+        if model["source"] == "path":
+            paths.append((f"models.{name}.location", model["location"]))
+    _check_looked_for(config)
+    for key, path in paths:
+        if os.path.isdir(path):
+            raise UserError(f"config: {key} is {shown(path)}, which is a folder; give a file")
+        if not os.path.isfile(path):
+            raise UserError(f"config: {key} is {shown(path)}, which is no file; correct the path")
+        if not os.access(path, os.R_OK):
+            raise UserError(f"config: {key} is {shown(path)}, which you may not read; change its permissions")
+        _refuse_braces(key, path)
+
+
+def _refuse_braces(key: str, path: str) -> None:
+    """Refuse a path that Snakemake would read as a pattern."""
+    if "{" in path or "}" in path:
+        raise UserError(f"config: {key} is {shown(path)}, and braces are Snakemake's signs for wildcards; rename it")

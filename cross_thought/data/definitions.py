@@ -1,0 +1,165 @@
+"""What a task is: its files, their columns, its labels and metrics; and what embeddings are evaluated on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TWO_CLASS_METRICS = ("f1", "precision", "recall")  # of the last of two labels
+CLASS_METRICS = ("accuracy", "f1", "matthews", "precision", "recall", "macro_f1", "macro_precision", "macro_recall")
+SCORE_METRICS = ("pearson", "spearman")
+RANKING_METRICS = ("accuracy", "mrr")  # accuracy: how often the right candidate is ranked first
+METRICS = tuple(dict.fromkeys((*CLASS_METRICS, *SCORE_METRICS, *RANKING_METRICS)))
+
+RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+EMBEDDING_METRICS = {
+    SIMILARITY: ("spearman", "pearson"),
+    RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
+}
+
+Column = int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The files of one split of a task, which are read one after the other.
+
+    Attributes:
+        file: name inside the task's folder or archive; of a task of one's own, the path.
+        more_files: those that follow it.
+        input_columns: the column of each sentence, by number from 1 or by name.
+        label_column: the column of the label; None where the file has none.
+        labels_optional: whether the file may come without that column, or with empty labels.
+        header: whether the first line names the columns.
+        format: one of `readers.FORMATS`; None: told by the file's ending.
+        expected_rows: well-formed rows of the published file; None: not checked.
+        num_fields: rows with another number of fields are malformed and left out; None: all rows count.
+        download: name in `resources/downloads.tsv` of the file itself; None where it is in the task's archive.
+        ids: name there of a file of id pairs that select rows by their 2nd and 3rd column (MRPC's dev set).
+        keep_ids: whether the rows with these ids are kept, or the others.
+    """
+
+    file: str
+    more_files: tuple[str, ...] = ()
+    input_columns: tuple[Column, ...]
+    label_column: Column | None = None
+    labels_optional: bool = False
+    header: bool = True
+    format: str | None = None
+    expected_rows: int | None = None
+    num_fields: int | None = None
+    download: str | None = None
+    ids: str | None = None
+    keep_ids: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSelection:
+    """How the rows of a file become questions with candidate answers.
+
+    Attributes:
+        num_candidates: N, the most candidates of a question; where one has fewer, the last are empty.
+        row_labels: with a row for each candidate: the labels there; None: a row has a question with all its candidates
+            and, in place of a label, the number of the right one.
+        right_label: with a row for each candidate: the label of the right one's.
+        fill: whether the sentences of other questions make every question's candidates N.
+        drop_unusable: whether a question without exactly one right candidate, or with one that stands twice, and wrong
+            candidates beyond N, are left out; otherwise they are refused.
+    """
+
+    num_candidates: int
+    row_labels: tuple[str, ...] | None = None
+    right_label: str | None = None
+    fill: bool = False
+    drop_unusable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task on single sentences, on sentence pairs, or on questions with candidate answers.
+
+    Attributes:
+        name: as in the config.
+        metrics: names out of `METRICS`, the main one first.
+        labels: label strings as GLUE's submissions want them, in the order of the class indices; None: regression. In
+            answer selection, the numbers of the candidates from 1.
+        num_sentences: 1 or 2; in answer selection, the question and its candidates.
+        selection: the form of an answer selection; None for other tasks.
+        splits: the files, by split: train, valid, test, and valid1, test1 for MNLI's mismatched ones.
+        folder: where the files lie under `data_dir`; None for generated ones and one's own.
+        archive: name in `resources/downloads.tsv` of a zip archive with the files.
+        archive_folder: folder of the files inside the archive.
+        extra_columns: whether rows may have more fields than the first line.
+        has_numbers: whether the files have a label's number, from 0, in place of it.
+        no_label: what stands in place of a label that is not known.
+        ignored_labels: rows with such a label are left out.
+        score_scale: what a regression label is divided by before training.
+        learning_rate, batch_size, num_updates, warmup_updates: fine-tuning as published, whatever the config says;
+            num_updates None: as many as the epochs of the config take.
+        best_metric: what the best checkpoint is chosen by, "accuracy" or "loss".
+        in_average: whether tables count the task in their average.
+        start_from: the task whose fine-tuned model, less its head, this one starts from; None: the pre-trained model.
+        evaluated_with: the task whose fine-tuned model answers this one, which has no fine-tuning of its own.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    num_sentences: int
+    splits: Mapping[str, Split]
+    selection: AnswerSelection | None = None
+    folder: str | None = None
+    archive: str | None = None
+    archive_folder: str | None = None
+    extra_columns: bool = False
+    has_numbers: bool = False
+    no_label: str | None = None
+    ignored_labels: tuple[str, ...] = ()
+    score_scale: float = 1.0
+    learning_rate: float = 1e-5
+    batch_size: int = 32
+    num_updates: int | None = None
+    warmup_updates: int | None = None
+    best_metric: str = "accuracy"
+    in_average: bool = True
+    start_from: str | None = None
+    evaluated_with: str | None = None
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the label is a number."""
+        return self.labels is None
+
+    @property
+    def file_labels(self) -> tuple[str, ...] | None:
+        """The labels in the task's files; None where they are any numbers."""
+        labels = self.selection.row_labels if self.selection and self.selection.row_labels else self.labels
+        return tuple(map(str, range(len(labels)))) if labels and self.has_numbers else labels
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """Names in `resources/downloads.tsv` of what the files come from; none for other tasks."""
+        names = [self.archive, *(name for split in self.splits.values() for name in (split.download, split.ids))]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingTask:
+    """What embeddings are evaluated on as they are, without fine-tuning: the sentence pairs of a task.
+
+    Attributes:
+        name: of the task, as in the config.
+        evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
+        splits: those that can be scored: all whose labels are known, but train, which others learn from.
+        positive_label: of retrieval, the label of the pairs that belong together; None: all do.
+    """
+
+    name: str
+    evaluation: str
+    splits: tuple[str, ...]
+    positive_label: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what is measured, the main one first."""
+        return EMBEDDING_METRICS[self.evaluation]

@@ -1,0 +1,67 @@
+"""A task in one plain format, and what was left out of it: files and a summary.
+
+A file has a header line, then `label`, `sentence1`, `sentence2`, ..., by tabs. A folder has `train.tsv`, `valid.tsv`,
+..., and `summary.json` with what became of the raw files' rows.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cross_thought.files import read_lines
+
+SUMMARY = "summary.json"
+
+
+class Example(NamedTuple):
+    """A row of a task: the label as text (empty where unknown), and its sentences.
+
+    In answer selection, the number of the right candidate, from 1; the question, and its candidates.
+    """
+
+    label: str
+    sentences: tuple[str, ...]
+
+
+def write_prepared(path: Path, examples: Sequence[Example]) -> None:
+    """Write examples as a prepared file."""
+    columns = ["label", *(f"sentence{number + 1}" for number in range(len(examples[0].sentences)))]
+    with open(path, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write("\t".join(columns) + "\n")
+        handle.writelines("\t".join((example.label, *example.sentences)) + "\n" for example in examples)
+
+
+def read_prepared(path: Path) -> Iterator[Example]:
+    """Yield the examples of a prepared file."""
+    lines = read_lines(path)
+    next(lines)
+    for line in lines:
+        label, *sentences = line.split("\t")
+        yield Example(label, tuple(sentences))
+
+
+def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, int]] | None:
+    """Return how many examples of a task were used, cut and left out, for `metrics.json`.
+
+    Args:
+        prepared: folder of the prepared task.
+        binarized: folder of the binarized one, whose summary has the sentences that were cut.
+
+    Returns:
+        Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`; of all of
+        them the sentences `cut` at the positions, and the cells that seem `quoted`. None where no summary was written.
+    """
+    try:
+        summary = json.loads((prepared / SUMMARY).read_text(encoding="utf-8"))
+        cut = json.loads((binarized / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    counts = {}
+    for split, rows in summary.items():
+        dropped = sum(rows["dropped"].values())
+        sizes = {"available": rows["examples"] + dropped, "used": rows["used"]}
+        if split != "train":
+            sizes = {"examples": rows["used"], "dropped": dropped}
+        counts[split] = sizes | {"cut": cut[split]["cut"], "quoted": rows["quoted"]}
+    return counts

@@ -1,0 +1,87 @@
+"""fairseq flags in the config's `extra_args`: those that cannot do there what they say are refused before any job.
+
+Needs the standard library only. What only fairseq knows, such as the names of all its flags, it says itself.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cross_thought.errors import UserError
+
+# what the workflow itself says, or relies on
+_OWN = {
+    **dict.fromkeys(("--save-dir", "--checkpoint-suffix"), "the workflow says where checkpoints go"),
+    **dict.fromkeys(
+        ("--restore-file", "--finetune-from-model"),
+        "the workflow says where a training starts: give a checkpoint by models.NAME.location",
+    ),
+    **dict.fromkeys(
+        ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader"),
+        "a training that was stopped would go on without its state",
+    ),
+    **dict.fromkeys(
+        ("--no-save", "--no-save-optimizer-state", "--no-last-checkpoints"),
+        "a training that is stopped goes on from its checkpoints, and its result is one",
+    ),
+    **dict.fromkeys(("--log-format", "--no-progress-bar"), "the loss curves are read from what fairseq prints"),
+    "--seed": "set seeds or pretraining_seed",
+    **dict.fromkeys(("--fp16", "--bf16", "--memory-efficient-bf16"), "set hardware.precision"),
+    "--checkpoint-activations": "set hardware.checkpoint_activations",
+    **dict.fromkeys(("--cpu", "--device-id"), "set hardware.device"),
+    **dict.fromkeys(("--distributed-world-size", "--distributed-no-spawn"), "set hardware.processes"),
+    **dict.fromkeys(("--task", "--criterion", "--arch", "-a", "--forward-mode"), "the workflow sets it"),
+}
+# what this software cannot do
+_UNSUPPORTED = {
+    "--tpu": "there is no support for TPUs",
+    "--model-parallel-size": "the encoder is not split over GPUs",
+    "--pipeline-model-parallel": "the encoder is not split over GPUs",
+    "--encoder-layerdrop": "this encoder has no LayerDrop",
+    "--encoder-layers-to-keep": "this encoder has no LayerDrop",
+    "--quant-noise-pq": "this encoder has no quantization noise",
+    "--quant-noise-scalar": "this encoder has no quantization noise",
+    "--activation-fn": "this encoder has GELU",
+}
+
+
+def check_all_extra_args(config: Mapping) -> None:
+    """Check them wherever a config has them.
+
+    Raises:
+        UserError: as `check_extra_args`.
+    """
+    hardware = config["hardware"]
+    for name, model in config["models"].items():
+        arguments, place = model["pretraining"]["extra_args"], f"models.{name}.pretraining.extra_args"
+        check_extra_args(arguments, place=place, hardware=hardware, finetuning=False)
+    entries = {"finetuning": config["finetuning"]} | {f"tasks.{name}": task for name, task in config["tasks"].items()}
+    for key, entry in entries.items():
+        arguments, place = entry.get("extra_args", []), f"{key}.extra_args"
+        check_extra_args(arguments, place=place, hardware=hardware, finetuning=True)
+
+
+def check_extra_args(arguments: Sequence[str], *, place: str, hardware: Mapping[str, object], finetuning: bool) -> None:
+    """Refuse flags that the workflow sets itself, or that cannot work.
+
+    Args:
+        arguments: as fairseq's command line has them.
+        place: key of the config that they stand under.
+        hardware: that entry of the config.
+        finetuning: whether it is a fine-tuning that gets them.
+
+    Raises:
+        UserError: for the first one.
+    """
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if not flag.startswith("-"):
+            continue
+        if " " in flag:
+            words = ", ".join(f'"{word}"' for word in argument.split())
+            raise UserError(f"config: {place} has {argument!r}: flag and value are entries of their own: [{words}]")
+        reason = _OWN.get(flag) or _UNSUPPORTED.get(flag)
+        if flag == "--memory-efficient-fp16" and hardware["device"] == "cpu":
+            reason = "float16 needs hardware.device cuda"
+        if flag == "--disable-validation" and finetuning:
+            reason = "fine-tuning keeps the checkpoint that is best in validation"
+        if reason:
+            raise UserError(f"config: {place} has {flag}, which cannot be given there: {reason}; leave it out")

@@ -1,0 +1,1 @@
+"""What a run will cost before it starts: words, operations, hours, disk and memory. Needs no torch."""

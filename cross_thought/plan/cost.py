@@ -1,0 +1,255 @@
+"""What the stages of a run cost: trainings, disk, memory a process; each with what had to be assumed."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cross_thought.data.corpus import corpus_files
+from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
+from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
+from cross_thought.files import count_lines
+from cross_thought.plan.devices import Device
+from cross_thought.plan.work import BACKWARD, ModelSizes
+
+DOWNLOADS = "results/downloads"
+GPT2_SYMBOLS = 50260
+BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
+WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
+WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
+LINE_BYTES = 120  # of a corpus: one entry of the index each
+GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
+_PACKED = {".gz": 30, ".parquet": 60}  # bytes of a row, where a file's lines cannot be counted without reading it whole
+_INDEX_BYTES = 12  # of each line: its size and its place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training, or several alike.
+
+    Attributes:
+        stage: "pre-training" or "fine-tuning".
+        name: model, or task of any of them.
+        count: how many there are.
+        updates: of one.
+        words: of one: those that go through the encoder, repeats included.
+        flops: of one, forward and backward.
+    """
+
+    stage: str
+    name: str
+    count: int
+    updates: int
+    words: float
+    flops: float
+
+    def hours(self, device: Device, *, precision: str, share: float, processes: int) -> float:
+        """Return the hours that one takes at a share of the rate of each process's device."""
+        seconds = self.flops / (share * device.tflops[precision] * 1e12 * processes)
+        if device.is_gpu:
+            seconds = max(seconds, self.updates / GPU_UPDATES_A_SECOND)
+        return seconds / 3600
+
+
+def symbols(config: Mapping[str, Any]) -> int:
+    """Return the BPE's symbols, at most."""
+    return GPT2_SYMBOLS if config["bpe"]["source"] == "gpt2" else config["bpe"]["vocab_size"]
+
+
+def sizes_of(config: Mapping[str, Any]) -> dict[str, ModelSizes]:
+    """Return the sizes of each model."""
+    return {name: ModelSizes.of_model(model, symbols=symbols(config)) for name, model in config["models"].items()}
+
+
+def pretrainings(config: Mapping[str, Any]) -> list[Training]:
+    """Return the pre-trainings, those of one model together. Streams count as full."""
+    count = len(config["seeds"]) if config["pretraining_seed"] == "each" else 1
+    found = []
+    for name, sizes in sizes_of(config).items():
+        training = config["models"][name]["pretraining"]
+        if config["models"][name]["source"] != "pretrain":
+            continue
+        length, updates = training["tokens_per_sample"], training["max_updates"]
+        streams = updates * training["batch_size"] * training["update_freq"]
+        forward = streams * sizes.stream_flops(length, scored=training["mask_prob"])
+        found.append(
+            Training(
+                stage="pre-training",
+                name=name,
+                count=count,
+                updates=updates,
+                words=streams * length,
+                flops=(1 + BACKWARD) * forward,
+            )
+        )
+    return found
+
+
+def finetunings(config: Mapping[str, Any]) -> list[Training]:
+    """Return the fine-tunings, those of one task together: of all models and seeds."""
+    found = []
+    all_sizes = list(sizes_of(config).values())
+    for name, task in tasks_of(config["tasks"]).items():
+        if "train" not in task.splits:  # evaluated with another task's model
+            continue
+        settings = finetuning_settings(task, config["finetuning"], config["tasks"][name])
+        updates = settings["num_updates"] or settings["num_epochs"] * math.ceil(
+            num_examples(task, config) / settings["batch_size"]
+        )
+        examples = updates * settings["batch_size"]
+        sentence = SEGMENT_LENGTH + 1 if is_demo(task) else WORDS_A_SENTENCE
+        lengths = [sentence] * task.num_sentences
+        classes = len(task.labels or (1,))
+        forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
+        found.append(
+            Training(
+                stage="fine-tuning",
+                name=name,
+                count=len(all_sizes) * len(config["seeds"]),
+                updates=updates,
+                words=examples * sum(lengths),
+                flops=(1 + BACKWARD) * examples * forward,
+            )
+        )
+    return found
+
+
+def num_examples(task: Task, config: Mapping[str, Any]) -> int:
+    """Return the training examples of a task: as published or generated, or as many as its file has lines."""
+    split = task.splits["train"]
+    if is_demo(task):
+        count = TASK_SIZES[task.name]["train"]
+    elif split.expected_rows is not None:
+        count = split.expected_rows
+    else:
+        file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
+        count = sum(_rows(Path(path), header=split.header) for path in file.paths)
+    return min(count, config["tasks"][task.name].get("max_train_examples") or count)
+
+
+def _rows(path: Path, *, header: bool) -> int:
+    """Return the rows of an own file: its lines; where it is packed, or has none, a rough figure."""
+    if path.suffix in _PACKED:
+        return path.stat().st_size // _PACKED[path.suffix]
+    return count_lines(path) - header
+
+
+def corpus_bytes(config: Mapping[str, Any]) -> float:
+    """Return the bytes of the corpus's text; files that are there count as they are."""
+    if config["corpus"]["source"] == "demo":
+        return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
+    sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
+    total = 0.0
+    files = corpus_files(config["corpus"], data_dir=config["data_dir"], downloads_dir=DOWNLOADS)
+    for path in {file.path for split in files.values() for file in split}:
+        there = Path(path)
+        size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS}/")]
+        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else 1)
+    return total
+
+
+def corpus_words(config: Mapping[str, Any]) -> float:
+    """Return the words of the corpus."""
+    if config["corpus"]["source"] == "demo":
+        return config["corpus"]["demo_documents"] * SENTENCES_PER_DOCUMENT * SEGMENT_LENGTH
+    return corpus_bytes(config) / BYTES_A_WORD
+
+
+def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return what is still to be fetched, with sizes in bytes; None where none was published."""
+    places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
+    table = read_table(DOWNLOADS_TABLE)
+    paths = set()
+    for model in config["models"].values():
+        if model["source"] in ("gdrive", "url"):
+            item = checkpoint_download(table, source=model["source"], location=model["location"])
+            table |= {item.name: item}
+            paths.add(own_or_download(item.name, **places))
+    if config["bpe"]["source"] == "gpt2":
+        paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
+    if needs_corpus(config):
+        paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
+    for task in tasks_of(config["tasks"]).values():
+        files = raw_files(task, **places).values()
+        paths |= {path for file in files for path in (*file.paths, file.ids_path) if path}
+    names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
+    return {name: table[name].num_bytes for name in sorted(names & table.keys())}
+
+
+def needs_corpus(config: Mapping[str, Any]) -> bool:
+    """Whether there is something to learn from it: a model, or the vocabulary."""
+    return bool(pretrainings(config)) or config["bpe"]["source"] == "train"
+
+
+def disk(config: Mapping[str, Any]) -> dict[str, float]:
+    """Return the bytes that the run leaves or needs at its peak, by kind."""
+    id_bytes = 2 if symbols(config) < 1 << 16 else 4
+    trained = {name for name, model in config["models"].items() if model["source"] == "pretrain"}
+    runs = {run.name: run.count for run in pretrainings(config)}
+    text, words = (corpus_bytes(config), corpus_words(config)) if needs_corpus(config) else (0, 0)
+    parameters = {name: sizes.num_parameters for name, sizes in sizes_of(config).items()}
+    weights = 2 if config["hardware"]["precision"] == "float16" else 4
+    training = sum(runs[name] * parameters[name] * (3 * 12 + weights) for name in trained)
+    return {
+        "downloads": sum(size or 0 for size in downloads(config).values()),
+        "corpus": text,
+        "BPE ids": words * id_bytes,
+        "binarized": words * id_bytes + text / LINE_BYTES * _INDEX_BYTES,
+        "checkpoints": training + max(parameters.values()) * (2 * weights if config["tasks"] else 0),
+    }
+
+
+def jobs(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many jobs the long stages have."""
+    return {
+        "pre-training": sum(training.count for training in pretrainings(config)),
+        "fine-tuning": sum(training.count for training in finetunings(config)),
+        "evaluation": len(config["models"]) * len(config["tasks"]) * len(config["seeds"]),
+    }
+
+
+def memory(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the bytes that a process of each model's pre-training needs for a step on full streams."""
+    hardware, found = config["hardware"], {}
+    for name, sizes in sizes_of(config).items():
+        training = config["models"][name]["pretraining"]
+        if config["models"][name]["source"] == "pretrain":
+            found[name] = sizes.step_bytes(
+                training["tokens_per_sample"],
+                streams=training["batch_size"],
+                recompute=hardware["checkpoint_activations"],
+                scored=training["mask_prob"],
+                precision=hardware["precision"],
+                on_gpu=hardware["device"] == "cuda",
+            )
+    return found
+
+
+def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the figures take for granted, a sentence each."""
+    yield "a backward pass costs two forwards"
+    if config["hardware"]["device"] == "cuda":
+        yield f"a GPU does at most {GPU_UPDATES_A_SECOND:.0f} updates a second"
+    if config["corpus"]["source"] != "demo" and pretrainings(config):
+        yield f"{BYTES_A_WORD} bytes of text a word; lines of {LINE_BYTES} bytes"
+    if any(not is_demo(task) for task in tasks_of(config["tasks"]).values()):
+        yield f"sentences of {WORDS_A_SENTENCE} words in fine-tuning"
+    if pretrainings(config):
+        yield "full streams; memory beside that of Python and PyTorch themselves"
+    if any(path.suffix in _PACKED for path in _own_training_files(config)):
+        yield f"rows of {_PACKED['.gz']} bytes in .gz, {_PACKED['.parquet']} in Parquet"
+    unknown = [name for name, size in downloads(config).items() if size is None]
+    if unknown:
+        yield f"size not published, counted as nothing: {', '.join(unknown)}"
+    yield "not counted: validation, evaluation, embeddings, data preparation, waiting"
+
+
+def _own_training_files(config: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the training files whose rows nobody has published."""
+    for task in tasks_of(config["tasks"]).values():
+        if "train" in task.splits and task.splits["train"].expected_rows is None and not is_demo(task):
+            file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
+            yield from map(Path, file.paths)

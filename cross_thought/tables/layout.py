@@ -1,0 +1,237 @@
+"""What all result tables share: a frame goes to CSV as it is, and laid out as a page to Markdown and LaTeX.
+
+A table's module computes its frame, one row a number, and lays it out as a `Page` of text cells; this one writes them,
+so all three files of a table show the same numbers.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cross_thought.errors import UserError
+from cross_thought.files import atomic_file
+
+NOT_AVAILABLE = "n/a"
+DAGGER = "†"  # shown by LaTeX alone
+
+METRIC_NAMES = {
+    "accuracy": "acc.",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "matthews": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mrr": "MRR",
+    "mean": "",
+}
+
+# Markdown tables are broken into several beyond this width, to stay readable in a terminal.
+_TERMINAL_WIDTH = 132
+_TEXT_COLUMNS = {"kind", "model", "task", "split", "metric", "factor", "setting", "condition", "hardware", "control"}
+_TEXT_COLUMNS |= {"p_mcnemar", "verdict", "source", "note"}
+_WHOLE_COLUMNS = {"n", "seed", "updates", "tokens"}  # and all that begin with num_
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of a page.
+
+    Attributes:
+        cells: text in Markdown, the rows' names in the first column.
+        heading: "" where the page's title says it.
+        rules: rows that a rule goes before.
+        is_broken: whether a wide one becomes several in Markdown that fit a terminal.
+    """
+
+    cells: pd.DataFrame
+    heading: str = ""
+    rules: Sequence[int] = ()
+    is_broken: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A table laid out: a title, one section or more, and what a reader must know, one sentence or two each."""
+
+    title: str
+    sections: Sequence[Section]
+    notes: Sequence[str]
+
+
+# ----------------------------------------------------------------------------------------------------------- cells
+
+
+def mean_sd_n(row: Any, form: str = ".1f") -> str:
+    """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of; `form` is the numbers' format."""
+    if pd.isna(row.mean):
+        return NOT_AVAILABLE
+    spread = "" if pd.isna(row.sd) else f" ± {row.sd:{form}}"
+    return f"{row.mean:{form}}{spread}" + ("" if pd.isna(row.n) else f" ({row.n})")
+
+
+def bold(text: str, *, best: bool) -> str:
+    """Return a cell in bold if it is the best."""
+    return f"**{text}**" if best else text
+
+
+def mark_best(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Tell the rows of the highest mean of each group, in groups with two means or more."""
+    means = rows.groupby(list(by), sort=False)["mean"]
+    # rounded, for equal models are equally good whatever the order of their seeds
+    return (rows["mean"].round(9) == means.transform("max").round(9)) & (means.transform("count") > 1)
+
+
+def wide(
+    rows: pd.DataFrame, cell: Callable[[Any], str], *, index: Sequence[str], column: Callable[[Any], str], missing: str
+) -> pd.DataFrame:
+    """Pivot rows to text cells, in the order in which they come.
+
+    Args:
+        rows: one a cell.
+        cell: writes a row's cell.
+        index: the columns that name a row.
+        column: names a row's column.
+        missing: a cell that no row is for.
+    """
+    tuples = list(rows.itertuples())
+    labelled = rows[list(index)].assign(_column=list(map(column, tuples)), _cell=list(map(cell, tuples)))
+    cells = labelled.set_index([*index, "_column"])["_cell"].unstack(sort=False, fill_value=missing)
+    return cells.reset_index().rename_axis(columns=None)
+
+
+def group_rules(groups: Sequence[str] | pd.Series) -> list[int]:
+    """Return the rows before which the group changes."""
+    groups = list(groups)
+    return [place for place in range(1, len(groups)) if groups[place] != groups[place - 1]]
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+def write_table(rows: pd.DataFrame, page: Page, *, files: Mapping[str, str]) -> None:
+    """Write the three files of a table: `csv` has the rows, `markdown` and `latex` the page."""
+    for form, text in (("csv", csv_text(rows)), ("markdown", markdown(page)), ("latex", latex(page))):
+        write_text(files[form], text)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_file(Path(path)) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def csv_text(rows: pd.DataFrame) -> str:
+    """Write a frame as CSV: floats with six significant digits, empty where there is no value."""
+    return csv_cells(rows).to_csv(index=False, lineterminator="\n")
+
+
+def csv_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what stands in the cells of the CSV file."""
+    return rows.astype(object).map(_csv_cell)
+
+
+def _csv_cell(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(_csv_cell(item) or NOT_AVAILABLE for item in value)
+    if pd.isna(value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
+    """Read a CSV table of `results/tables/` back into a frame.
+
+    Args:
+        path: the file.
+        by_seed: return one row a seed, with its `seed` and `value`, instead of the tuples `seeds` and `values`.
+
+    Returns:
+        The table's columns: text as it stands, numbers as floats or `Int64`, `best` as booleans.
+
+    Raises:
+        UserError: if the file is missing.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake tables`") from None
+    for name, column in frame.items():
+        if name == "best":
+            frame[name] = column == "yes"
+        elif name in ("seeds", "values"):
+            number = int if name == "seeds" else float
+            cells = column.str.replace(NOT_AVAILABLE, "nan").str.split()
+            frame[name] = [tuple(map(number, cell)) for cell in cells]
+        elif name not in _TEXT_COLUMNS:
+            is_whole = name in _WHOLE_COLUMNS or str(name).startswith("num_")
+            frame[name] = pd.to_numeric(column.replace("", None)).astype("Int64" if is_whole else float)
+    if by_seed and "values" in frame:
+        seeds = frame.explode(["seeds", "values"], ignore_index=True)
+        return seeds.rename(columns={"seeds": "seed", "values": "value"}).astype({"seed": "Int64", "value": float})
+    return frame
+
+
+# --------------------------------------------------------------------------------------------------------- layouts
+
+
+def markdown(page: Page) -> str:
+    """Lay a page out as Markdown that reads in a terminal as well."""
+    parts = [f"# {page.title}"]
+    for section in page.sections:
+        parts += [f"## {section.heading}"] if section.heading else []
+        parts += [markdown_table(cells) for cells in _blocks(section)]
+    parts += ["## How to read this"] if page.sections[0].heading else []
+    parts.append("\n".join(f"- {note}" for note in page.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(cells: pd.DataFrame) -> str:
+    """Lay out a frame of text cells as a Markdown table."""
+    plain = cells.map(lambda cell: cell.replace(DAGGER, ""))
+    return plain.to_markdown(index=False, tablefmt="github", disable_numparse=True)
+
+
+def _blocks(section: Section) -> Iterable[pd.DataFrame]:
+    """Break a wide table into several that fit a terminal, repeating the first column."""
+    cells = section.cells
+    widths = [max(len(name) + 2, cells[name].str.len().max()) + 3 for name in cells]
+    blocks: list[list[int]] = [[0]]
+    for column in range(1, len(widths)):
+        width = sum(widths[place] for place in [*blocks[-1], column])
+        if section.is_broken and len(blocks[-1]) > 1 and width > _TERMINAL_WIDTH:
+            blocks.append([0])
+        blocks[-1].append(column)
+    return (cells.iloc[:, block] for block in blocks)
+
+
+def latex(page: Page) -> str:
+    """Lay a page out as LaTeX tabulars for booktabs, the notes as comments."""
+    parts = []
+    for section in page.sections:
+        heading = f"% {section.heading.replace('`', '')}\n" if section.heading else ""
+        parts.append(heading + latex_table(section.cells, rules=section.rules))
+    parts.append("".join(f"% {note.replace('`', '').replace('**', '')}\n" for note in page.notes))
+    return "% Needs \\usepackage{booktabs}.\n" + "\n\n".join(parts)
+
+
+def latex_table(cells: pd.DataFrame, *, rules: Sequence[int] = ()) -> str:
+    """Lay out a frame of text cells as a LaTeX tabular, with a rule before each of the rows `rules`."""
+    styles = cells.map(lambda cell: "textbf: --rwrap;" if cell.startswith("**") else "")
+    styler = cells.replace(r"\*\*|`", "", regex=True).style.hide(axis="index").apply(lambda _: styles, axis=None)
+    styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
+    text = styler.to_latex(hrules=True, column_format="l" + "c" * (cells.shape[1] - 1)).rstrip()
+    text = re.sub(r" ± (\S+) \((\d+)\)", r"\\,{\\scriptsize$\\pm$\\,\1\\,(\2)}", text)
+    for character, command in {"±": "$\\pm$", DAGGER: "$^\\dagger$", "<": "$<$"}.items():
+        text = text.replace(character, command)
+    lines = text.split("\n")
+    for place in sorted(rules, reverse=True):
+        lines.insert(4 + place, "\\midrule")
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""The table of pre-training: how each run ended, a row a run; laid out, a row a model."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from cross_thought.evaluation.aggregate import over_seeds
+from cross_thought.evaluation.history import of_split, read_history
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, mean_sd_n
+
+_FORMS = {"valid_loss_bits": ".3f", "valid_loss_nats": ".3f", "valid_perplexity": ".2f", "hours": ".2g"}
+_NAMES = {"valid_loss_bits": "loss (bits)", "valid_loss_nats": "loss (nats)", "valid_perplexity": "perplexity"}
+
+
+def read_pretraining_rows(history_paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Read `results/pretrain/<model>/seed-<s>/history.tsv` files, and `command.json` beside each if it is there.
+
+    Returns:
+        One row a run: model, seed, updates, tokens, the losses at the end (as fairseq prints them in bits; NaN where
+        not recorded), hours and hardware.
+    """
+    rows = [pretraining_row(read_history(path), hardware=_hardware_beside(path)) for path in map(Path, history_paths)]
+    losses = dict.fromkeys(["train_loss_bits", *_FORMS], float)
+    return pd.DataFrame(rows).astype({"updates": "Int64", "tokens": "Int64", **losses})
+
+
+def pretraining_row(history: pd.DataFrame, *, hardware: str = "") -> dict[str, object]:
+    """Take the last line of each split of a history."""
+    ends = pd.concat([of_split(history, split).tail(1) for split in ("train", "valid")]).set_index("split")
+    train, valid = (ends.reindex([split]).iloc[0] for split in ("train", "valid"))
+    return {
+        "model": history["model"].iloc[0],
+        "seed": history["seed"].iloc[0],
+        "updates": history["num_updates"].max(),
+        "tokens": train["tokens"],
+        "train_loss_bits": train["loss"],
+        "valid_loss_bits": valid["loss"],
+        "valid_loss_nats": valid["loss"] * math.log(2),
+        "valid_perplexity": 2 ** valid["loss"],
+        "hours": _training_time(history) / 3600,
+        "hardware": hardware,
+    }
+
+
+def _training_time(history: pd.DataFrame) -> float:
+    """Return the seconds that the history's updates took, over all attempts at the run; NaN if not recorded.
+
+    Each attempt counts from its own start, so where the time falls back, another attempt goes on.
+    """
+    times = history.dropna(subset="elapsed_s").sort_values(["num_updates", "elapsed_s"])["elapsed_s"]
+    after = times.shift(-1)
+    return float(times[(after < times) | after.isna()].sum(min_count=1))
+
+
+def pretraining_page(rows: pd.DataFrame) -> Page:
+    """Lay the pre-training rows out: what is the same for all seeds or a range, and losses over seeds."""
+    groups = rows.groupby("model", sort=False)
+    cells = pd.DataFrame({name: groups[name].agg(_same_or_range) for name in ("updates", "tokens")})
+    for name, form in _FORMS.items():
+        summary = over_seeds(rows.rename(columns={name: "value"}), ["model"]).set_index("model")
+        cells[_NAMES.get(name, name)] = [mean_sd_n(row, form) for row in summary.itertuples()]
+    cells["hardware"] = groups["hardware"].agg(lambda known: "; ".join(filter(None, known.unique())) or NOT_AVAILABLE)
+    notes = [
+        "Held-out masked-word loss at the last update: mean ± sample standard deviation over seeds (number of seeds).",
+        "Bits are what fairseq prints (base 2); perplexity is 2 to the power of them.",
+    ]
+    return Page("Pre-training", [Section(cells.reset_index())], notes)
+
+
+def _same_or_range(values: pd.Series) -> str:
+    known = values.dropna()
+    if known.empty:
+        return NOT_AVAILABLE
+    return f"{known.min():,}" if known.nunique() == 1 else f"{known.min():,} to {known.max():,}"
+
+
+def _hardware_beside(path: Path) -> str:
+    try:
+        host = json.loads(path.with_name("command.json").read_text(encoding="utf-8"))["host"]
+    except FileNotFoundError:
+        return ""
+    return ", ".join(host["gpus"]) or f"CPU: {host['cpu']}"

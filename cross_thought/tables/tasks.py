@@ -1,0 +1,336 @@
+"""The table of task results: our models over seeds, their differences from a control, what is set beside them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cross_thought.data.definitions import Task
+from cross_thought.errors import UserError
+from cross_thought.evaluation.aggregate import (
+    AVERAGE,
+    KEYS,
+    average_over_tasks,
+    averaged_tasks,
+    is_development,
+    over_seeds,
+    read_metrics,
+    tidy_results,
+)
+from cross_thought.evaluation.metrics import majority_metrics
+from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
+from cross_thought.evaluation.significance import NUM_RESAMPLES, compare
+from cross_thought.tables.layout import (
+    DAGGER,
+    METRIC_NAMES,
+    NOT_AVAILABLE,
+    Page,
+    Section,
+    bold,
+    group_rules,
+    mark_best,
+    mean_sd_n,
+    wide,
+)
+
+MAJORITY = "majority"
+COLUMN = ["task", "split", "metric"]
+
+# (model, task, seed) -> split -> what was answered
+Predictions = Mapping[tuple[str, str, int], Mapping[str, SplitPredictions]]
+
+# all columns of the table, in order; those that a part of the rows lacks are empty there
+_NUMBERS = ["difference", "ci_low", "ci_high", "p_examples", "p_seeds"]
+_COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", "num_examples", "num_train_examples", "best"]
+_COLUMNS += ["control", *_NUMBERS, "p_mcnemar", "verdict", "source", "note"]
+_EMPTY = {"seeds": (), "values": (), "best": False, **dict.fromkeys(["control", "p_mcnemar", "verdict"], "")}
+_EMPTY |= {"source": "", "note": ""}
+
+
+def read_task_rows(
+    metrics_paths: Iterable[Path | str],
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    control: str | None = None,
+    references_path: Path | str | None = None,
+) -> pd.DataFrame:
+    """Read `metrics.json` files, and the `predictions.tsv` beside each, into the rows of the task table."""
+    paths = list(map(Path, metrics_paths))
+    documents = read_metrics(paths)
+    predictions = {
+        (document["model"], document["task"], document["seed"]): read_predictions(path.with_name("predictions.tsv"))
+        for path, document in zip(paths, documents, strict=True)
+    }
+    return task_rows(
+        documents, predictions, models=models, tasks=tasks, control=control, references_path=references_path
+    )
+
+
+def task_rows(
+    documents: Iterable[Mapping],
+    predictions: Predictions,
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    control: str | None = None,
+    references_path: Path | str | None = None,
+) -> pd.DataFrame:
+    """Compute the task table, one row a number, in percent.
+
+    Returns:
+        The columns of `tasks.csv`. `kind` is `model` (ours), `majority` (always the most frequent label) or `reference`
+        (published); `best` marks the highest mean of our models, where there are several; `control` and what follows
+        are empty where there is no comparison; `source` and `note` are of a published figure.
+    """
+    documents = list(documents)
+    tidy = tidy_results(documents, models=models, tasks=tasks)
+    sizes = tidy.drop_duplicates(KEYS).set_index(KEYS)[["num_examples", "num_train_examples"]]
+    ours = over_seeds(pd.concat([tidy, average_over_tasks(tidy, tasks)])).join(sizes, on=KEYS)
+    comparisons = [_compare_with_control(row, predictions, tasks, control) for row in ours.itertuples()]
+    ours = pd.concat([ours, pd.DataFrame(comparisons, index=ours.index)], axis=1)
+    ours = _with_all_columns(ours.assign(kind="model", best=mark_best(ours, COLUMN)))
+    ours[_NUMBERS[:3]] *= 100  # fractions until here
+    parts = [ours, _majority_rows(tidy, predictions, tasks)]
+    if references_path:
+        parts.append(reference_rows(references_path, ours))
+    return pd.concat([_with_all_columns(part) for part in parts], ignore_index=True)
+
+
+def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with all columns of the table, empty where they have none."""
+    rows = rows.reindex(columns=_COLUMNS)
+    for name, empty in _EMPTY.items():
+        rows[name] = [empty if isinstance(cell, float) else cell for cell in rows[name]]  # no text is a float
+    whole = dict.fromkeys(["n", "num_examples", "num_train_examples"], "Int64")
+    return rows.astype({**whole, **dict.fromkeys(["mean", "sd", *_NUMBERS], float), "best": bool})
+
+
+def _compare_with_control(
+    row: Any, predictions: Predictions, tasks: Mapping[str, Task], control: str | None
+) -> dict[str, object]:
+    """Compare on the shared examples; nothing if the control has no result there."""
+    if control is None or row.model == control or row.task == AVERAGE:
+        return {}
+    ours, theirs = (
+        {
+            seed: splits[row.split]
+            for (model, name, seed), splits in sorted(predictions.items())
+            if model == wanted and name == row.task and row.split in splits
+        }
+        for wanted in (row.model, control)
+    )
+    if not theirs:
+        return {}
+    labels = next(iter(ours.values())).labels
+    if any(answers.labels != labels for answers in [*ours.values(), *theirs.values()]):
+        raise UserError(
+            f"{row.model} and {control} were evaluated on other {row.task} examples ({row.split}): "
+            "evaluate both again on the same data"
+        )
+    comparison = compare(
+        tasks[row.task],
+        row.metric,
+        labels,
+        {seed: answers.predictions for seed, answers in ours.items()},
+        {seed: answers.predictions for seed, answers in theirs.items()},
+    )
+    p_mcnemar = " ".join(f"{seed}:{value:.4g}" for seed, value in comparison.p_mcnemar.items())
+    return {"control": control, **asdict(comparison), "p_mcnemar": p_mcnemar, "verdict": comparison.verdict}
+
+
+def _majority_rows(tidy: pd.DataFrame, predictions: Predictions, tasks: Mapping[str, Task]) -> pd.DataFrame:
+    rows = tidy.drop_duplicates(COLUMN)[[*KEYS, "seed", "num_examples"]]
+    values = [
+        majority_metrics(tasks[row.task], predictions[row.model, row.task, row.seed][row.split])[row.metric]
+        for row in rows.itertuples()
+    ]
+    mean = 100 * pd.Series(values, index=rows.index, dtype=float)
+    return rows.assign(kind=MAJORITY, model=MAJORITY, mean=mean)
+
+
+def reference_rows(path: Path | str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Read the published figures that belong in the columns of `rows`.
+
+    The file is a TSV with the columns model, cross_encoder (yes or no), task, split, metric, percent, source, note.
+    A cross-encoder reads both sentences together; its name says so here, since it is not like for like. Without a
+    figure at hand, percent and source are empty, and the cell says so.
+
+    Raises:
+        UserError: if a figure has no source, a source has no figure, or a figure is no number.
+    """
+    found = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, skip_blank_lines=False)
+    mean = pd.to_numeric(found["percent"].replace("", None), errors="coerce")
+    for number, (entry, figure) in enumerate(zip(found.itertuples(), mean, strict=True), start=2):
+        if bool(entry.percent) != bool(entry.source):
+            raise UserError(
+                f"{path}, line {number}: a figure without a source, or a source without a figure: give both"
+            )
+        if entry.percent and pd.isna(figure):
+            raise UserError(f"{path}, line {number}: percent is {entry.percent!r}, no number")
+    found["model"] += found.pop("cross_encoder").map({"yes": " (cross-encoder)"}).fillna("")
+    columns = rows[COLUMN].drop_duplicates()
+    return found.assign(kind="reference", mean=mean).merge(columns, on=COLUMN)
+
+
+# ---------------------------------------------------------------------------------------------------------- layout
+
+
+def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[str, Mapping] | None = None) -> Page:
+    """Lay the task rows out: development sets, labelled test sets, differences from the control.
+
+    In LaTeX a model whose difference from the control counts, to the better or the worse, has a dagger at that number.
+
+    Args:
+        rows: the table's.
+        tasks: task name -> task.
+        counts: of `data_counts`.
+    """
+    development = is_development(rows["split"])
+    sections = []
+    for heading, part in (("Development sets", rows[development]), ("Test sets", rows[~development])):
+        if len(part):
+            cells = wide(part, _cell, index=["kind", "model"], column=_column_of, missing="")
+            sections.append(Section(cells.drop(columns="kind"), heading, group_rules(cells["kind"]), is_broken=True))
+    differences = rows[rows["control"] != ""]
+    if len(differences):
+        heading = f"Difference from `{differences['control'].iloc[0]}`"
+        sections.append(Section(pd.DataFrame(map(_difference, differences.itertuples())), heading))
+    return Page("Task results", sections, task_notes(rows, tasks, counts or {}))
+
+
+def column_name(task: str, split: str, metric: str) -> str:
+    """Name a column for people: `MRPC F1`, `MNLI-mm acc.`, `SNLI test acc.`."""
+    if task == AVERAGE:
+        return "Average"
+    place = {"valid": "", "valid1": "-mm", "test": " test", "test1": "-mm test"}.get(split, f" {split}")
+    if task == "MNLI":
+        place = place if "-mm" in place else f"-m{place}"
+    return f"{task}{place} {METRIC_NAMES.get(metric, metric)}".strip()
+
+
+def _column_of(row: Any) -> str:
+    return column_name(row.task, row.split, row.metric)
+
+
+def _cell(row: Any) -> str:
+    if row.kind == "reference":
+        return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
+    return bold(mean_sd_n(row), best=row.best) + (DAGGER if row.verdict.startswith(("ahead", "behind")) else "")
+
+
+def _difference(row: Any) -> dict[str, str]:
+    no_interval = pd.isna(row.ci_low)
+    return {
+        "model": row.model,
+        "on": _column_of(row),
+        "difference": NOT_AVAILABLE if pd.isna(row.difference) else f"{row.difference:+.1f}",
+        "95 % interval": NOT_AVAILABLE if no_interval else f"{row.ci_low:+.1f} to {row.ci_high:+.1f}",
+        "p (examples)": _p_value(row.p_examples),
+        "p (seeds)": _p_value(row.p_seeds),
+        "McNemar p": ", ".join(_p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
+        "verdict": row.verdict,
+    }
+
+
+def _p_value(value: float) -> str:
+    if pd.isna(value):
+        return NOT_AVAILABLE
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+# ----------------------------------------------------------------------------------------------------------- notes
+
+
+def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping]) -> list[str]:
+    """Say what a reader must know of these rows, in one sentence or two each."""
+    ours = rows[rows["kind"] == "model"]
+    ran = {name: task for name, task in tasks.items() if name in set(ours["task"])}
+    notes = ["Percent: mean ± sample standard deviation over seeds (number of seeds). **Bold**: highest mean."]
+    if MAJORITY in set(rows["kind"]):
+        notes.append("`majority`: what always answering the split's most frequent label scores.")
+    if selections := [name for name, task in ran.items() if task.selection]:
+        notes.append(
+            f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
+            "Acc.: how often the right one is first; MRR: the mean of 1 / its place; `majority`: what a random order "
+            "is expected to score."
+        )
+    if AVERAGE in set(ours["task"]):
+        averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks)
+        notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
+    if left_out := [name for name, task in ran.items() if not task.in_average]:
+        notes.append(f"Left out of the average by custom: {', '.join(left_out)}.")
+    if (rows["control"] != "").any():
+        notes.append(
+            "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: "
+            f"a paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two "
+            "seeds or more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test "
+            "of each seed's two models. No p value is corrected for the number of tests."
+        )
+    for name, task in ran.items():
+        used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
+        notes += count_notes(task, counts.get(name) or _counts_of_registry(task, used))
+    for start in dict.fromkeys(task.start_from for task in ran.values() if task.start_from):
+        names = [name for name, task in ran.items() if task.start_from == start]
+        notes.append(
+            f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
+            "head drawn anew."
+        )
+    undefined = ours[ours["mean"].isna()]
+    if len(undefined):
+        places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
+        notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
+    return notes + _reference_notes(rows[rows["kind"] == "reference"])
+
+
+def data_counts(documents: Iterable[Mapping]) -> dict[str, Mapping]:
+    """Return task name -> split -> what was used, cut and left out of the data, as far as the metrics tell.
+
+    They are facts about the data, the same for all models and seeds.
+    """
+    return {document["task"]: document["counts"] for document in documents if document.get("counts")}
+
+
+def _counts_of_registry(task: Task, used: pd.Series) -> Mapping[str, Mapping[str, int]]:
+    """Return the counts of the train split where the metrics have none: of what the registry expects."""
+    expected = getattr(task.splits.get("train"), "expected_rows", None)
+    if task.selection is not None or expected is None or used.empty:  # in selection, a row need not be an example
+        return {}
+    return {"train": {"available": expected, "used": int(used.min())}}
+
+
+def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
+    """Say what of a task's data was not used, was cut or left out; any count may be missing."""
+    examples = "questions" if task.selection else "examples"
+    for split, found in counts.items():
+        used, available, dropped = found.get("used"), found.get("available"), found.get("dropped")
+        place = f"{task.name} ({split})"
+        if used is not None and available is not None and used < available:
+            kind = "" if task.selection else "training "
+            yield f"{task.name}: fine-tuned on {used:,} of its {available:,} {kind}{examples}."
+        number = found.get("examples", used)
+        if found.get("cut"):
+            of = f" of {number * task.num_sentences:,}" if number and not task.selection else ""
+            yield f"{place}: {found['cut']:,}{of} sentences cut at the positions."
+        if dropped:
+            of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
+            yield f"{place}: {dropped:,}{of} {examples} left out."
+        if found.get("quoted"):
+            yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
+
+
+def _reference_notes(references: pd.DataFrame) -> list[str]:
+    notes = []
+    for source, noted in references[references["source"] != ""].groupby("source", sort=False):
+        notes.append(f"Published figures of {', '.join(noted['model'].unique())}: {source}.")
+    for note, noted in references[references["note"] != ""].groupby("note", sort=False):
+        who, where = (", ".join(noted[key].unique()) for key in ("model", "task"))
+        notes.append(f"{who} on {where}: {note}.")
+    if references["model"].str.contains("(cross-encoder)", regex=False).any():
+        notes.append(
+            "A cross-encoder reads both sentences of a pair together; our models embed each alone. "
+            "Its figures are not like for like."
+        )
+    return notes

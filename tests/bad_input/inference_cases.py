@@ -1,0 +1,108 @@
+"""What people give as `--model`, and where they want the output: the command line says what is wrong with it."""
+
+import contextlib
+import io
+import json
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cross_thought.__main__ import main
+from cross_thought.data.bpe import train_vocabulary
+from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.saved import config_document
+from cross_thought.inference.loading import build_tokenizer
+from tests.bad_input.cases import Case
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 100\n"
+
+
+def command(*arguments: str) -> str:
+    """Run the command line, and return the sentence that it ends with."""
+    errors = io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    signal.signal(signal.SIGTERM, handler)
+    assert stopped.value.code == 1
+    return errors.getvalue().strip().split("\n")[-1].removeprefix("error: ")
+
+
+def embed(model: str = "export", *options: str, output: str = "e.npy") -> str:
+    """Embed two lines."""
+    Path("text.txt").write_text("a\nb\n")
+    return command("embed", "--model", model, "--input", "text.txt", "--output", output, *options)
+
+
+def with_files(files: dict[str, str], model: str) -> str:
+    """Embed with a model that has these files."""
+    for name, content in files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content)
+    return embed(model)
+
+
+def write_export() -> None:
+    """Write an export with random weights into `export`."""
+    from safetensors.torch import save_file
+
+    Path("words.txt").write_text("a few words to learn from\n" * 9)
+    train_vocabulary(Path("words.txt"), Path("vocabulary"), vocab_size=260, workers=1)
+    num_symbols = len(Path("vocabulary/dict.txt").read_text().splitlines()) + 5
+    config = EncoderConfig(vocab_size=num_symbols, num_layers=1, embed_dim=8, ffn_dim=8, num_heads=2)
+    Path("export").mkdir()
+    save_file(CrossThoughtEncoder(config).state_dict(), "export/model.safetensors")
+    Path("export/config.json").write_text(json.dumps(config_document(config, "mean")))
+    build_tokenizer(Path("vocabulary")).save("export/tokenizer.json")
+
+
+def changed(name: str, document: object, *options: str) -> str:
+    """Embed with an export of which a file says this."""
+    write_export()
+    Path("export", name).write_text(json.dumps(document))
+    return embed("export", *options)
+
+
+def behind(kind: str, **config: object) -> str:
+    """Embed with an export that has a module behind its encoder."""
+    entries = [("modeling_cross_thought.CrossThoughtModule", ""), (f"sentence_transformers.base.modules.{kind}", "1")]
+    write_export()
+    Path("export/1").mkdir()
+    Path("export/1/config.json").write_text(json.dumps(config))
+    Path("export/modules.json").write_text(json.dumps([{"type": kind, "path": path} for kind, path in entries]))
+    return embed()
+
+
+def export_onto_a_file() -> str:
+    """Export to where a file is."""
+    Path("exported").touch()
+    return command("export", "--model", "model.pt", "--output", "exported")
+
+
+def embed_into(place: str, make: Callable[[Path], object]) -> str:
+    """Embed to a place where something is."""
+    make(Path(place))
+    return embed("model.pt", output="there.npy" if place == "there.npy" else f"{place}/e.npy")
+
+
+_ROBERTA = {"roberta/config.json": '{"model_type": "roberta"}'}
+_LIBRARY = "config_sentence_transformers.json"
+WAYS = [
+    ("a Hugging Face model, RoBERTa", partial(with_files, _ROBERTA, "roberta")),
+    ("a folder with nothing of a model", partial(with_files, {"model/notes.txt": "notes"}, "model")),
+    ("a file of safetensors weights", partial(with_files, {"model.safetensors": ""}, "model.safetensors")),
+    ("a git-lfs pointer", partial(with_files, {"model.pt": LFS_POINTER}, "model.pt")),
+    ("a name on the hub", partial(embed, "user/model")),
+    ("an export with a pooling that there is not", partial(changed, "config.json", {"pooling": "max", "encoder": {}})),
+    ("an export with a module behind that is not applied here", partial(behind, "Dropout", dropout=0.1)),
+    ("a Dense with another activation", partial(behind, "Dense", activation_function="torch.nn.Softplus")),
+    ("a prompt that the export has not", partial(changed, _LIBRARY, {"prompts": {"q": "ask "}}, "--prompt-name", "p")),
+    ("an export's default prompt that is not there", partial(changed, _LIBRARY, {"default_prompt_name": "q"})),
+    ("`embed --output` that is a folder", partial(embed_into, "there.npy", Path.mkdir)),
+    ("`embed --output` below a file", partial(embed_into, "file", Path.touch)),
+    ("`export --output` that is a file", export_onto_a_file),
+]
+CASES = [Case(group="Models to embed with or export", what=what, run=way) for what, way in WAYS]

@@ -1,0 +1,39 @@
+"""How `make test` spreads the tests over two processes."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# runs of the whole chain that several files look at, the longest first: each is made once, by one process
+SHARED_RUNS = ("tiniest_run", "tiny_run")
+
+
+@cache
+def group(file: str) -> str:
+    """Return the shared run that a file of tests looks at, or else the file itself; one process runs all of a group."""
+    text = Path(__file__).parents[1].joinpath(file).read_text(encoding="utf-8")
+    return next((run for run in SHARED_RUNS if f"{run}:" in text), file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest."""
+
+    def place(item: pytest.Item) -> int:
+        name = group(item.nodeid.split("::")[0])
+        return SHARED_RUNS.index(name) if name in SHARED_RUNS else len(SHARED_RUNS)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's; without it, all tests run in one process
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand the tests out group by group: pytest-xdist 3.8's own marks for groups do nothing under pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid.split("::")[0])
+
+    return ByGroup(config, log)

@@ -1,0 +1,131 @@
+"""The plan of a run: its figures, the README's that come from it, refusals."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cross_thought.config import load_files
+from cross_thought.errors import UserError
+from cross_thought.plan import cost
+from cross_thought.plan.__main__ import main, pick_devices, plan
+from cross_thought.plan.cost import Training, disk, finetunings, jobs, memory, pretrainings
+from cross_thought.plan.devices import Device, find_device, read_devices
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def config(name: str) -> dict:
+    return load_files([REPOSITORY / "config" / f"{name}.yaml"])
+
+
+def hours(training: Training, device: str) -> float:
+    return training.hours(find_device(device), precision="float16", share=0.4, processes=1)
+
+
+def test_the_readmes_full_run_is_the_plans() -> None:
+    """Each figure of "The full run", computed, as its text rounds it."""
+    paper, released = config("paper"), config("released")
+    model, control = pretrainings(paper)
+    per_seed = sum(hours(training, "A100") for training in finetunings(paper))
+    kinds = {kind: size / 1e9 for kind, size in disk(paper).items()}
+    data = sum(size for kind, size in kinds.items() if kind != "checkpoints")
+    total = hours(model, "A100") + hours(control, "A100") + 2 * 5 * per_seed
+    sizes = cost.sizes_of(paper)["cross_thought"]
+    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    for sentence in (
+        f"A word costs {sizes.stream_flops(32000, scored=0.15) / 32000 / 1e6:.0f} MFLOP forward",
+        f"{model.flops / model.updates:.1e}".replace("e+", "e") + " an update of 16 x 32,000 words",
+        f"{model.flops:.1e}".replace("e+", "e") + " in 125,000 updates",
+        f"that is {hours(model, 'A100'):.0f} hours a model ({hours(model, 'H100'):.0f} on an H100",
+        f"takes {per_seed:.1f} hours a model and seed",
+        f"In all some {total:.0f} A100-hours for two models and five seeds",
+        f"and {5 * sum(hours(training, 'A100') for training in finetunings(released)):.0f} for `config/released.yaml`",
+        f"A process's training step needs {memory(paper)['cross_thought'] / 1e9:.0f} GB.",
+        f"about {data:.0f} GB of data (downloads {kinds['downloads']:.0f}, corpus {kinds['corpus']:.0f}, BPE ids "
+        f"{kinds['BPE ids']:.0f}, binarized {kinds['binarized']:.0f}) and {kinds['checkpoints']:.0f} GB of checkpoints",
+    ):
+        assert sentence in text
+    assert model.words == 125000 * 16 * 32000
+    assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "evaluation": 110}
+
+
+@pytest.mark.parametrize(("name", "num_lines"), [("paper", 13), ("released", 10), ("ablations", 9)])
+def test_every_training_has_a_line(name: str, num_lines: int) -> None:
+    checked = config(name)
+    lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
+    table = lines[lines.index("") + 1 :]
+    table = table[: table.index("")]
+    assert len(table) == num_lines + 1
+    assert table[-1].startswith("all in turn")
+
+
+def test_processes_share_a_pretraining_and_a_gpu_has_its_limit() -> None:
+    device = Device(name="card", tflops={"float32": 10.0}, memory_gb=10, source="")
+    training = Training(stage="pre-training", name="model", count=1, updates=8, words=1, flops=3600 * 4e12)
+    settings = {"precision": "float32", "share": 0.4}
+    assert training.hours(device, processes=1, **settings) == pytest.approx(1)
+    assert training.hours(device, processes=2, **settings) == pytest.approx(0.5)
+    quick = Training(stage="fine-tuning", name="task", count=1, updates=8 * 7200, words=1, flops=1)
+    assert quick.hours(device, processes=1, **settings) == pytest.approx(2)
+
+
+def test_own_files_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("a\n" * 4400)
+    (tmp_path / "task.tsv").write_text("s\tl\n" + "x\tno\n" * 100)
+    (tmp_path / "my.yaml").write_text(
+        f"""
+corpus: {{source: files, files: {{train: [{tmp_path}/corpus.txt]}}}}
+bpe: {{source: gpt2}}
+tasks:
+  mine:
+    files: {{train: {tmp_path}/task.tsv, valid: {tmp_path}/task.tsv}}
+    input_columns: [1]
+    label_column: 2
+    labels: ["no", "yes"]
+    batch_size: 30
+finetuning: {{num_epochs: 2}}
+"""
+    )
+    checked = load_files([tmp_path / "my.yaml"])
+    assert disk(checked)["corpus"] == 8800
+    assert disk(checked)["BPE ids"] == pytest.approx(2 * 2000)
+    (task,) = finetunings(checked)
+    assert (task.updates, task.count) == (2 * 4, 2 * 3)
+
+
+def test_a_device_that_is_unknown_or_does_not_fit_is_refused(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--device", "abacus"])
+    assert capsys.readouterr().err == (
+        f"error: --device abacus is unknown: choose one of {', '.join(read_devices())}, or add a line to "
+        "resources/devices.tsv\n"
+    )
+    with pytest.raises(UserError, match=r"--device V100 does not fit .*\.precision bfloat16: choose one of A100, H100"):
+        pick_devices("v100", {"device": "cuda", "precision": "bfloat16"})
+    with pytest.raises(SystemExit):
+        main(["--share", "1.5"])
+    assert "--share is 1.5: give a part" in capsys.readouterr().err
+
+
+def test_a_line_of_devices_that_lacks_a_figure_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "devices.tsv"
+    table.write_text(Path(REPOSITORY, "resources/devices.tsv").read_text() + "mine\tfast\t1\t1\t1\tme\n")
+    with pytest.raises(UserError, match=r"line 9: could not convert string to float: 'fast' is amiss"):
+        read_devices(table)
+
+
+def test_every_device_has_a_source() -> None:
+    for device in read_devices().values():
+        assert re.match(r"https://www\.|https://images\.|measured: ", device.source), device.name
+
+
+def test_the_command_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cross_thought.plan", "config/paper.yaml", "--device", "A100"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.search(r"pre-training +cross_thought +1 +125,000 +6\.4e\+10 +3\.9e\+19 +87\.4 h\n", done.stdout)
+    assert done.stderr == ""

@@ -1,0 +1,104 @@
+"""What is planned anew once code or data have changed: what computes numbers and prepares data; training never for code."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import TINY, run_snakemake
+
+PAID_FOR = {"fetch_file", "pretrain_model", "finetune_task", "finetune_kept_task", "evaluate_task"}
+METRICS = "results/evaluate/mlm/demo-job/seed-1/metrics.json"
+
+
+@pytest.fixture
+def clone(tiny_run: Path, tmp_path: Path) -> Path:
+    """Return a clone after its run, to be changed."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "clone", symlinks=True))
+
+
+def planned(directory: Path, *arguments: str, overlay: dict = TINY) -> set[str]:
+    """Return the rules that a dry run plans."""
+    done = run_snakemake(directory, "--dry-run", *arguments, overlay=overlay)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return set(re.findall(r"^rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
+
+
+def append(text: str, *paths: Path) -> None:
+    """Change files at their ends."""
+    for path in paths:
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def test_touched_files_and_other_code_to_train_are_no_reason(clone: Path) -> None:
+    for folder in ("cross_thought", "workflow_scripts", "rules", "envs", "resources", "report"):
+        for path in (clone / folder).rglob("*.*"):
+            os.utime(path)
+    # these have files of the repository as inputs, and the copy's have other paths
+    assert planned(clone) <= {"tabulate_tasks", "record_provenance", "write_report", "all"}
+    append("\n# new\n", *(clone / "workflow_scripts" / f"{name}.py" for name in ("pretrain", "finetune", "evaluate")))
+    assert planned(clone, METRICS) == set()
+
+
+def test_other_code_of_a_metric_scores_anew_without_training(clone: Path) -> None:
+    code, old = clone / "cross_thought/evaluation/metrics.py", json.loads((clone / METRICS).read_text())
+    text = code.read_text(encoding="utf-8")
+    changed = text.replace(
+        "float(accuracy_score(labels, predictions))", "1 - float(accuracy_score(labels, predictions))"
+    )
+    assert changed != text
+    code.write_text(changed, encoding="utf-8")
+    rules = planned(clone)
+    assert {"score_task", "tabulate_tasks", "record_provenance", "write_report"} <= rules
+    assert not rules & (PAID_FOR | {"prepare_task", "binarize_task"})
+    assert run_snakemake(clone, METRICS, overlay=TINY).returncode == 0
+    new = json.loads((clone / METRICS).read_text())["splits"]["valid"]["metrics"]["accuracy"]
+    assert new == pytest.approx(1 - old["splits"]["valid"]["metrics"]["accuracy"])
+
+
+def test_other_code_that_prepares_data_prepares_it_anew_without_training(clone: Path) -> None:
+    append(
+        "\n# new\n", *(clone / "cross_thought/data" / f"{name}.py" for name in ("corpus", "glue", "bpe", "binarize"))
+    )
+    rules = planned(clone)
+    assert {"prepare_corpus", "prepare_task", "train_bpe", "encode_task", "binarize_corpus", "binarize_task"} <= rules
+    assert {"embed_tasks", "measure_cross_path", "score_task", "tabulate_tasks"} <= rules
+    assert not rules & PAID_FOR
+    rules = planned(clone, overlay=TINY | {"finetuning": {"num_epochs": 2}})  # at the same time
+    assert rules & PAID_FOR == {"finetune_task", "finetune_kept_task", "evaluate_task"}
+
+
+def test_what_is_not_there_is_trained_though_its_data_are_made_anew(clone: Path) -> None:
+    shutil.rmtree(clone / "results/pretrain/mlm")
+    append("\n# new\n", clone / "cross_thought/data/corpus.py")
+    model = "results/pretrain/mlm/seed-1/model.pt"
+    assert {"note_pretraining", "pretrain_model", "binarize_corpus"} <= planned(clone, model)
+
+
+def test_other_settings_train_anew(clone: Path) -> None:
+    learning = TINY | {"finetuning": {"num_epochs": 2}}
+    assert PAID_FOR & planned(clone, overlay=learning) == {"finetune_task", "finetune_kept_task", "evaluate_task"}
+    documents = TINY | {"corpus": TINY["corpus"] | {"demo_documents": 301}}
+    assert PAID_FOR & planned(clone, overlay=documents) == PAID_FOR - {"fetch_file"}
+
+
+def test_a_corpus_of_ones_own_counts_by_its_content(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    documents = ["\n".join(f"Letter {a} follows letter {b}." for b in "abcdef") for a in "abcdefghijklmnopqrst"]
+    text.write_text("\n\n".join(documents) + "\n" * 1_100_000)  # Snakemake itself looks into small files alone
+    overlay = {
+        "corpus": {"source": "files", "files": {"train": ["text.txt"]}, "valid_fraction": 0.2},
+        "models": {"mlm": {"cross_sequence": False, "pretraining": {"max_updates": 1, "warmup_updates": 0}}},
+        "control": None,
+        "seeds": [1],
+    }
+    target = "results/pretrain/mlm/seed-1/model.pt"
+    assert run_snakemake(tmp_path, target, overlay=overlay).returncode == 0
+    os.utime(text)
+    assert "prepare_corpus" in planned(tmp_path, target, overlay=overlay)
+    assert not PAID_FOR & planned(tmp_path, target, overlay=overlay)
+    text.write_text(text.read_text().replace("Letter t", "Letter z"))
+    assert "pretrain_model" in planned(tmp_path, target, overlay=overlay)

@@ -1,0 +1,8 @@
+"""Write down all that defines a training, data and code apart: once this file changes, it is done anew."""
+
+from cross_thought.files import write_json
+from cross_thought.jobs import logged_job
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]):
+        write_json(snakemake.output[0], snakemake.params.settings)
