@@ -32,7 +32,11 @@ BASE = REPOSITORY / "config.yaml"
 REPLACED = ("models", "tasks", "embedding_tasks")
 
 # rows of the tables, and a column
-RESERVED_NAMES = {"models": ("majority", "chance", "tf-idf"), "tasks": ("average",), "embedding_tasks": ("average",)}
+RESERVED_NAMES = {
+    "models": ("majority", "chance", "tf-idf", "bm25"),
+    "tasks": ("average",),
+    "embedding_tasks": ("average",),
+}
 _TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",

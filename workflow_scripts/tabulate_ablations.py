@@ -15,6 +15,7 @@ def tabulate_ablations(
     *,
     histories: Sequence[Path],
     cross_path_reports: Sequence[Path],
+    masked_words: Sequence[Path],
     metrics: Sequence[Path],
     files: Mapping[str, str],
 ) -> None:
@@ -24,6 +25,7 @@ def tabulate_ablations(
         config: the effective config, with an ablation.
         histories: loss curves of every pre-training.
         cross_path_reports: every report on the cross path.
+        masked_words: every `words.tsv`.
         metrics: every `metrics.json`.
         files: the paths to write, as `csv`, `markdown` and `latex`, and to draw, as `svg` and `png`.
     """
@@ -31,6 +33,7 @@ def tabulate_ablations(
         factors_of(config),
         histories=histories,
         cross_path_reports=cross_path_reports,
+        masked_words=masked_words,
         metrics=metrics,
         tasks=tasks_of(config["tasks"]),
     )
@@ -46,6 +49,7 @@ if "snakemake" in globals():
             snakemake.params.config,
             histories=[Path(path) for path in snakemake.input.histories],
             cross_path_reports=[Path(path) for path in snakemake.input.reports],
+            masked_words=[Path(path) for path in snakemake.input.words],
             metrics=[Path(path) for path in snakemake.input.metrics],
             files=dict(snakemake.output.items()),
         )

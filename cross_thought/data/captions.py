@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cross_thought.data.raw_files import own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory
 
@@ -28,6 +29,18 @@ Picture = tuple[str, ...]  # its captions
 def caption_files(split: str) -> list[str]:
     """Return the names of a split's files in the table of downloads: line n of each is about picture n."""
     return [f"multi30k/{SPLITS[split]}.{number}.en.gz" for number in range(1, CAPTIONS_PER_PICTURE + 1)]
+
+
+def with_caption_files(
+    paths: Iterable[str], *, data_dir: str | None, downloads_dir: str = "results/downloads"
+) -> list[str]:
+    """Return paths, and in place of those of files that `write_captions` makes the fifteen that they are made of."""
+    paths = list(paths)
+    given = [path for path in paths if not path.startswith(f"{downloads_dir}/captions/")]
+    if len(given) == len(paths):
+        return given
+    names = [name for split in SPLITS for name in caption_files(split)]
+    return given + [own_or_download(name, data_dir=data_dir, downloads_dir=downloads_dir) for name in names]
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:

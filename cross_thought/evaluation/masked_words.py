@@ -1,8 +1,8 @@
 """What the cross path is worth on any text: masked words of held-out documents, with and without the other segments.
 
-In one segment of each document some symbols are masked, and the model guesses them: with cross layer 0 as trained, with
-the other segments taken from another document, and with cross layer 0 bypassed. Everything that tables say of it is
-computed from `words.tsv`, one line a masked symbol.
+In one segment of each document as many symbols are masked as in training, and the model guesses them: with cross layer
+0 as trained, with the other segments taken from another document, and with cross layer 0 bypassed. Everything that
+tables say of it is computed from `words.tsv`, one line a masked symbol.
 """
 
 import random
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cross_thought.errors import UserError
 from cross_thought.evaluation.cross_path import with_cross_sequence
 from cross_thought.files import atomic_file
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:  # this package stays importable without torch
 # as trained; the other segments another document's; without cross layer 0
 ON, SHUFFLED, BYPASSED = "on", "shuffled", "bypassed"
 BATCH_SYMBOLS = 1 << 14  # at once, pads included
-MAX_SEGMENTS = 64  # of a document, from its beginning: as many as are looked at
-WORDS_PER_SEGMENT = 3
+MAX_DOCUMENTS = 1000  # of the held-out text, from its beginning
+MAX_SEGMENTS = 64  # of a document, from its beginning
 
 
 @dataclass(frozen=True)
@@ -51,19 +50,20 @@ class Guess:
 Guesses = dict[str, list[Guess]]  # by condition, in the order of the masked words
 
 
-def choose_words(documents: Sequence["Tensor"], *, num_specials: int, seed: int) -> list[MaskedWord]:
+def choose_words(
+    documents: Sequence["Tensor"], *, words_per_segment: int, num_specials: int, seed: int
+) -> list[MaskedWord]:
     """Choose what is masked: some symbols of one segment of each document.
 
     Args:
         documents: the segments of each, token ids, shape (B, T); pads and marks have ids below `num_specials`.
+        words_per_segment: how many are masked in the segment.
         num_specials: ids below are no words.
         seed: of the choice; the same for every model that is compared.
 
     Returns:
-        The words, document by document. Documents of one segment, and segments of too few words, have none.
-
-    Raises:
-        UserError: if fewer than two documents have words to mask, so that none has another's segments to be fed with.
+        The words, document by document. Documents of one segment, and segments of too few words, have none; nor has
+        any if only one could have, for then there is no other document's segment to be fed with.
     """
     generator = random.Random(f"masked words {seed}")
     words = []
@@ -71,20 +71,15 @@ def choose_words(documents: Sequence["Tensor"], *, num_specials: int, seed: int)
         segments = document.tolist()
         columns = [[t for t, symbol in enumerate(segment) if symbol >= num_specials] for segment in segments]
         # more than half of a segment's words stay
-        eligible = [s for s, found in enumerate(columns) if len(found) > 2 * WORDS_PER_SEGMENT]
+        eligible = [s for s, found in enumerate(columns) if len(found) > 2 * words_per_segment]
         if len(segments) < 2 or not eligible:
             continue
         chosen = generator.choice(eligible)
         elsewhere = {symbol for s, segment in enumerate(segments) if s != chosen for symbol in segment}
-        for column in sorted(generator.sample(columns[chosen], WORDS_PER_SEGMENT)):
+        for column in sorted(generator.sample(columns[chosen], words_per_segment)):
             symbol = segments[chosen][column]
             words.append(MaskedWord(number, chosen, column, symbol, symbol in elsewhere))
-    if len({word.document for word in words}) < 2:
-        raise UserError(
-            "the held-out text has fewer than two documents of two segments to mask words in: hold out more "
-            "(corpus.valid_fraction, corpus.files.valid) or take a smaller segment_length"
-        )
-    return words
+    return words if len({word.document for word in words}) > 1 else []
 
 
 def guess_words(
@@ -151,7 +146,8 @@ def _batches(numbers: Sequence[int], documents: Mapping[int, "Tensor"]) -> Itera
             yield batch
             batch, longest = [], documents[number].numel()
         batch.append(number)
-    yield batch
+    if batch:
+        yield batch
 
 
 def _guess_batch(
@@ -181,12 +177,19 @@ def _guess_batch(
     return map(Guess, is_right, losses)
 
 
-def write_words(path: Path, words: Sequence[MaskedWord], guesses: Guesses) -> None:
-    """Write `words.tsv`, whole or not at all: each word, and by condition whether it was told, and its loss in nats."""
+def write_words(path: Path, split: str, words: Sequence[MaskedWord], guesses: Guesses) -> None:
+    """Write `words.tsv`, whole or not at all: each word, and by condition whether it was told, and its loss in nats.
+
+    Args:
+        path: the file.
+        split: what part of the corpus the documents are.
+        words: as masked.
+        guesses: of each of them.
+    """
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         results = [f"{name}_{condition}" for condition in guesses for name in ("right", "loss")]
-        print("document", "segment", "column", "symbol", "elsewhere", *results, sep="\t", file=file)
+        print("split", "document", "segment", "column", "symbol", "elsewhere", *results, sep="\t", file=file)
         for number, word in enumerate(words):
-            place = (word.document, word.segment, word.column, word.symbol, int(word.is_elsewhere))
+            place = (split, word.document, word.segment, word.column, word.symbol, int(word.is_elsewhere))
             found = [found[number] for found in guesses.values()]
             print(*place, *(cell for g in found for cell in (int(g.is_right), f"{g.loss:.6f}")), sep="\t", file=file)

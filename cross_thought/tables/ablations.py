@@ -11,9 +11,12 @@ from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
 from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide
+from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
 from cross_thought.tables.pretraining import read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
+# how many masked words are told, as the model was trained; and how many more than with other documents' segments
+MASKED_WORDS = TOLD, GAIN = ("masked_words", "masked_words_gain")
 FACTOR_NAMES = {
     "num_slots": "slots k",
     "segment_length": "segment T",
@@ -42,6 +45,7 @@ def read_ablation_rows(
     *,
     histories: Iterable[Path | str],
     cross_path_reports: Iterable[Path | str],
+    masked_words: Iterable[Path | str],
     metrics: Iterable[Path | str],
     tasks: Mapping[str, Task],
 ) -> pd.DataFrame:
@@ -51,22 +55,29 @@ def read_ablation_rows(
         factors: what is compared.
         histories: every `history.tsv` of pre-training.
         cross_path_reports: every report on the cross path; none where the corpus has no known answers.
+        masked_words: every `words.tsv`.
         metrics: every `metrics.json`.
         tasks: task name -> task; what counts is the main metric on the development set.
 
     Returns:
         One row a number: `metric` is a loss in bits (`valid_loss_bits`), an accuracy in percent (`cross_path`, as the
-        model was trained), or the main metric of `task`, in percent.
+        model was trained; `masked_words`, likewise; `masked_words_gain`, what it is above that with other documents'
+        segments), or the main metric of `task`, in percent.
     """
     models = list(dict.fromkeys(model for settings in factors.values() for model in settings))
     losses = read_pretraining_rows(histories).rename(columns={LOSS: "value"}).sort_values("seed", kind="stable")
     accuracies = read_cross_path_rows(cross_path_reports).drop_duplicates("model")  # as it was trained comes first
+    words = read_masked_words_rows(masked_words)
+    words = words[(words["words"] == "all") & (words["metric"] == "accuracy")]
+    told, gain = words.drop_duplicates("model"), words[words["condition"] == DIFFERENCE]
     results = tidy_results(read_metrics(metrics), models=models, tasks=tasks)
     main = results["metric"] == results["task"].map({name: task.metrics[0] for name, task in tasks.items()})
     numbers = pd.concat(
         [
             over_seeds(losses, ["model"]).assign(task="", metric=LOSS),
             accuracies.assign(task="", metric=CROSS_PATH),
+            told.assign(task="", metric=TOLD),
+            gain.assign(task="", metric=GAIN),
             over_seeds(results[main & (results["split"] == "valid")]),
         ]
     )
@@ -107,6 +118,11 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
             "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
             "right once in 6. `n/a`: a segment tells such words itself, so nothing is to be measured."
         )
+    if TOLD in set(rows["metric"]):
+        notes.append(
+            "Masked words: how many of any kind are told in held-out text, in percent, as the model was trained, and "
+            "how many points that is above what it tells with other documents' segments; their number grows with T."
+        )
     if (rows["task"] != "").any():
         notes.append("Tasks: the main metric on the development set, in percent.")
     if demo and "segment_length" in set(rows["factor"]):
@@ -124,4 +140,6 @@ def column_title(row: Any) -> str:
     """Name a row's column for people."""
     if row.task:
         return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
-    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[row.metric]
+    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)", TOLD: "masked words (%)", GAIN: "gain (points)"}[
+        row.metric
+    ]

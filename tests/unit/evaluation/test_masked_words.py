@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.errors import UserError
 from cross_thought.evaluation.masked_words import (
     BYPASSED,
     ON,
@@ -35,7 +34,7 @@ DOCUMENTS = [
 
 
 def test_three_words_of_one_segment_of_a_document_are_chosen() -> None:
-    words = choose_words(DOCUMENTS, num_specials=4, seed=1)
+    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
     assert [word.document for word in words] == [0, 0, 0, 2, 2, 2]
     for word in words:
         document = DOCUMENTS[word.document]
@@ -43,13 +42,17 @@ def test_three_words_of_one_segment_of_a_document_are_chosen() -> None:
         others = {symbol for s, row in enumerate(document.tolist()) if s != word.segment for symbol in row}
         assert word.is_elsewhere == (word.symbol in others)
     assert len({(word.document, word.segment) for word in words}) == 2
-    assert words == choose_words(DOCUMENTS, num_specials=4, seed=1)
-    assert any(words != choose_words(DOCUMENTS, num_specials=4, seed=seed) for seed in range(2, 6))
+    assert words == choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
+    assert any(words != choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=seed) for seed in range(2, 6))
 
 
-def test_text_without_two_such_documents_is_refused() -> None:
-    with pytest.raises(UserError, match="fewer than two documents of two segments"):
-        choose_words(DOCUMENTS[:2], num_specials=4, seed=1)
+def test_text_without_two_such_documents_has_no_words(tmp_path: Path) -> None:
+    assert choose_words(DOCUMENTS[:2], words_per_segment=3, num_specials=4, seed=1) == []
+    encoder = CrossThoughtEncoder(CONFIG)
+    guesses = guess_words(encoder, torch.nn.Linear(16, 60), DOCUMENTS, [], mask_id=MASK, conditions=[ON, BYPASSED])
+    assert guesses == {ON: [], BYPASSED: []}
+    write_words(tmp_path / "words.tsv", "valid", [], guesses)
+    assert len((tmp_path / "words.tsv").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def plain_losses(
@@ -66,7 +69,7 @@ def plain_losses(
 def test_each_condition_sees_what_it_should() -> None:
     torch.manual_seed(0)
     encoder, head = CrossThoughtEncoder(CONFIG).eval(), torch.nn.Linear(16, 60)
-    words = choose_words(DOCUMENTS, num_specials=4, seed=1)
+    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
     guesses = guess_words(encoder, head, DOCUMENTS, words, mask_id=MASK, conditions=[ON, SHUFFLED, BYPASSED])
     assert list(guesses) == [ON, SHUFFLED, BYPASSED]
     first, second = words[:3], words[3:]
@@ -90,7 +93,7 @@ def test_each_condition_sees_what_it_should() -> None:
 
 def test_a_word_is_told_if_its_symbol_is_the_likeliest() -> None:
     encoder = CrossThoughtEncoder(CONFIG)
-    words = choose_words(DOCUMENTS, num_specials=4, seed=1)
+    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
 
     def head(states: torch.Tensor) -> torch.Tensor:  # always of the same opinion
         return torch.zeros(len(states), 60).index_fill(1, torch.tensor(words[0].symbol), 5.0)
@@ -102,9 +105,9 @@ def test_a_word_is_told_if_its_symbol_is_the_likeliest() -> None:
 def test_what_is_written(tmp_path: Path) -> None:
     words = [MaskedWord(0, 1, 2, 33, True), MaskedWord(4, 0, 7, 9, False)]
     guesses = {ON: [Guess(True, 0.25), Guess(False, 3.0)], BYPASSED: [Guess(False, 1 / 3), Guess(False, 2.0)]}
-    write_words(tmp_path / "words.tsv", words, guesses)
+    write_words(tmp_path / "words.tsv", "test", words, guesses)
     assert (tmp_path / "words.tsv").read_text(encoding="utf-8") == (
-        "document\tsegment\tcolumn\tsymbol\telsewhere\tright_on\tloss_on\tright_bypassed\tloss_bypassed\n"
-        "0\t1\t2\t33\t1\t1\t0.250000\t0\t0.333333\n"
-        "4\t0\t7\t9\t0\t0\t3.000000\t0\t2.000000\n"
+        "split\tdocument\tsegment\tcolumn\tsymbol\telsewhere\tright_on\tloss_on\tright_bypassed\tloss_bypassed\n"
+        "test\t0\t1\t2\t33\t1\t1\t0.250000\t0\t0.333333\n"
+        "test\t4\t0\t7\t9\t0\t0\t3.000000\t0\t2.000000\n"
     )
