@@ -36,10 +36,10 @@ def measure_masked_words(checkpoint: Path, corpus: Path, vocabulary: Path, *, wo
         fold_stream(document[None], segment_length, dictionary.pad())[0, :MAX_SEGMENTS]
         for document in islice(held_out_documents(corpus, bos_id=dictionary.bos(), split=split), MAX_DOCUMENTS)
     ]
-    # the same words are masked for every seed, and for all models with segments of one length
+    # the same words are masked for every seed, and for all models whose segments and share of masks are the same
     words = choose_words(
         documents,
-        words_per_segment=max(1, round(model.args.mask_prob * segment_length)),
+        share=model.args.mask_prob,
         num_specials=dictionary.nspecial,
         seed=1,
     )

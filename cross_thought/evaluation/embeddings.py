@@ -216,7 +216,8 @@ def by_bm25(queries: list[str], pool: list[str]) -> Iterator[np.ndarray]:
     index.index(candidates, show_progress=False)
     known = {word for words in candidates for word in words}
     for query in queries:
-        yield index.get_scores([word for word in _words(query) if word in known])
+        words = [word for word in _words(query) if word in known]
+        yield index.get_scores(words) if words else np.zeros(len(pool))
 
 
 def _words(sentence: str) -> list[str]:

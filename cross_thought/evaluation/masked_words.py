@@ -1,8 +1,8 @@
 """What the cross path is worth on any text: masked words of held-out documents, with and without the other segments.
 
-In one segment of each document as many symbols are masked as in training, and the model guesses them: with cross layer
-0 as trained, with the other segments taken from another document, and with cross layer 0 bypassed. Everything that
-tables say of it is computed from `words.tsv`, one line a masked symbol.
+In one segment of each document the same share of symbols is masked as in training, and the model guesses them: with
+cross layer 0 as trained, with the other segments taken from another document, and with cross layer 0 bypassed.
+Everything that tables say of it is computed from `words.tsv`, one line a masked symbol.
 """
 
 import random
@@ -26,6 +26,7 @@ ON, SHUFFLED, BYPASSED = "on", "shuffled", "bypassed"
 BATCH_SYMBOLS = 1 << 14  # at once, pads included
 MAX_DOCUMENTS = 1000  # of the held-out text, from its beginning
 MAX_SEGMENTS = 64  # of a document, from its beginning
+MIN_WORDS = 4  # of a segment to mask some in
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,12 @@ class Guess:
 Guesses = dict[str, list[Guess]]  # by condition, in the order of the masked words
 
 
-def choose_words(
-    documents: Sequence["Tensor"], *, words_per_segment: int, num_specials: int, seed: int
-) -> list[MaskedWord]:
+def choose_words(documents: Sequence["Tensor"], *, share: float, num_specials: int, seed: int) -> list[MaskedWord]:
     """Choose what is masked: some symbols of one segment of each document.
 
     Args:
         documents: the segments of each, token ids, shape (B, T); pads and marks have ids below `num_specials`.
-        words_per_segment: how many are masked in the segment.
+        share: of the segment's words to mask, below 1; one at least is masked.
         num_specials: ids below are no words.
         seed: of the choice; the same for every model that is compared.
 
@@ -70,13 +69,13 @@ def choose_words(
     for number, document in enumerate(documents):
         segments = document.tolist()
         columns = [[t for t, symbol in enumerate(segment) if symbol >= num_specials] for segment in segments]
-        # more than half of a segment's words stay
-        eligible = [s for s, found in enumerate(columns) if len(found) > 2 * words_per_segment]
+        eligible = [s for s, found in enumerate(columns) if len(found) >= MIN_WORDS]
         if len(segments) < 2 or not eligible:
             continue
         chosen = generator.choice(eligible)
         elsewhere = {symbol for s, segment in enumerate(segments) if s != chosen for symbol in segment}
-        for column in sorted(generator.sample(columns[chosen], words_per_segment)):
+        num_masked = min(max(1, round(share * len(columns[chosen]))), len(columns[chosen]) - 1)
+        for column in sorted(generator.sample(columns[chosen], num_masked)):
             symbol = segments[chosen][column]
             words.append(MaskedWord(number, chosen, column, symbol, symbol in elsewhere))
     return words if len({word.document for word in words}) > 1 else []

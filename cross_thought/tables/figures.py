@@ -119,7 +119,7 @@ def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     """
     rows = rows[(rows["metric"] == "accuracy") & rows["condition"].isin(list(CONDITIONS))]
     models = list(rows["model"].unique())
-    with _drawn(0.95 + 0.3 * len(models), paths) as figure:
+    with _drawn(1.2 + 0.4 * len(models), paths) as figure:
         panels = figure.subplots(1, len(WORDS), sharey=True)
         for axes, (words, title) in zip(panels, WORDS.items(), strict=True):
             for place, (condition, label) in enumerate(CONDITIONS.items()):

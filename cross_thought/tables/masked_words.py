@@ -159,7 +159,7 @@ def masked_words_notes(rows: pd.DataFrame) -> list[str]:
         if num_words
     ]
     notes = [
-        "In one segment of each held-out document as many symbols are masked as in training, and none elsewhere. "
+        "In one segment of each held-out document the same share of words is masked as in training, none elsewhere. "
         "Accuracy: the likeliest symbol is right, in percent. Bits: loss of a masked symbol; lower is better. Mean ± "
         "sample standard deviation over seeds (number of seeds).",
         f"Masked words (BPE symbols), the same for every seed, in the first {MAX_DOCUMENTS:,} documents at most: "

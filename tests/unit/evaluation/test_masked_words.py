@@ -33,8 +33,8 @@ DOCUMENTS = [
 ]
 
 
-def test_three_words_of_one_segment_of_a_document_are_chosen() -> None:
-    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
+def test_a_share_of_the_words_of_one_segment_of_a_document_is_chosen() -> None:
+    words = choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=1)
     assert [word.document for word in words] == [0, 0, 0, 2, 2, 2]
     for word in words:
         document = DOCUMENTS[word.document]
@@ -42,12 +42,15 @@ def test_three_words_of_one_segment_of_a_document_are_chosen() -> None:
         others = {symbol for s, row in enumerate(document.tolist()) if s != word.segment for symbol in row}
         assert word.is_elsewhere == (word.symbol in others)
     assert len({(word.document, word.segment) for word in words}) == 2
-    assert words == choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
-    assert any(words != choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=seed) for seed in range(2, 6))
+    one = choose_words(DOCUMENTS, share=0.01, num_specials=4, seed=1)
+    assert [word.document for word in one] == [0, 2]
+    assert len(choose_words(DOCUMENTS, share=0.99, num_specials=4, seed=1)) in (6 + 6, 7 + 6)  # one word stays
+    assert words == choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=1)
+    assert any(words != choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=seed) for seed in range(2, 6))
 
 
 def test_text_without_two_such_documents_has_no_words(tmp_path: Path) -> None:
-    assert choose_words(DOCUMENTS[:2], words_per_segment=3, num_specials=4, seed=1) == []
+    assert choose_words(DOCUMENTS[:2], share=0.4, num_specials=4, seed=1) == []
     encoder = CrossThoughtEncoder(CONFIG)
     guesses = guess_words(encoder, torch.nn.Linear(16, 60), DOCUMENTS, [], mask_id=MASK, conditions=[ON, BYPASSED])
     assert guesses == {ON: [], BYPASSED: []}
@@ -69,7 +72,7 @@ def plain_losses(
 def test_each_condition_sees_what_it_should() -> None:
     torch.manual_seed(0)
     encoder, head = CrossThoughtEncoder(CONFIG).eval(), torch.nn.Linear(16, 60)
-    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
+    words = choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=1)
     guesses = guess_words(encoder, head, DOCUMENTS, words, mask_id=MASK, conditions=[ON, SHUFFLED, BYPASSED])
     assert list(guesses) == [ON, SHUFFLED, BYPASSED]
     first, second = words[:3], words[3:]
@@ -93,7 +96,7 @@ def test_each_condition_sees_what_it_should() -> None:
 
 def test_a_word_is_told_if_its_symbol_is_the_likeliest() -> None:
     encoder = CrossThoughtEncoder(CONFIG)
-    words = choose_words(DOCUMENTS, words_per_segment=3, num_specials=4, seed=1)
+    words = choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=1)
 
     def head(states: torch.Tensor) -> torch.Tensor:  # always of the same opinion
         return torch.zeros(len(states), 60).index_fill(1, torch.tensor(words[0].symbol), 5.0)

@@ -31,7 +31,8 @@ def paths(tmp_path: Path) -> list[Path]:
         lines = []
         for number, (on, shuffled) in enumerate(map(str.split, words)):
             place = f"test {number // 2} 0 {number % 2} 9 {int(number in (0, 1, 4))}"
-            lines.append(f"{place} {on} 0.693147 {shuffled} 1.386294")
+            loss = 0.6931472 * (number // 2 + 1) / 2  # half a bit, one, one and a half
+            lines.append(f"{place} {on} {loss} {shuffled} 1.3862944")
         found.append(write(tmp_path, "ct", seed, HEADER, *lines))
     found.append(write(tmp_path, "mlm", 1, CONTROL_HEADER, *["test 0 0 0 9 0 1 2.079442"] * 2))
     return found
@@ -86,7 +87,7 @@ def test_the_page_and_its_files(paths: list[Path], tmp_path: Path) -> None:
     assert "| ct      | cross layer 0 on                   | 75.0 ± 11.8 (2) | 1.000 ± 0.000 (2)" in text
     assert "| ct      | all       | accuracy | +41.7" in text
     assert "all: 6 in 3 documents of `test` (ct); elsewhere: 3 in 2 documents of `test` (ct)" in text
-    assert "ct & all & bits & -1.000 & -1.000 to -1.000" in latex(page)
+    assert "ct & all & bits & -1.000 & -2.242 to +0.242" in latex(page)
     files = {form: str(tmp_path / f"masked_words.{form}") for form in ("csv", "markdown", "latex")}
     write_table(rows, page, files=files)
     seeds = read_table(files["csv"], by_seed=True)
