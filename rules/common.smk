@@ -321,14 +321,14 @@ def seeds_of(model):
     return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
 
 
-def all_embeddings(name):
+def all_embeddings(name, poolings=POOLINGS):
     """Return one file of every evaluation of embeddings."""
     return [
         f"results/embeddings/{model}/{task}/{pooling}/seed-{seed}/{name}"
         for model in MODELS
         for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
-        for pooling in POOLINGS
+        for pooling in poolings
     ]
 
 

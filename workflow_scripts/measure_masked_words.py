@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from cross_thought.encoder.segments import fold_stream
 from cross_thought.evaluation.masked_words import (
     BYPASSED,
     MAX_DOCUMENTS,
@@ -31,9 +30,8 @@ def measure_masked_words(checkpoint: Path, corpus: Path, vocabulary: Path, *, wo
     """
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     split = "test" if (corpus / "test.idx").exists() else "valid"
-    segment_length = model.args.segment_length
     documents = [
-        fold_stream(document[None], segment_length, dictionary.pad())[0, :MAX_SEGMENTS]
+        model.sentence_encoder.cut_streams(document[None])[0][0, :MAX_SEGMENTS]
         for document in islice(held_out_documents(corpus, bos_id=dictionary.bos(), split=split), MAX_DOCUMENTS)
     ]
     # the same words are masked for every seed, and for all models whose segments and share of masks are the same

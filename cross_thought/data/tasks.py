@@ -139,6 +139,11 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
     return schedule | given
 
 
+def setting_of(model: Mapping[str, Any], factor: str) -> Any:
+    """Return a model's setting of a factor of an ablation: a key of its entry, or of the `pretraining` there."""
+    return model["pretraining"][factor] if factor == "max_updates" else model[factor]
+
+
 def poolings_of(config: Mapping[str, Any]) -> list[str]:
     """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
     given = config["embedding"]["pooling"]

@@ -11,7 +11,7 @@ import pandas as pd
 from cross_thought.environment import environment
 from cross_thought.evaluation.aggregate import AVERAGE
 from cross_thought.files import file_hash
-from cross_thought.tables.ablations import MASKED_WORDS
+from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
 
 
 def assemble(
@@ -62,7 +62,8 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
     """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
     if table == "ablations":
         of_metric = {"cross_path": "cross_path"} | dict.fromkeys(MASKED_WORDS, "masked_words")
-        table = "tasks" if row["task"] else of_metric.get(row["metric"], "pretraining")
+        of_task = "embeddings" if row["metric"].startswith(EMBEDDED) else "tasks"
+        table = of_task if row["task"] else of_metric.get(row["metric"], "pretraining")
     model, place = row["model"], f"seed-{seed}"
     if table == "pretraining":
         run = results / "pretrain" / model / place
@@ -73,7 +74,8 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
         words = results / "masked_words" / model / place / "words.tsv"
         return [words], _pretraining_runs(model, place, results)
     if table == "embeddings":
-        pairs = results / "embeddings" / model / row["task"] / row["pooling"] / place / "pairs.tsv"
+        pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
+        pairs = results / "embeddings" / model / row["task"] / pooling / place / "pairs.tsv"
         return [pairs], _pretraining_runs(model, place, results)
     evaluations: list[Path] = []
     runs: list[Path] = []

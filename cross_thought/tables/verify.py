@@ -161,6 +161,13 @@ def ablation_numbers(
             for seed in config["seeds"]
         ],
         tasks=tasks,
+        embeddings=[
+            results / "embeddings" / model / task / poolings_of(config)[0] / f"seed-{seed}" / "metrics.json"
+            for model in models
+            for task in config["embedding_tasks"]
+            for seed in pretraining_seeds
+        ],
+        embedding_tasks=embedding_tasks_of(config),
     )
     page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
     yield from table_numbers(results, "ablations", rows, page, keys=("factor", "model", "task", "metric"))

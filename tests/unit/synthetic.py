@@ -177,6 +177,8 @@ def ablation_rows(results: Results) -> pd.DataFrame:
         masked_words=results.files("masked_words/*/*/words.tsv"),
         metrics=results.metrics,
         tasks=results.tasks,
+        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
+        embedding_tasks=embedding_tasks_of(results.config),
     )
 
 
@@ -221,5 +223,6 @@ def tabulate(results: Results, folder: Path) -> None:
         cross_path_reports=results.files("cross_path/*/*.json"),
         masked_words=results.files("masked_words/*/*/words.tsv"),
         metrics=results.metrics,
+        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
         files=files("ablations"),
     )
