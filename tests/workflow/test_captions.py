@@ -45,7 +45,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_snakemake(
         directory,
         *(
-            "binarize",
             "embeddings",
             "results/tables/masked_words.md",
             "results/cross_attention/cross_thought/seed-1.json",
