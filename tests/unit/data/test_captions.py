@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from cross_thought.data import captions
-from cross_thought.data.captions import caption_files, read_pictures, write_captions
+from cross_thought.data.captions import caption_files, read_pictures, with_caption_files, write_captions
+from cross_thought.data.glue import prepare_task
+from cross_thought.data.raw_files import raw_files
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -67,6 +70,15 @@ def test_the_first_caption_looks_for_the_others(made: Path) -> None:
     assert pairs[4:8] == [[pictures("test", 12)[1][0], caption] for caption in pictures("test", 12)[1][1:]]
 
 
+@pytest.mark.parametrize("name", ["captions-same", "captions-pick", "captions-find"])
+def test_the_readers_take_the_files(name: str, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "captions").symlink_to(made, target_is_directory=True)
+    task = task_from_config(name, {"check_rows": False}, section="embedding_tasks")
+    found = raw_files(task, data_dir=None, downloads_dir=str(tmp_path))
+    counts = prepare_task(task, found, tmp_path / "prepared")
+    assert counts == ({"valid": 48, "test": 48} if name == "captions-find" else {"train": 60, "valid": 20, "test": 20})
+
+
 def test_the_same_seed_gives_the_same_bytes_another_gives_others(tmp_path: Path) -> None:
     splits = {split: pictures(split, 30) for split in ("train", "dev", "test")}
     for folder, seed in (("first", 1), ("again", 1), ("other", 2)):
@@ -75,6 +87,18 @@ def test_the_same_seed_gives_the_same_bytes_another_gives_others(tmp_path: Path)
     for file in files:
         first, again, other = ((tmp_path / folder / file).read_bytes() for folder in ("first", "again", "other"))
         assert first == again != other
+
+
+def test_what_is_made_of_the_files_stands_for_them(tmp_path: Path) -> None:
+    own = tmp_path / "multi30k/val.2.en.gz"
+    own.parent.mkdir()
+    own.touch()
+    found = with_caption_files(["a.txt", "results/downloads/captions/corpus/dev.txt"], data_dir=str(tmp_path))
+    assert found[0] == "a.txt"
+    assert len(found) == 1 + 15
+    assert str(own) in found
+    assert "results/downloads/multi30k/val.1.en.gz" in found
+    assert with_caption_files(["a.txt"], data_dir=None) == ["a.txt"]
 
 
 def write_gzip(path: Path, text: str) -> Path:
