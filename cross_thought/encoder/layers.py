@@ -82,8 +82,8 @@ def _for_products(states: Tensor) -> Tensor:
 def _attention_kernels(device: torch.device) -> AbstractContextManager:
     """Return the context that attention is computed in.
 
-    From Hopper GPUs on, PyTorch prefers cuDNN's, which plans each new shape anew, and nearly every batch of sentences has
-    some: a step on 32 pairs took 7 s on an H200.
+    From Hopper GPUs on, PyTorch prefers cuDNN's, which plans each new shape anew: nearly every batch of sentences has
+    some, and a step on 32 pairs took 7 s on an H200.
     """
     return sdpa_kernel(_KERNELS) if device.type == "cuda" else nullcontext()
 
