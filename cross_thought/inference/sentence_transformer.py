@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from cross_thought.encoder.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
-from cross_thought.encoder.saved import config_document, load_encoder
+from cross_thought.encoder.saved import AUTO_CLASSES, config_document, load_encoder
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
+from cross_thought.inference.transformers_model import CrossThoughtConfig  # noqa: F401  (else a saved folder lacks it)
 
 try:
     from sentence_transformers.base.modules import InputModule
@@ -105,7 +106,7 @@ class CrossThoughtModule(InputModule):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what config.json holds."""
-        return config_document(self.encoder.config, self.pooling)
+        return config_document(self.encoder.config, self.pooling) | AUTO_CLASSES
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Write weights, config and tokenizer into a folder."""
