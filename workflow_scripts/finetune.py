@@ -15,6 +15,7 @@ from cross_thought.data.tasks import Task, finetuning_settings, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits
+from cross_thought.inference.fine_tuned import describe
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
 from cross_thought.training.devices import usable_device
@@ -188,7 +189,13 @@ def finetune(
         total_updates=settings["num_updates"],
         threads=hardware["threads"],
     )
-    export_model(run / BEST, checkpoint)
+    best = load_checkpoint(run / BEST)
+    export_model(
+        run / BEST,
+        checkpoint,
+        dictionary=data / "input0" / "dict.txt",
+        fine_tuned_on=describe(task, data=data, best=best).document(),
+    )
     write_history(run / LOG, history)
     record_command(command_record, command, started, time.time() - started)
     shutil.rmtree(run)

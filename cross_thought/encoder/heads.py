@@ -4,7 +4,7 @@ Exports carry this file.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CLASSIFICATION, REGRESSION, SELECTION = KINDS = ("classification", "regression", "answer_selection")
-ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu, "linear": nn.Identity()}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "linear": nn.Identity(),
+}
 HEAD_PREFIX = "classification_heads.sentence_classification_head."  # of its weights' names, as published
 SCORE_NAME = "score"  # of a regression's output, where a library wants a label's name
 
@@ -60,7 +65,8 @@ class FineTunedTask:
         task: its name.
         kind: one of `KINDS`.
         labels: of a classification, their names in the order of the head's outputs; else None.
-        num_sentences: in a row, 1 or 2; of answer selection, the question and its candidates, as many as were learnt on.
+        num_sentences: in a row, 1 or 2, None if that is not known; of answer selection, the question and its
+            candidates, as many as there were to learn from.
         score_scale: what a regression's scores were divided by: its output, times this, is a score of the task.
         max_sentence_tokens: of a sentence, `</s>` included and `<s>` not; longer ones were cut. None: as the positions
             allow.
@@ -75,7 +81,7 @@ class FineTunedTask:
     task: str
     kind: str
     labels: tuple[str, ...] | None = None
-    num_sentences: int
+    num_sentences: int | None = None
     score_scale: float = 1.0
     max_sentence_tokens: int | None = None
     columns: tuple[int | str, ...] = ()
@@ -83,16 +89,17 @@ class FineTunedTask:
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        is_selection, longest = self.kind == SELECTION, self.max_sentence_tokens
         is_fit = {
             "task": isinstance(self.task, str),
             "kind": self.kind in KINDS,
             "labels": _are_labels(self.labels) if self.kind == CLASSIFICATION else self.labels is None,
-            "num_sentences": _is_number(self.num_sentences)
-            and (self.num_sentences >= 2 if self.kind == SELECTION else self.num_sentences in (1, 2)),
-            "score_scale": _is_number(self.score_scale, float) and self.score_scale > 0,
-            "max_sentence_tokens": self.max_sentence_tokens is None
-            or (_is_number(self.max_sentence_tokens) and self.max_sentence_tokens >= 2),
-            "columns": all(isinstance(column, str) or _is_number(column) for column in self.columns),
+            "num_sentences": _is_integer(self.num_sentences, least=2)
+            if is_selection
+            else self.num_sentences in (1, 2, None),
+            "score_scale": _is_finite(self.score_scale) and self.score_scale > 0,
+            "max_sentence_tokens": longest is None or _is_integer(longest, least=2),
+            "columns": all(isinstance(column, str) or _is_integer(column, least=1) for column in self.columns),
             "header": isinstance(self.header, bool),
             "metrics": _are_metrics(self.metrics),
         }
@@ -132,7 +139,7 @@ class FineTunedTask:
 
 
 def head_document(task: FineTunedTask, head: ClassificationHead | None) -> dict[str, Any]:
-    """Return what config.json says of a fine-tuned model, label names and kind of problem as transformers calls them."""
+    """Return what config.json says of a fine-tuned model; labels and kind of problem are named as transformers does."""
     about = task.document()
     labels = about.pop("labels") or [SCORE_NAME]
     if head is None:
@@ -189,11 +196,16 @@ def check_head(task: FineTunedTask | None, head: ClassificationHead | None, *, e
         raise ValueError(f"its head has {head.out_proj.out_features} outputs for {num_outputs} labels")
 
 
-def _is_number(value: Any, kind: type = int) -> bool:
-    return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_integer(value: Any, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _are_labels(labels: Any) -> bool:
+    """Whether these are two or more different names that fit into a column."""
     return (
         isinstance(labels, Sequence)
         and len(labels) >= 2
@@ -203,11 +215,11 @@ def _are_labels(labels: Any) -> bool:
 
 
 def _are_metrics(metrics: Any) -> bool:
-    return isinstance(metrics, Mapping) and all(
-        isinstance(split, str)
-        and isinstance(figures, Mapping)
-        and all(
-            isinstance(name, str) and (value is None or _is_number(value, float)) for name, value in figures.items()
-        )
-        for split, figures in metrics.items()
+    """Whether these are numbers by split and name."""
+    if not isinstance(metrics, Mapping) or not all(isinstance(figures, Mapping) for figures in metrics.values()):
+        return False
+    figures = [item for by_name in metrics.values() for item in by_name.items()]
+    names = [*metrics, *(name for name, _ in figures)]
+    return all(isinstance(name, str) for name in names) and all(
+        value is None or _is_finite(value) for _, value in figures
     )

@@ -1,7 +1,7 @@
 """The encoder's three forwards on a rectangle of token ids with a mask: the numbers of the packed ones.
 
-`CrossThoughtEncoder` packs rows, which moves their lengths to the host and makes shapes depend on values. What is written
-down as a graph, or is used as other models of its kind are, must do without. It computes on pads as well, and hides them.
+`CrossThoughtEncoder` packs rows: their lengths go to the host, and shapes depend on values. What is written down as a
+graph, or used as other models of its kind are, must do without; so this computes on pads as well, and hides them.
 
 Each function takes `parts`: a `CrossThoughtEncoder`, or another module that has its layers under the same names.
 """
@@ -64,9 +64,7 @@ def encode_sentences(
     return torch.cat([means.mean(1, keepdim=True), means[:, 1:]], dim=1)
 
 
-def encode_streams(
-    parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tensor, *, start_position: int
-) -> Tensor:
+def encode_streams(parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tensor, *, start_position: int) -> Tensor:
     """Compute the pre-training forward, as `CrossThoughtEncoder.encode_streams` does.
 
     Args:
@@ -105,9 +103,7 @@ def _known(config: EncoderConfig, tokens: Tensor) -> Tensor:
     return tokens.masked_fill(tokens >= config.vocab_size, _UNK_ID)
 
 
-def _encode_slots(
-    parts: Any, config: EncoderConfig, tokens: Tensor, keep: Tensor, max_length: int | None
-) -> Tensor:
+def _encode_slots(parts: Any, config: EncoderConfig, tokens: Tensor, keep: Tensor, max_length: int | None) -> Tensor:
     """Compute the slot states of sentence rows, shape (rows, k, d); of a row that keeps nothing, of no meaning."""
     # each sentence to the left edge, so that its own <s> follows the k - 1 slots
     length = tokens.size(1)
@@ -143,9 +139,7 @@ def _cross_rows(parts: Any, slots: Tensor, is_row: Tensor) -> Tensor:
     """
     num_slots = slots.size(2)
     sequences = slots.transpose(1, 2).flatten(0, 1)  # (N * k, R, d)
-    crossed = _run_layer(
-        parts.crossthought_layers[0], sequences, sequences, is_row.repeat_interleave(num_slots, dim=0)
-    )
+    crossed = _run_layer(parts.crossthought_layers[0], sequences, sequences, is_row.repeat_interleave(num_slots, dim=0))
     return crossed.unflatten(0, (-1, num_slots)).transpose(1, 2)
 
 

@@ -1,8 +1,9 @@
 """A trained encoder as a folder for others: safetensors weights, config, tokenizer, model card; code where needed."""
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ from safetensors.torch import save_file
 from cross_thought import __version__
 from cross_thought.encoder import CrossThoughtEncoder
 from cross_thought.encoder.lm_head import LMHead, build_lm_head
-from cross_thought.encoder.saved import AUTO_CLASSES, MODEL_TYPE, SavedModel, config_document, load_saved, saved_weights
+from cross_thought.encoder.saved import AUTO_CLASSES, MODEL_TYPE, SavedModel, config_document, saved_weights
 from cross_thought.encoder.tokenizer import SentenceTokenizer, transformers_config
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, check_output, write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.fine_tuned import kind_of, relabelled, task_of_checkpoint, tells_its_task, with_head
 from cross_thought.inference.loading import (
     CONFIG_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     check_checkpoint_path,
     from_checkpoint,
+    load_export,
 )
 from cross_thought.inference.model_card import LIBRARY_VERSION, known_models, model_card
 from cross_thought.inference.settings import (
@@ -33,8 +36,11 @@ from cross_thought.inference.settings import (
     OUR_MODULE,
     TOKENIZER_CONFIG_FILE,
     EmbeddingSettings,
+    read_settings,
 )
 from cross_thought.training.checkpoints import load_checkpoint
+
+logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 _LM_HEAD = "encoder.lm_head."
@@ -66,6 +72,8 @@ def export_model(
     vocabulary: Path | None = None,
     results: Path | None = None,
     model_name: str | None = None,
+    labels: Sequence[str] | None = None,
+    score_scale: float | None = None,
     int8: bool = False,
 ) -> None:
     """Write an export, whole or not at all; one that is there already is replaced.
@@ -79,6 +87,9 @@ def export_model(
         vocabulary: of a checkpoint: folder of dict.txt, encoder.json and vocab.bpe; None: where they are found.
         results: the results folder that the model card tells of; None: the one that the checkpoint lies in, if any.
         model_name: the model's name there; None: by the checkpoint's place.
+        labels: other names for a fine-tuned model's labels; a checkpoint that does not tell them is exported without
+            its head where they are not given.
+        score_scale: likewise, what a regression's scores were divided by.
         int8: of graphs: with int8 weights.
 
     Raises:
@@ -95,7 +106,7 @@ def export_model(
     check_output(output_dir, is_folder=True)
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
-    saved, tokenizer, settings, arguments = _load(source, vocabulary)
+    saved, tokenizer, settings, arguments = _load(source, vocabulary, labels=labels, score_scale=score_scale)
     encoder, settings = saved.encoder, replace(settings, pooling=pooling or settings.pooling)
     # refuses what does not fit together
     sentence_encoder = SentenceEncoder(encoder, tokenizer, settings=settings, device="cpu")
@@ -116,6 +127,7 @@ def export_model(
             f"{source} has {lost[output_format]}, which the format {output_format} does not carry: give --format "
             "sentence-transformers"
         )
+    saved = _with_metrics(saved, source)
     document = config_document(
         encoder.config, settings.pooling, task=saved.task, head=saved.head, lm_head=saved.lm_head
     )
@@ -130,6 +142,7 @@ def export_model(
             model_name or found_name or source.resolve().stem,
             encoder.config,
             settings,
+            task=saved.task,
             arguments=arguments,
             source=source.name,
             results=results,
@@ -148,17 +161,27 @@ def export_model(
 
 
 def _load(
-    source: Path, vocabulary: Path | None
+    source: Path, vocabulary: Path | None, *, labels: Sequence[str] | None, score_scale: float | None
 ) -> tuple[SavedModel, SentenceTokenizer, EmbeddingSettings, Mapping[str, Any] | None]:
     """Load what is to be exported, with the arguments of its training, where it has them."""
     if source.is_dir():
-        loaded = SentenceEncoder.from_pretrained(source, vocabulary=vocabulary, device="cpu")
-        saved = load_saved(source / CONFIG_FILE, source / WEIGHTS_FILE)
-        return saved, loaded.tokenizer, loaded.settings, None
+        saved, tokenizer = load_export(source, vocabulary)
+        settings = read_settings(source, pooling=saved.pooling)
+        return relabelled(saved, source=source, labels=labels, score_scale=score_scale), tokenizer, settings, None
     check_checkpoint_path(source)
     state = load_checkpoint(source)
     encoder, tokenizer = from_checkpoint(state, vocabulary, source=source)
     saved = SavedModel(encoder=encoder, lm_head=_lm_head(state, encoder, source=source))
+    is_told = labels is not None or score_scale is not None
+    if is_told or tells_its_task(state):
+        task = task_of_checkpoint(state, source=source, labels=labels, score_scale=score_scale)
+        saved = with_head(saved, state, task, source=source)
+    elif kind_of(state) is not None:
+        logger.warning(
+            "%s was fine-tuned before checkpoints told their labels: its head is left out; give their names "
+            "(--labels), or what scores were divided by (--score-scale), to have it exported",
+            source,
+        )
     return saved, tokenizer, EmbeddingSettings(), vars(state["args"])
 
 
@@ -173,6 +196,19 @@ def _lm_head(state: Mapping[str, Any], encoder: CrossThoughtEncoder, *, source: 
         return build_lm_head(weights, embedding=encoder.embed_tokens.weight)
     except ValueError as error:
         raise UserError(f"{source}: {error}: fetch or make the file again") from None
+
+
+def _with_metrics(saved: SavedModel, source: Path) -> SavedModel:
+    """Add to a fine-tuned model what the workflow's evaluation of it has found, if it lies beside."""
+    if saved.task is None or source.is_dir():
+        return saved
+    place = source.resolve().parent  # results/finetune/MODEL/TASK/seed-N
+    path = place.parents[3] / "evaluate" / place.relative_to(place.parents[2]) / "metrics.json"
+    if len(place.parents) < 4 or place.parents[2].name != "finetune" or not path.is_file():
+        return saved
+    splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
+    metrics = {split: figures["metrics"] for split, figures in splits.items()}
+    return replace(saved, task=replace(saved.task, metrics=metrics))
 
 
 def _write_module(folder: Path, settings: EmbeddingSettings) -> None:

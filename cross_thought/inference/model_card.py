@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cross_thought import __version__
 from cross_thought.encoder import EncoderConfig
+from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.environment import environment
 from cross_thought.inference.settings import EmbeddingSettings
 
@@ -34,6 +35,7 @@ def model_card(
     config: EncoderConfig,
     settings: EmbeddingSettings,
     *,
+    task: FineTunedTask | None,
     arguments: Mapping[str, Any] | None,
     source: str,
     results: Path | None,
@@ -46,6 +48,7 @@ def model_card(
         name: of the model.
         config: of the encoder.
         settings: how its embeddings are made.
+        task: what it was fine-tuned on; None: nothing.
         arguments: fairseq's, from the checkpoint; None: it comes from a model folder, which has none.
         source: the name of what is exported.
         results: results folder of the workflow; None: there is none.
@@ -66,6 +69,12 @@ def model_card(
         sizes=[(f"`{key}`", getattr(config, key)) for key in _SIZES],
         layers=[type(layer).__name__ for layer in settings.layers],
         default_prompt=settings.default_prompt,
+        task=task,
+        metrics=[
+            (split, metric, "n/a" if value is None else f"{100 * value:.1f}")
+            for split, figures in (task.metrics if task else {}).items()
+            for metric, value in figures.items()
+        ],
         longest=min(settings.max_seq_length or longest, longest),
         arguments=[(f"`{key}`", arguments[key]) for key in _TRAINING_ARGUMENTS if arguments.get(key) is not None]
         if arguments

@@ -30,7 +30,22 @@ TOLERANCE = 1e-5  # of the largest number in the outputs, or of 1
 MODEL_GRAPH, CLASSIFIER_GRAPH = "model.onnx", "classifier.onnx"
 INPUTS = ("input_ids", "attention_mask")
 
-_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 500)  # symbols of the sentences that graphs are held against
+_LENGTHS = (
+    1,
+    2,
+    3,
+    5,
+    8,
+    13,
+    21,
+    34,
+    55,
+    89,
+    144,
+    233,
+    377,
+    500,
+)  # symbols of the sentences that graphs are held against
 _LARGEST_FILE = 2**31  # bytes that one ONNX file may have
 
 
@@ -88,7 +103,9 @@ class ClassifierGraph(nn.Module):
         )
         return self.head(slot_states) * self.scale
 
-    def packed(self, rows: Sequence[Sequence[Sequence[int]]], pad: Callable[[Sequence[Sequence[int]]], Tensor]) -> Tensor:
+    def packed(
+        self, rows: Sequence[Sequence[Sequence[int]]], pad: Callable[[Sequence[Sequence[int]]], Tensor]
+    ) -> Tensor:
         """Score rows of sentences by the packed forward, as it was trained."""
         cut = [[token for sentence in row for token in cut_row(sentence, self.max_length)] for row in rows]
         return self.head(self.encoder.encode_sentences(pad(cut))) * self.scale
@@ -186,7 +203,10 @@ def _run(path: Path, batches: Sequence[Tensor]) -> np.ndarray:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return np.concatenate(
-        [session.run(None, dict(zip(INPUTS, (rows.numpy(), (rows != 1).long().numpy()), strict=True)))[0] for rows in batches]
+        [
+            session.run(None, dict(zip(INPUTS, (rows.numpy(), (rows != 1).long().numpy()), strict=True)))[0]
+            for rows in batches
+        ]
     )
 
 

@@ -1,7 +1,7 @@
 """The model as the transformers library knows models. An export carries this file as `transformers_cross_thought.py`.
 
-Weights have the names of model.safetensors, so that files, checkpoints of its Trainer and our own loaders agree. What is
-computed are the forwards of `rectangle.py`.
+Weights have the names of model.safetensors, so that files, checkpoints of its Trainer and our own loaders agree. The
+forwards are those of `rectangle.py`.
 """
 
 from dataclasses import asdict
@@ -40,9 +40,7 @@ class CrossThoughtConfig(PretrainedConfig):
 
     model_type = MODEL_TYPE
 
-    def __init__(
-        self, encoder: dict[str, Any] | None = None, pooling: str = POOLINGS[0], **kwargs: Any
-    ) -> None:
+    def __init__(self, encoder: dict[str, Any] | None = None, pooling: str = POOLINGS[0], **kwargs: Any) -> None:
         if not isinstance(encoder, dict | None):
             raise ValueError(f"encoder is {encoder!r}, not the settings of an encoder: export the model again")
         check_settings(encoder or {}, source="config.json")
@@ -97,7 +95,6 @@ class CrossThoughtConfig(PretrainedConfig):
     def initializer_range(self) -> float:
         """Standard deviation of new weights."""
         return self.encoder["init_std"]
-
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what config.json is to hold: with label names also where they are the library's default ones."""
@@ -318,7 +315,7 @@ def _longest(task: FineTunedTask | None) -> int | None:
 
 
 class CrossThoughtFillMaskPipeline(FillMaskPipeline):
-    """The library's own, to which `<mask>` in a text is the mask: elsewhere, what looks like a special symbol is text."""
+    """The library's own, but `<mask>` in a text is the mask: elsewhere, what looks like a special symbol is text."""
 
     def preprocess(
         self,

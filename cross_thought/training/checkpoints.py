@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cross_thought.errors import OUT_OF_MEMORY, UserError
 from cross_thought.files import atomic_file, refuse_lfs_pointer
 
 VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
+FINE_TUNED_ON = "fine_tuned_on"  # entry of fine-tuned checkpoints: labels, scale, columns of their task
 _AGAIN = "fetch or make the file again"
 
 
@@ -107,7 +109,12 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
 
 
 def export_model(
-    checkpoint: Path, destination: Path, *, dictionary: Path | None = None, without_heads: bool = False
+    checkpoint: Path,
+    destination: Path,
+    *,
+    dictionary: Path | None = None,
+    without_heads: bool = False,
+    fine_tuned_on: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same.
 
@@ -116,12 +123,16 @@ def export_model(
         destination: the file to write.
         dictionary: dict.txt of the training; its checksum goes into the file, so that another one is noticed.
         without_heads: leave the classification heads out, so that another task begins with fresh ones.
+        fine_tuned_on: what goes into the file of the task, so that it can be used alone.
     """
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
     if dictionary is not None:
         state[VOCABULARY_HASH] = hashlib.sha256(dictionary.read_bytes()).hexdigest()
+    if fine_tuned_on is not None:
+        state[FINE_TUNED_ON] = dict(fine_tuned_on)
     if without_heads:
+        state.pop(FINE_TUNED_ON, None)
         state["model"] = {key: value for key, value in state["model"].items() if "classification_heads." not in key}
     with atomic_file(destination) as partial:
         torch.save(state, partial)

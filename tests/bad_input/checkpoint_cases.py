@@ -11,8 +11,9 @@ import torch
 
 from cross_thought.config import load_config
 from cross_thought.data.tasks import task_from_config
+from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.predict import Predictor
+from cross_thought.inference.loading import load_fine_tuned
 from cross_thought.training.checkpoints import newest_checkpoint
 from cross_thought.training.launch import model_flags
 from tests.bad_input.cases import Case, refusal
@@ -124,7 +125,7 @@ def write_text(path: Path) -> None:
 def predict_without_head() -> str:
     """Predict with a model that was never fine-tuned."""
     write(GIVEN)
-    return refusal(lambda: Predictor(GIVEN, Path("data"), device="cpu"))
+    return refusal(lambda: load_fine_tuned(GIVEN, FineTunedTask(task="RTE", kind="regression")))
 
 
 def clock_jump() -> str:

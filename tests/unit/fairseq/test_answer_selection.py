@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from cross_thought.data.binarize import DatasetWriter
+from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
 from cross_thought.fairseq import bridge
-from workflow_scripts.evaluate import rankings
+from cross_thought.inference.fine_tuned import FineTunedModel, describe, rankings
+from cross_thought.inference.loading import load_fine_tuned
+from workflow_scripts.evaluate import token_rows
 
 bridge.install()
 
@@ -108,14 +111,18 @@ def test_too_few_inputs_are_refused(tmp_path: Path) -> None:
 
 
 def test_candidates_embedded_beforehand_rank_as_those_computed_together(tmp_path: Path) -> None:
-    from cross_thought.fairseq.predict import Predictor
-
     write_data(tmp_path / "data", *random_questions(150))
     args, task, model = set_up(tmp_path / "data")
     history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}
     state = {"args": args, "model": model.state_dict(), "optimizer_history": [history]}
     torch.save(state | {"extra_state": {"train_iterator": None}}, tmp_path / "model.pt")
-    beforehand = Predictor(tmp_path / "model.pt", tmp_path / "data", device="cpu").answer_weights("train")
+
+    def answer_weights(precision: str) -> torch.Tensor:
+        answers = TASKS["demo-answer"]
+        model = FineTunedModel(load_fine_tuned(tmp_path / "model.pt", describe(answers)), precision=precision)
+        return torch.cat(list(model.outputs(token_rows(tmp_path / "data", "train", answers, bos_id=0))))
+
+    beforehand = answer_weights("float32")
 
     dataset = task.load_dataset("train")
     batch = dataset.collater([dataset[index] for index in range(len(dataset))])
@@ -123,11 +130,10 @@ def test_candidates_embedded_beforehand_rank_as_those_computed_together(tmp_path
         together, _ = model.eval()(**batch["net_input"])
     assert together.isneginf().sum() == 50 + 25
     torch.testing.assert_close(beforehand, together, rtol=1e-6, atol=1e-6)
-    assert rankings(beforehand, names="1234") == rankings(together, names="1234")
+    assert rankings(beforehand) == rankings(together)
     assert (together.exp().max(1).values > 0.5).any()  # the weights do tell candidates apart
 
-    in_bfloat16 = Predictor(tmp_path / "model.pt", tmp_path / "data", device="cpu", precision="bfloat16")
-    rounded = in_bfloat16.answer_weights("train")
+    rounded = answer_weights("bfloat16")
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, beforehand)
     assert torch.equal(rounded.isneginf(), beforehand.isneginf())
@@ -136,4 +142,4 @@ def test_candidates_embedded_beforehand_rank_as_those_computed_together(tmp_path
 
 def test_rankings_leave_out_who_is_no_candidate() -> None:
     log_alpha = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.3, 0.0, 0.7, 0.0]]).log()
-    assert rankings(log_alpha, names="1234") == ["2 4 3 1", "3 1"]
+    assert rankings(log_alpha) == ["2 4 3 1", "3 1"]
