@@ -34,7 +34,7 @@ def embed_sentences(
     Returns:
         Slot states, shape (batch, k, d).
     """
-    return _encode_slots(parts, config, _known(config, tokens), mask != 0, max_length)
+    return _encode_slots(parts, config, known_ids(config, tokens), mask != 0, max_length)
 
 
 def encode_sentences(
@@ -51,7 +51,7 @@ def encode_sentences(
     Returns:
         Slot states, shape (batch, k, d); slot 0 is the mean over the k slots, which the head reads.
     """
-    tokens = _known(config, tokens).masked_fill(mask == 0, config.pad_id)
+    tokens = known_ids(config, tokens).masked_fill(mask == 0, config.pad_id)
     keep = split_sentences(tokens, config.pad_id, config.eos_id)  # (batch, 2, L)
     both = tokens.unsqueeze(1).expand(-1, 2, -1)
     slots = _encode_slots(parts, config, both.flatten(0, 1), keep.flatten(0, 1), max_length)
@@ -78,7 +78,7 @@ def encode_streams(parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tens
         States, shape (N, L, d), zeros at pads.
     """
     num_samples, stream_length = tokens.shape
-    tokens = _known(config, tokens).masked_fill(mask == 0, config.pad_id)
+    tokens = known_ids(config, tokens).masked_fill(mask == 0, config.pad_id)
     segments = fold_stream(tokens, config.segment_length, config.pad_id)  # (N, B, T)
     is_word = segments != config.pad_id
     is_row = is_word.any(2)  # (N, B)
@@ -98,7 +98,7 @@ def encode_streams(parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tens
     return states.flatten(1, 2)[:, :stream_length]
 
 
-def _known(config: EncoderConfig, tokens: Tensor) -> Tensor:
+def known_ids(config: EncoderConfig, tokens: Tensor) -> Tensor:
     """Return ids with `<unk>` in place of those that the encoder has no row for."""
     return tokens.masked_fill(tokens >= config.vocab_size, _UNK_ID)
 

@@ -263,7 +263,10 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
         pair=f"{bos} $A {eos} {bos} $B {eos}",
         special_tokens=[(bos, ids[bos]), (eos, ids[eos])],
     )
-    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in (*SPECIALS, _MASK)])
+    # `<mask>` stands for a word with the space before it, as in pre-training; white space at the ends goes before it is
+    # looked for, so that the words beside it keep theirs
+    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in SPECIALS])
+    tokenizer.add_special_tokens([AddedToken(_MASK, special=True, normalized=True, lstrip=True)])
     return tokenizer
 
 

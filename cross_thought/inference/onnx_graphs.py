@@ -136,13 +136,13 @@ def write_graphs(folder: Path, saved: SavedModel, ours: SentenceEncoder, *, int8
     rows = ours.tokenizer.token_ids(sentences)
     found = {}
     graph = EmbeddingGraph(ours)
-    _write(graph, folder / MODEL_GRAPH, int8=int8)
+    write_graph(graph, folder / MODEL_GRAPH, int8=int8)
     outputs = _run(folder / MODEL_GRAPH, [ours.tokenizer.pad(rows), *(ours.tokenizer.pad([row]) for row in rows[::4])])
     expected = ours.encode(sentences)
     found[MODEL_GRAPH] = _compared(MODEL_GRAPH, outputs, np.concatenate([expected, expected[::4]]), int8=int8)
     if saved.head is not None and saved.task is not None:
         classifier = ClassifierGraph(saved.encoder, saved.head, saved.task)
-        _write(classifier, folder / CLASSIFIER_GRAPH, int8=int8)
+        write_graph(classifier, folder / CLASSIFIER_GRAPH, int8=int8)
         is_pair = saved.task.num_sentences != 1
         examples = [[row, rows[-1 - place]] if is_pair else [row] for place, row in enumerate(rows)]
         tokens = ours.tokenizer.pad([[token for sentence in row for token in sentence] for row in examples])
@@ -161,7 +161,7 @@ def _sentences(ours: SentenceEncoder) -> list[str]:
     return [ours.tokenizer.tokenizer.decode(row.tolist()) for row in ids]
 
 
-def _write(graph: EmbeddingGraph | ClassifierGraph, path: Path, *, int8: bool) -> None:
+def write_graph(graph: EmbeddingGraph | ClassifierGraph, path: Path, *, int8: bool = False) -> None:
     """Write a graph for any batch and length."""
     tokens = torch.tensor([[0, 4, 4, 2], [0, 4, 2, 1], [0, 2, 1, 1]])
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}

@@ -23,7 +23,7 @@ from cross_thought.encoder.heads import (
     task_of_config,
 )
 from cross_thought.encoder.lm_head import LM_HEAD_PREFIX, LMHead
-from cross_thought.encoder.rectangle import embed_sentences, encode_sentences, encode_streams
+from cross_thought.encoder.rectangle import embed_sentences, encode_sentences, encode_streams, known_ids
 from cross_thought.encoder.saved import MODEL_TYPE, check_settings
 
 
@@ -241,7 +241,10 @@ class CrossThoughtForMaskedLM(CrossThoughtPreTrainedModel):
             start = int(torch.randint(1, self.settings.max_start_position + 1, ()))
         states = encode_streams(self, self.settings, input_ids, mask, start_position=start)
         logits = self.lm_head(states, self.embed_tokens.weight)
-        loss = None if labels is None else self.loss_function(logits, labels, vocab_size=self.settings.vocab_size)
+        loss = None
+        if labels is not None:
+            labels = known_ids(self.settings, labels)
+            loss = self.loss_function(logits, labels, vocab_size=self.settings.vocab_size)
         if return_dict is False:
             return (logits,) if loss is None else (loss, logits)
         return MaskedLMOutput(loss=loss, logits=logits)

@@ -7,6 +7,8 @@ import torch
 
 from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.heads import HEAD_PREFIX, ClassificationHead, FineTunedTask
+from cross_thought.training.checkpoints import FINE_TUNED_ON
 
 TEXT = [
     "Ada owns a cat , works as a pilot and lives near the river .",
@@ -60,3 +62,34 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
     write_vocabulary(folder)
     torch.save(random_state(folder, **sizes), folder / "model.pt")
     return folder / "model.pt"
+
+
+def add_lm_head(checkpoint: Path) -> None:
+    """Give a checkpoint an LM head with random weights."""
+    state = torch.load(checkpoint, weights_only=False)
+    embedding = state["model"]["encoder.sentence_encoder.embed_tokens.weight"]
+    num_symbols, width = embedding.shape
+    torch.manual_seed(2)
+    weights = {
+        "dense.weight": torch.randn(width, width) * 0.3,
+        "dense.bias": torch.randn(width) * 0.1,
+        "layer_norm.weight": 1 + 0.1 * torch.randn(width),
+        "layer_norm.bias": 0.1 * torch.randn(width),
+        "weight": embedding,  # tied
+        "bias": torch.randn(num_symbols),
+    }
+    state["model"] |= {f"encoder.lm_head.{name}": weight for name, weight in weights.items()}
+    torch.save(state, checkpoint)
+
+
+def add_head(checkpoint: Path, task: FineTunedTask) -> None:
+    """Make a checkpoint one that was fine-tuned on a classification or regression, with random weights."""
+    state = torch.load(checkpoint, weights_only=False)
+    width = state["model"]["encoder.sentence_encoder.embed_tokens.weight"].size(1)
+    torch.manual_seed(3)
+    head = ClassificationHead(width, width, len(task.labels or "1"))
+    for weight in head.parameters():
+        torch.nn.init.normal_(weight, std=0.4)
+    state["model"] |= {f"{HEAD_PREFIX}{name}": weight for name, weight in head.state_dict().items()}
+    vars(state["args"]).update(task="sentence_prediction", regression_target=task.labels is None)
+    torch.save(state | {FINE_TUNED_ON: task.document()}, checkpoint)
