@@ -24,10 +24,11 @@ from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import cut_row
 from cross_thought.errors import UserError
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.loading import GRAPH_FILE
 
 OPSET = 18
 TOLERANCE = 1e-5  # of the largest number in the outputs, or of 1
-MODEL_GRAPH, CLASSIFIER_GRAPH = "model.onnx", "classifier.onnx"
+CLASSIFIER_GRAPH = "classifier.onnx"
 INPUTS = ("input_ids", "attention_mask")
 
 _LENGTHS = (
@@ -136,10 +137,10 @@ def write_graphs(folder: Path, saved: SavedModel, ours: SentenceEncoder, *, int8
     rows = ours.tokenizer.token_ids(sentences)
     found = {}
     graph = EmbeddingGraph(ours)
-    write_graph(graph, folder / MODEL_GRAPH, int8=int8)
-    outputs = _run(folder / MODEL_GRAPH, [ours.tokenizer.pad(rows), *(ours.tokenizer.pad([row]) for row in rows[::4])])
+    write_graph(graph, folder / GRAPH_FILE, int8=int8)
+    outputs = _run(folder / GRAPH_FILE, [ours.tokenizer.pad(rows), *(ours.tokenizer.pad([row]) for row in rows[::4])])
     expected = ours.encode(sentences)
-    found[MODEL_GRAPH] = _compared(MODEL_GRAPH, outputs, np.concatenate([expected, expected[::4]]), int8=int8)
+    found[GRAPH_FILE] = _compared(GRAPH_FILE, outputs, np.concatenate([expected, expected[::4]]), int8=int8)
     if saved.head is not None and saved.task is not None:
         classifier = ClassifierGraph(saved.encoder, saved.head, saved.task)
         write_graph(classifier, folder / CLASSIFIER_GRAPH, int8=int8)

@@ -135,7 +135,10 @@ class CrossThoughtModule(InputModule):
             ValueError: if an option is not known here, or a file is missing, damaged or does not fit the others.
         """
         if backend != "torch":
-            raise ValueError(f"backend {backend!r} is not there for a Cross-Thought encoder: leave it out, for torch")
+            raise ValueError(
+                f"backend {backend!r} is not there for a Cross-Thought encoder: leave it out, for torch; onnxruntime "
+                "itself runs what `cross_thought export --format onnx` writes"
+            )
         options = {"model_kwargs": _DTYPE, "processor_kwargs": ("model_max_length",), "config_kwargs": ()}
         given = {"model_kwargs": model_kwargs, "processor_kwargs": processor_kwargs, "config_kwargs": config_kwargs}
         for name, known in options.items():
