@@ -52,12 +52,12 @@ def encode_sentences(
         Slot states, shape (batch, k, d); slot 0 is the mean over the k slots, which the head reads.
     """
     tokens = known_ids(config, tokens).masked_fill(mask == 0, config.pad_id)
-    keep = split_sentences(tokens, config.pad_id, config.eos_id)  # (batch, 2, L)
-    both = tokens.unsqueeze(1).expand(-1, 2, -1)
-    slots = _encode_slots(parts, config, both.flatten(0, 1), keep.flatten(0, 1), max_length)
+    first, second = split_sentences(tokens, config.pad_id, config.eos_id).unbind(1)
+    slots = _encode_slots(parts, config, torch.cat([tokens, tokens]), torch.cat([first, second]), max_length)
     # 4: slot j of each sentence attends to slot j of both; mean over the sentences that there are
-    is_sentence = torch.stack([torch.ones_like(keep[:, 1, 0]), keep[:, 1].any(1)], dim=1)  # (batch, 2)
-    crossed = _cross_rows(parts, slots.unflatten(0, (-1, 2)), is_sentence)
+    num_samples = tokens.size(0)
+    is_sentence = torch.stack([torch.ones_like(first[:, 0]), second.any(1)], dim=1)  # (batch, 2)
+    crossed = _cross_rows(parts, torch.stack([slots[:num_samples], slots[num_samples:]], dim=1), is_sentence)
     weights = is_sentence.to(crossed.dtype)[:, :, None, None]
     means = (crossed * weights).sum(1) / weights.sum(1)  # (batch, k, d)
     # 5: slot 0 becomes the mean over the slots
