@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from cross_thought.encoder.encoder import EncoderConfig
 from cross_thought.encoder.layers import SelfAttention, TransformerLayer
-from cross_thought.encoder.segments import count_positions, cut_long_rows, fold_stream, split_sentences
+from cross_thought.encoder.segments import count_positions, cut_long_rows, cut_streams, split_sentences
 
 _UNK_ID = 3  # in every dictionary of fairseq's
 
@@ -77,9 +77,11 @@ def encode_streams(parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tens
     Returns:
         States, shape (N, L, d), zeros at pads.
     """
-    num_samples, stream_length = tokens.shape
+    num_samples = tokens.size(0)
     tokens = known_ids(config, tokens).masked_fill(mask == 0, config.pad_id)
-    segments = fold_stream(tokens, config.segment_length, config.pad_id)  # (N, B, T)
+    segments, stream_places = cut_streams(
+        tokens, config.segment_by, config.segment_length, config.pad_id, config.eos_id
+    )  # (N, B, T), (N, L)
     is_word = segments != config.pad_id
     is_row = is_word.any(2)  # (N, B)
     keep = F.pad(is_word.flatten(0, 1), (config.num_slots, 0), value=True)
@@ -95,7 +97,8 @@ def encode_streams(parts: Any, config: EncoderConfig, tokens: Tensor, mask: Tens
         states = torch.cat([crossed, states[:, config.num_slots :]], dim=1)
     states = _run_layer(parts.crossthought_layers[1], states, states, keep)[:, config.num_slots :]
     states = (states * is_word.flatten(0, 1).unsqueeze(2)).unflatten(0, (num_samples, -1))
-    return states.flatten(1, 2)[:, :stream_length]
+    states = F.pad(states.flatten(1, 2), (0, 0, 0, 1))  # a state of zeros for the pads
+    return states.gather(1, stream_places.unsqueeze(2).expand(-1, -1, config.embed_dim))
 
 
 def known_ids(config: EncoderConfig, tokens: Tensor) -> Tensor:

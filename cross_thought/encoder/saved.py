@@ -141,14 +141,19 @@ def check_settings(settings: Mapping[str, Any], *, source: str | Path) -> None:
         source: named in messages.
 
     Raises:
-        ValueError: if there is no such field, or a value is no number of its kind.
+        ValueError: if there is no such field, or a value is not of its kind.
     """
     known = {field.name: field.default for field in fields(EncoderConfig)}
     for name, value in settings.items():
         if name not in known:
             raise ValueError(f"{source} has the unknown setting {name!r}: export the model again")
-        is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(known[name], int))
-        if not (is_number or (value is None and known[name] is None)):
+        default = known[name]
+        if isinstance(default, str):
+            if not isinstance(value, str):
+                raise ValueError(f"{source}: {name} is {value!r}, which is no name: export or fetch it again")
+            continue
+        is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
+        if not (is_number or (value is None and default is None)):
             raise ValueError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
 
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, rectangle
+from cross_thought.encoder import SEGMENTATIONS, CrossThoughtEncoder, EncoderConfig, rectangle
 
 LONGEST = 64  # positions are few, so that sentences are cut as well
 
@@ -30,6 +30,7 @@ configs = st.builds(
     small_config,
     num_slots=st.sampled_from([1, 2, 5]),
     segment_length=st.sampled_from([8, 16]),
+    segment_by=st.sampled_from(SEGMENTATIONS),
     cross_sequence=st.booleans(),
     num_positions=st.just(LONGEST),
 )

@@ -19,10 +19,10 @@ from sentence_transformers.base.modules import Dense, Normalize
 from tokenizers import Tokenizer
 
 from cross_thought import SentenceClassifier, SentenceEncoder
-from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.errors import UserError
 from cross_thought.inference import onnx_graphs
 from cross_thought.inference.export import export_model
+from cross_thought.inference.loading import load_classifier
 from tests.unit.inference.test_transformers import LABELS, SCORES
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -104,19 +104,27 @@ def test_what_comes_behind_the_encoder_is_in_the_graph(checkpoint: Path, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("task", [LABELS, SCORES], ids=["labels", "scores"])
-def test_the_heads_graph_gives_our_predictions(tmp_path: Path, task: FineTunedTask) -> None:
+def test_the_heads_graph_gives_our_predictions(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "model", num_slots=5, segment_length=8)
-    add_head(checkpoint, task)
+    add_head(checkpoint, LABELS)
     export_model(checkpoint, tmp_path / "graphs", output_format="onnx")
-    classifier = SentenceClassifier.from_pretrained(checkpoint, device="cpu")
     outputs = run(tmp_path / "graphs/classifier.onnx", PAIRS)
-    if task is SCORES:
-        assert np.abs(outputs[:, 0] - classifier.predict(PAIRS)).max() < 5e-5
-        return
     probabilities = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
-    assert np.abs(probabilities - classifier.predict_proba(PAIRS)).max() < 1e-5
+    expected = SentenceClassifier.from_pretrained(checkpoint, device="cpu").predict_proba(PAIRS)
+    assert np.abs(probabilities - expected).max() < 1e-5
     assert json.loads((tmp_path / "graphs/config.json").read_text())["id2label"]["2"] == "maybe"
+
+
+def test_a_regressions_graph_gives_scores_in_the_tasks_scale(tmp_path: Path) -> None:
+    """Without writing it down, which takes seconds."""
+    checkpoint = write_checkpoint(tmp_path / "model", num_slots=5, segment_length=8)
+    add_head(checkpoint, SCORES)
+    saved, tokenizer = load_classifier(checkpoint)
+    graph = onnx_graphs.ClassifierGraph(saved.encoder, saved.head, saved.task)
+    rows = [[token for ids in tokenizer.token_ids(pair) for token in ids] for pair in PAIRS]
+    tokens = tokenizer.pad(rows)
+    scores = SentenceClassifier.from_pretrained(checkpoint, device="cpu").predict(PAIRS)
+    assert np.abs(graph(tokens, (tokens != 1).long())[:, 0].numpy() - scores).max() < 5e-5
 
 
 def test_int8_weights_are_close_and_say_so(checkpoint: Path, graphs: Path, tmp_path: Path) -> None:
