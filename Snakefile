@@ -12,6 +12,7 @@ include: "rules/binarize.smk"
 include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
+include: "rules/predict.smk"
 include: "rules/embed.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
@@ -30,6 +31,7 @@ localrules:
     binarize,
     pretrain,
     finetune,
+    predict,
     embeddings,
     tables,
     submission,
@@ -40,6 +42,7 @@ rule all:
     default_target: True
     input:
         all_tables(),
+        all_predicted(),
 
 
 rule download:
@@ -60,6 +63,11 @@ rule pretrain:
 rule finetune:
     input:
         all_metrics(),
+
+
+rule predict:
+    input:
+        all_predicted(),
 
 
 rule embeddings:

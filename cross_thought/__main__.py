@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from cross_thought import __version__
 from cross_thought.data.readers import FORMATS as INPUT_FORMS
-from cross_thought.data.readers import TSV, format_of
+from cross_thought.data.readers import JSON_LINES, PARQUET, TSV, format_of
 from cross_thought.encoder import POOLINGS
 from cross_thought.errors import UserError, environment_error, exit_on_user_error
 from cross_thought.files import check_output
@@ -220,6 +220,10 @@ def _predict(options: argparse.Namespace) -> None:
     num_cut, longest = classifier.num_cut_sentences, classifier.max_seq_length
     cut = f", {num_cut} sentences of them cut to {longest} tokens, as in training" if num_cut else ""
     print(f"predicted {num_rows} rows{cut}", file=sys.stderr)
+    form = form.of(classifier.task)
+    has_lines = (form.form or format_of(options.input)) not in (JSON_LINES, PARQUET)
+    if has_lines and form.header and not any(isinstance(column, str) for column in form.columns):
+        print("the first line was taken for the names of the columns (--no-header: for a row)", file=sys.stderr)
 
 
 def _export(options: argparse.Namespace) -> None:

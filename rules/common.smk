@@ -184,12 +184,13 @@ def all_downloads():
 
 # A task that is evaluated with another one's model has none of its own.
 TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None]
-# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
+# A checkpoint is deleted once it is evaluated, unless the config keeps it, or another task or a prediction needs it.
 STARTS = {task.start_from for task in TASKS.values()} - {None}
+ANSWERING = {TASKS[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
 KEPT_TASKS = [
     task
     for task, entry in config["tasks"].items()
-    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
+    if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
 ]
 
 

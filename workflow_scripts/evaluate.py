@@ -11,7 +11,7 @@ from cross_thought.data.prepared import read_prepared
 from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
-from cross_thought.inference.fine_tuned import FineTunedModel, Sentence, describe
+from cross_thought.inference.fine_tuned import FineTunedModel, Sentence, describe, precision_of
 from cross_thought.inference.loading import load_fine_tuned
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Write the predictions for every split but train."""
     saved = load_fine_tuned(checkpoint, describe(task))
-    model = FineTunedModel(saved, device=device, precision="bfloat16" if precision == "bfloat16" else "float32")
+    model = FineTunedModel(saved, device=device, precision=precision_of(precision))
     predictions = {}
     for split in task.splits:
         if split != "train":

@@ -52,11 +52,13 @@ def _is_looked_for(task: dict[str, Any], split: str) -> bool:
 
 
 def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of each split that is given by paths, the config's key, and where they stand: key and mapping."""
+    """Yield, of splits and predictions that are given by paths, the config's key, and where they stand."""
     for place, split, task in _own_splits(config):
         if not _is_looked_for(task, split):
             key, given = f"{place}.files.{split}", task["files"][split]
             yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+    for name, entry in config["predict"].items():
+        yield f"predict.{name}.files", "files", entry
 
 
 def _check_looked_for(config: dict) -> None:
@@ -91,6 +93,21 @@ def _check_looked_for(config: dict) -> None:
                 )
 
 
+def _check_predictions(config: dict) -> None:
+    """Refuse predictions by a model, on a task or of a seed that the config has not."""
+    for name, entry in config["predict"].items():
+        for key, known in (("model", config["models"]), ("task", config["tasks"]), ("seed", config["seeds"])):
+            if key in entry and entry[key] not in known:
+                choice = ", ".join(map(str, known)) or "none"
+                place = f"config: predict.{name}.{key} is {shown(entry[key])}"
+                raise UserError(f"{place}, which the config has not; choose from {choice}")
+        named = [column for column in entry.get("input_columns", ()) if isinstance(column, str)]
+        if named and entry.get("header") is False:
+            raise UserError(
+                f"config: predict.{name} names the column {shown(named[0])} but has `header: false`; give its number"
+            )
+
+
 def check_files(config: dict) -> None:
     """Refuse paths that do not lead to what they name.
 
@@ -112,6 +129,7 @@ def check_files(config: dict) -> None:
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
     _check_looked_for(config)
+    _check_predictions(config)
     for key, path in paths:
         if os.path.isdir(path):
             raise UserError(f"config: {key} is {shown(path)}, which is a folder; give a file")

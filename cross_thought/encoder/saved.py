@@ -150,7 +150,7 @@ def check_settings(settings: Mapping[str, Any], *, source: str | Path) -> None:
         default = known[name]
         if isinstance(default, str):
             if not isinstance(value, str):
-                raise ValueError(f"{source}: {name} is {value!r}, which is no name: export or fetch it again")
+                raise ValueError(f"{source}: {name} is {value!r}, which is no text: export or fetch it again")
             continue
         is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
         if not (is_number or (value is None and default is None)):

@@ -128,7 +128,7 @@ class SentenceClassifier:
 
         Raises:
             ValueError: if a row has another number of sentences, or a sentence holds half a surrogate pair.
-            TypeError: if a sentence is no string.
+            TypeError: if a sentence is no string, or `rows` is one.
         """
         answers = [answer for answer, _ in self._answered(rows, show_progress)]
         if self.task.kind == SELECTION:
@@ -157,6 +157,8 @@ class SentenceClassifier:
         return np.array([[*row, *[0.0] * (width - len(row))] for row in found], np.float32).reshape(-1, width)
 
     def _answered(self, rows: Iterable[Row], show_progress: bool) -> Iterator[tuple[str, list[float] | None]]:
+        if isinstance(rows, str):
+            raise TypeError(f"{rows!r} is one text: give a list of rows")
         rows = list(rows)
         numbered = (
             InputRow(f"row {number}", (row,) if isinstance(row, str) else tuple(row)) for number, row in enumerate(rows)
@@ -183,11 +185,8 @@ class SentenceClassifier:
     def _token_rows(self, rows: Iterable[InputRow]) -> Iterator[list[Sentence]]:
         """Yield each row's sentences as token ids; an empty candidate answer is none."""
         remaining, num_sentences = iter(rows), 0
-        is_selection, vocab_size, unk_id = (
-            self.task.kind == SELECTION,
-            self._tokenizer.vocab_size,
-            self._tokenizer.unk_id,
-        )
+        is_selection = self.task.kind == SELECTION
+        vocab_size, unk_id = self._tokenizer.vocab_size, self._tokenizer.unk_id
         while block := list(islice(remaining, _BLOCK_ROWS)):
             for row in block:
                 self._check_row(row)
@@ -242,6 +241,8 @@ class Form:
         columns = self.columns or task.columns
         if not columns:
             raise UserError("the model does not tell the columns of its sentences: name them (--columns)")
+        if any(isinstance(column, int) and column < 1 for column in columns):
+            raise UserError(f"columns {', '.join(map(str, columns))}: numbers count from 1; correct them (--columns)")
         number = len(columns)
         if task.kind == SELECTION and number < 3:
             raise UserError(
@@ -250,8 +251,8 @@ class Form:
             )
         if task.kind != SELECTION and number != (task.num_sentences or number):
             raise UserError(
-                f"{task.task} has rows of {task.num_sentences} sentences, and {number} columns are named: name as many "
-                "(--columns)"
+                f"{task.task} has rows of {task.num_sentences} sentences, and named are the columns "
+                f"{', '.join(map(str, columns))}: name as many (--columns)"
             )
         is_named = any(isinstance(column, str) for column in columns)
         header = self.header

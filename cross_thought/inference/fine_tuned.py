@@ -169,6 +169,11 @@ def rankings(log_alpha: Tensor) -> list[str]:
     return [" ".join(str(place + 1) for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
 
 
+def precision_of(hardware: str) -> str:
+    """Return what a fine-tuned model computes in, for the config's `hardware.precision`: in float32, but bfloat16."""
+    return hardware if hardware in PRECISIONS else "float32"
+
+
 def describe(task: Task, *, data: Path | None = None, best: Mapping[str, Any] | None = None) -> FineTunedTask:
     """Return what a model that is fine-tuned on a task has to know of it.
 

@@ -268,7 +268,8 @@ class CrossThoughtForSequenceClassification(CrossThoughtPreTrainedModel):
         activation = getattr(config, "classifier_activation", "tanh")
         if activation not in ACTIVATIONS:
             raise ValueError(f"the head's activation {activation!r} is none of {', '.join(ACTIVATIONS)}")
-        head = ClassificationHead(width, width, config.num_labels, activation=activation)
+        inner_dim = getattr(config, "classifier_dim", width)
+        head = ClassificationHead(width, inner_dim, config.num_labels, activation=activation)
         self.classification_heads = torch.nn.ModuleDict({HEAD_PREFIX.split(".")[1]: head})
         self.task = config.task
         self.post_init()

@@ -69,9 +69,13 @@ COMBINATIONS = [
     ("a flag without which nothing is left to keep", "finetuning: {extra_args: [--disable-validation]}"),
     ("a machine that is not supported", "model_defaults: {pretraining: {extra_args: [--tpu]}}"),
     ("a precision for GPUs, on a CPU", "finetuning: {extra_args: [--memory-efficient-fp16]}"),
+    ("predictions on a task that is not there", "predict: {new: {files: a.tsv, model: mlm, task: RTE}}"),
+    ("predictions by a model that is not there", "predict: {new: {files: a.tsv, model: bert, task: demo-job}}"),
+    ("predictions of a seed that is not there", "predict: {new: {files: a.tsv, model: mlm, task: demo-job, seed: 9}}"),
     ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
 ]
 PATHS = [
+    ("rows to predict that are not there", "predict: {new: {files: gone.tsv, model: mlm, task: demo-job}}"),
     ("a folder for a file", "models: {mine: {source: path, location: folder}}"),
     ("a folder without text", "corpus: {source: files, files: {train: [folder]}}"),
     ("a pattern without a match", 'corpus: {source: files, files: {train: ["folder/*.txt"]}}'),

@@ -13,7 +13,8 @@ import pytest
 from cross_thought.__main__ import main
 from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.encoder.saved import config_document
+from cross_thought.encoder.heads import ClassificationHead, FineTunedTask
+from cross_thought.encoder.saved import config_document, saved_weights
 from cross_thought.inference.loading import build_tokenizer
 from tests.bad_input.cases import Case
 
@@ -45,8 +46,8 @@ def with_files(files: dict[str, str], model: str) -> str:
     return embed(model)
 
 
-def write_export() -> None:
-    """Write an export with random weights into `export`."""
+def write_export(*, task: FineTunedTask | None = None) -> None:
+    """Write an export with random weights into `export`, maybe fine-tuned."""
     from safetensors.torch import save_file
 
     Path("words.txt").write_text("a few words to learn from\n" * 9)
@@ -54,8 +55,9 @@ def write_export() -> None:
     num_symbols = len(Path("vocabulary/dict.txt").read_text().splitlines()) + 5
     config = EncoderConfig(vocab_size=num_symbols, num_layers=1, embed_dim=8, ffn_dim=8, num_heads=2)
     Path("export").mkdir()
-    save_file(CrossThoughtEncoder(config).state_dict(), "export/model.safetensors")
-    Path("export/config.json").write_text(json.dumps(config_document(config, "mean")))
+    head = ClassificationHead(8, 8, len(task.labels or "1")) if task else None
+    save_file(saved_weights(CrossThoughtEncoder(config), head), "export/model.safetensors")
+    Path("export/config.json").write_text(json.dumps(config_document(config, "mean", task=task, head=head)))
     build_tokenizer(Path("vocabulary")).save("export/tokenizer.json")
 
 
@@ -74,6 +76,21 @@ def behind(kind: str, **config: object) -> str:
     Path("export/1/config.json").write_text(json.dumps(config))
     Path("export/modules.json").write_text(json.dumps([{"type": kind, "path": path} for kind, path in entries]))
     return embed()
+
+
+PAIRS = FineTunedTask(
+    task="mine", kind="classification", labels=("no", "yes"), num_sentences=2, columns=("first", "second")
+)
+SCORES = FineTunedTask(task="mine", kind="regression", num_sentences=1, columns=(1,))
+
+
+def predict(rows: str, *options: str, task: FineTunedTask | None = PAIRS, output: str = "predictions.tsv") -> str:
+    """Predict these rows with an export."""
+    write_export(task=task)
+    Path("rows.tsv").write_text(rows)
+    sentence = command("predict", "--model", "export", "--input", "rows.tsv", "--output", output, *options)
+    assert not Path(output).exists()
+    return sentence
 
 
 def export_onto_a_file() -> str:
@@ -104,5 +121,14 @@ WAYS = [
     ("`embed --output` that is a folder", partial(embed_into, "there.npy", Path.mkdir)),
     ("`embed --output` below a file", partial(embed_into, "file", Path.touch)),
     ("`export --output` that is a file", export_onto_a_file),
+    ("a model to predict with that was not fine-tuned", partial(predict, "a\n", task=None)),
+    ("rows to predict without the task's columns", partial(predict, "a\tb\nx\ty\n")),
+    ("the same, in another form", partial(predict, "first,second\nx,y\n")),
+    ("a row to predict that is cut", partial(predict, "first\tsecond\nx\ty\nx\n")),
+    ("a row to predict with a tab in a sentence", partial(predict, "first\tsecond\nx\ty\tz\n")),
+    ("one column for a task of two sentences", partial(predict, "first\tsecond\nx\ty\n", "--columns", "first")),
+    ("three names for two labels", partial(predict, "first\tsecond\nx\ty\n", "--labels", "a", "b", "c")),
+    ("probabilities of scores", partial(predict, "first\nx\n", "--probabilities", task=SCORES)),
+    ("predictions into a CSV file", partial(predict, "first\tsecond\n", output="predictions.csv")),
 ]
 CASES = [Case(group="Models to embed with or export", what=what, run=way) for what, way in WAYS]

@@ -7,8 +7,7 @@ import torch
 
 from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.encoder.heads import HEAD_PREFIX, ClassificationHead, FineTunedTask
-from cross_thought.training.checkpoints import FINE_TUNED_ON
+from cross_thought.encoder.heads import ClassificationHead, FineTunedTask
 
 TEXT = [
     "Ada owns a cat , works as a pilot and lives near the river .",
@@ -82,14 +81,47 @@ def add_lm_head(checkpoint: Path) -> None:
     torch.save(state, checkpoint)
 
 
-def add_head(checkpoint: Path, task: FineTunedTask) -> None:
-    """Make a checkpoint one that was fine-tuned on a classification or regression, with random weights."""
-    state = torch.load(checkpoint, weights_only=False)
-    width = state["model"]["encoder.sentence_encoder.embed_tokens.weight"].size(1)
-    torch.manual_seed(3)
-    head = ClassificationHead(width, width, len(task.labels or "1"))
-    for weight in head.parameters():
-        torch.nn.init.normal_(weight, std=0.4)
-    state["model"] |= {f"{HEAD_PREFIX}{name}": weight for name, weight in head.state_dict().items()}
-    vars(state["args"]).update(task="sentence_prediction", regression_target=task.labels is None)
-    torch.save(state | {FINE_TUNED_ON: task.document()}, checkpoint)
+def fine_tuned_state(
+    vocabulary: Path,
+    *,
+    labels: tuple[str, ...] | None = ("no", "yes", "maybe"),
+    num_sentences: int = 2,
+    **about: object,
+) -> dict:
+    """Return what a checkpoint holds that was fine-tuned here on sentences with these labels, or on scores; or on answers.
+
+    Args:
+        vocabulary: its folder.
+        labels: None: a regression, or answer selection.
+        num_sentences: in a row; three or more: answer selection.
+        about: more that it tells of its task.
+    """
+    state = random_state(vocabulary)
+    is_selection = num_sentences > 2
+    kind = "answer_selection" if is_selection else "regression" if labels is None else "classification"
+    state["args"].task = "answer_selection" if is_selection else "sentence_prediction"
+    state["args"].regression_target = kind == "regression"
+    state["args"].num_classes = num_sentences - 1 if is_selection else len(labels or "1")
+    if not is_selection:
+        head = ClassificationHead(32, 24, len(labels or "1"))
+        with torch.no_grad():
+            for weight in head.parameters():
+                weight.normal_(std=0.5)
+        prefix = "classification_heads.sentence_classification_head"
+        state["model"] |= {f"{prefix}.{name}": weight for name, weight in head.state_dict().items()}
+    task = FineTunedTask(
+        task="mine",
+        kind=kind,
+        labels=labels,
+        num_sentences=num_sentences,
+        columns=tuple("abcdef"[:num_sentences]),
+        **about,
+    )
+    return state | {"fine_tuned_on": task.document()}
+
+
+def write_fine_tuned(folder: Path, *, without: tuple[str, ...] = (), **about: object) -> Path:
+    """Write a fine-tuned checkpoint, maybe without some entries, with its vocabulary beside it, and return its path."""
+    state = fine_tuned_state(write_vocabulary(folder), **about)
+    torch.save({key: value for key, value in state.items() if key not in without}, folder / "best.pt")
+    return folder / "best.pt"

@@ -15,7 +15,7 @@ import yaml
 from cross_thought.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md"]
+PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md"]
 
 
 def steps(page: str) -> Iterator[tuple[str, str, str]]:
@@ -73,12 +73,28 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
             *(f"results/tasks/{name}/summary.json" for name in ("reviews", "lines", "from-the-hub")),
         ],
+        "predicting.md": ["tuned/model.safetensors"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
         assert "tickets" in printed[0]  # the tables of the run
+    if page == "predicting.md":
+        assert_all_predictions_agree(clone)
     if page == "embedding.md":
         assert_answers_are_ranked(clone)
+
+
+def assert_all_predictions_agree(directory: Path) -> None:
+    """Hold what the workflow, the command line, a pipe and an export answered against each other."""
+    names = ["results/predict/new-pairs/predictions.tsv", "predictions.tsv", "from-stdin.tsv", "again.tsv"]
+    found = [list(csv.DictReader((directory / name).open(), delimiter="\t")) for name in names]
+    assert [row["index"] for row in found[0]] == ["0", "1", "2"]
+    assert found[0] == found[1]
+    for row in found[0]:
+        scores = {label: float(row[f"score_{label}"]) for label in ("entailment", "not_entailment")}
+        assert row["prediction"] == max(scores, key=scores.__getitem__)
+    answers = [{name: row[name] for name in ("index", "prediction")} for row in found[0]]
+    assert found[2] == found[3] == answers
 
 
 def assert_answers_are_ranked(directory: Path) -> None:

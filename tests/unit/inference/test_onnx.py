@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from checkpoints import TEXT, add_head, write_checkpoint
+from checkpoints import TEXT, write_checkpoint, write_fine_tuned
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize
 from tokenizers import Tokenizer
@@ -105,8 +105,7 @@ def test_what_comes_behind_the_encoder_is_in_the_graph(checkpoint: Path, tmp_pat
 
 
 def test_the_heads_graph_gives_our_predictions(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "model", num_slots=5, segment_length=8)
-    add_head(checkpoint, LABELS)
+    checkpoint = write_fine_tuned(tmp_path / "model", **LABELS)
     export_model(checkpoint, tmp_path / "graphs", output_format="onnx")
     outputs = run(tmp_path / "graphs/classifier.onnx", PAIRS)
     probabilities = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
@@ -117,8 +116,7 @@ def test_the_heads_graph_gives_our_predictions(tmp_path: Path) -> None:
 
 def test_a_regressions_graph_gives_scores_in_the_tasks_scale(tmp_path: Path) -> None:
     """Without writing it down, which takes seconds."""
-    checkpoint = write_checkpoint(tmp_path / "model", num_slots=5, segment_length=8)
-    add_head(checkpoint, SCORES)
+    checkpoint = write_fine_tuned(tmp_path / "model", **SCORES)
     saved, tokenizer = load_classifier(checkpoint)
     graph = onnx_graphs.ClassifierGraph(saved.encoder, saved.head, saved.task)
     rows = [[token for ids in tokenizer.token_ids(pair) for token in ids] for pair in PAIRS]

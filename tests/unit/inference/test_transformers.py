@@ -12,20 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXT, add_head, add_lm_head, write_checkpoint
+from checkpoints import TEXT, add_lm_head, write_checkpoint, write_fine_tuned
 from safetensors.torch import load_file, save_file
 
 from cross_thought import SentenceClassifier, SentenceEncoder
-from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.encoder.saved import load_saved
 from cross_thought.inference.export import export_model
 from tests.unit.test_architecture import with_dependencies
 
 TEXTS = [*TEXT, "a", "", " the river ", "one </s> two <mask>", " ".join(TEXT) * 2]
-LABELS = FineTunedTask(
-    task="RTE", kind="classification", labels=("yes", "no", "maybe"), num_sentences=2, max_sentence_tokens=12
-)
-SCORES = FineTunedTask(task="STS", kind="regression", num_sentences=2, score_scale=5.0)
+LABELS = {"labels": ("yes", "no", "maybe"), "max_sentence_tokens": 12}
+SCORES = {"labels": None, "score_scale": 5.0}
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
 
 
@@ -75,10 +72,14 @@ def write_hostile(folder: Path) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of exports and what a session with them has found."""
     folder = tmp_path_factory.mktemp("exports")
-    for name, task in (("base", None), ("labels", LABELS), ("scores", SCORES)):
-        checkpoint = write_checkpoint(folder / f"{name}-vocabulary", num_slots=5, segment_length=8)
-        add_lm_head(checkpoint) if task is None else add_head(checkpoint, task)
-        export_model(checkpoint, folder / name, output_format="sentence-transformers")
+    checkpoint = write_checkpoint(folder / "base-vocabulary", num_slots=5, segment_length=8)
+    add_lm_head(checkpoint)
+    tuned = {
+        name: write_fine_tuned(folder / f"{name}-vocabulary", **about)
+        for name, about in (("labels", LABELS), ("scores", SCORES))
+    }
+    for name, source in {"base": checkpoint, **tuned}.items():
+        export_model(source, folder / name, output_format="sentence-transformers")
     (folder / "texts.json").write_text(json.dumps(TEXTS))
     (folder / "hostile.json").write_text(json.dumps(write_hostile(folder)))
     site = site_of("transformers", "torch", "accelerate", folder=folder / "site")
