@@ -22,6 +22,7 @@ from cross_thought.inference.fine_tuned import PRECISIONS as FINE_TUNED_PRECISIO
 from cross_thought.inference.settings import FORMATS
 
 _INTERRUPTED = 128 + signal.SIGINT
+_EXTRAS = dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx")  # of packages that a command needs at times
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,7 +60,7 @@ def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:
     name = (error.name or "").partition(".")[0]
     if name == "cross_thought":
         return error
-    extra = "" if command == "embed" else f"[{command}]"
+    extra = "" if command == "embed" else f"[{_EXTRAS.get(name, command)}]"
     return UserError(
         f"`cross-thought {command}` needs the package {name}, which is not installed: "
         f"pip install 'cross-thought{extra}'"
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", parents=[model, pooling, task], help="write a model folder for others")
     export.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the folder to write")
     export.add_argument("--format", choices=FORMATS, default="safetensors", help="(default: safetensors)")
+    export.add_argument("--int8", action="store_true", help="of --format onnx: int8 weights (default: float32)")
     export.add_argument(
         "--results",
         type=Path,
@@ -237,6 +239,7 @@ def _export(options: argparse.Namespace) -> None:
         model_name=options.name,
         labels=options.labels,
         score_scale=options.score_scale,
+        int8=options.int8,
     )
     print(f"wrote {options.output}", file=sys.stderr)
 

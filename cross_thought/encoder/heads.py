@@ -147,6 +147,7 @@ def head_document(task: FineTunedTask, head: ClassificationHead | None) -> dict[
     return {
         "fine_tuned_on": about,
         "classifier_activation": head.activation,
+        "classifier_dim": head.dense.out_features,
         "problem_type": "regression" if task.kind == REGRESSION else "single_label_classification",
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},

@@ -25,9 +25,26 @@ from cross_thought.encoder.heads import (
     head_document,
     task_of_config,
 )
+from cross_thought.encoder.lm_head import LM_HEAD_PREFIX, LMHead, build_lm_head
 
 MODEL_TYPE = "cross_thought"
-LM_HEAD_PREFIX = "lm_head."  # of weights that an export may have for those who fill masks
+_MODULE = "transformers_cross_thought"  # of an export's code
+# what config.json says besides, where that code is, so that the transformers library finds its classes
+AUTO_CLASSES = {
+    "auto_map": {
+        "AutoConfig": f"{_MODULE}.CrossThoughtConfig",
+        "AutoModel": f"{_MODULE}.CrossThoughtModel",
+        "AutoModelForMaskedLM": f"{_MODULE}.CrossThoughtForMaskedLM",
+        "AutoModelForSequenceClassification": f"{_MODULE}.CrossThoughtForSequenceClassification",
+    },
+    "custom_pipelines": {
+        "fill-mask": {
+            "impl": f"{_MODULE}.CrossThoughtFillMaskPipeline",
+            "pt": ["AutoModelForMaskedLM"],
+            "type": "text",
+        }
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +56,39 @@ class SavedModel:
         pooling: of its embeddings.
         task: what it was fine-tuned on; None: nothing.
         head: the classification head; None: not fine-tuned, or on answer selection, which has none.
+        lm_head: of the pre-training; None: there is none.
     """
 
     encoder: CrossThoughtEncoder
     pooling: str = POOLINGS[0]
     task: FineTunedTask | None = None
     head: ClassificationHead | None = None
+    lm_head: LMHead | None = None
 
 
 def config_document(
-    config: EncoderConfig, pooling: str, *, task: FineTunedTask | None = None, head: ClassificationHead | None = None
+    config: EncoderConfig,
+    pooling: str,
+    *,
+    task: FineTunedTask | None = None,
+    head: ClassificationHead | None = None,
+    lm_head: LMHead | None = None,
 ) -> dict[str, Any]:
     """Return what config.json holds."""
-    document = {"model_type": MODEL_TYPE, "pooling": pooling, "encoder": asdict(config)}
+    document: dict[str, Any] = {"model_type": MODEL_TYPE, "pooling": pooling, "encoder": asdict(config)}
+    if lm_head is not None and lm_head.weight is not None:
+        document["tie_word_embeddings"] = False
     return document if task is None else document | head_document(task, head)
 
 
-def saved_weights(encoder: CrossThoughtEncoder, head: ClassificationHead | None = None) -> dict[str, Tensor]:
-    """Return what model.safetensors holds: the encoder's weights by their names there, the head's by the published."""
+def saved_weights(
+    encoder: CrossThoughtEncoder, head: ClassificationHead | None = None, lm_head: LMHead | None = None
+) -> dict[str, Tensor]:
+    """Return what model.safetensors holds: the encoder's weights by their names there, the heads' by the published."""
     weights = {name: weight.contiguous() for name, weight in encoder.state_dict().items()}
-    if head is not None:
-        weights |= {f"{HEAD_PREFIX}{name}": weight.contiguous() for name, weight in head.state_dict().items()}
+    for prefix, module in ((HEAD_PREFIX, head), (LM_HEAD_PREFIX, lm_head)):
+        if module is not None:
+            weights |= {f"{prefix}{name}": weight.contiguous() for name, weight in module.state_dict().items()}
     return weights
 
 
@@ -81,12 +110,10 @@ def load_saved(config_file: str | Path, weights_file: str | Path) -> SavedModel:
     """
     try:
         document = json.loads(Path(config_file).read_text(encoding="utf-8"))
-        settings, pooling = document["encoder"], document.get("pooling", POOLINGS[0])
-        unknown = sorted(set(settings) - {field.name for field in fields(EncoderConfig)})
+        settings, pooling = dict(document["encoder"]), document.get("pooling", POOLINGS[0])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{config_file} is no config of an export ({error!r}): export the model again") from None
-    if unknown:
-        raise ValueError(f"{config_file} has the unknown setting {unknown[0]!r}: export the model again")
+    check_settings(settings, source=config_file)
     if pooling not in POOLINGS:
         raise ValueError(f"{config_file}: pooling {pooling!r} is none of {', '.join(POOLINGS)}: export the model again")
     try:
@@ -94,16 +121,38 @@ def load_saved(config_file: str | Path, weights_file: str | Path) -> SavedModel:
     except SafetensorError as error:
         raise ValueError(f"{weights_file} is damaged ({error}): export or fetch it again") from None
     folder = Path(weights_file).parent
-    of_head = _taken(weights, HEAD_PREFIX)
-    _taken(weights, LM_HEAD_PREFIX)
+    of_head, of_lm_head = _taken(weights, HEAD_PREFIX), _taken(weights, LM_HEAD_PREFIX)
     encoder = build_encoder(weights, settings, source=folder)
     try:
         task = task_of_config(document)
         head = build_head(of_head, activation=document.get("classifier_activation", "tanh")) if of_head else None
         check_head(task, head, embed_dim=encoder.config.embed_dim)
+        lm_head = build_lm_head(of_lm_head, embedding=encoder.embed_tokens.weight) if of_lm_head else None
     except ValueError as error:
         raise ValueError(f"{folder}: {error}: export or fetch it again") from None
-    return SavedModel(encoder=encoder, pooling=pooling, task=task, head=head)
+    return SavedModel(encoder=encoder, pooling=pooling, task=task, head=head, lm_head=lm_head)
+
+
+def check_settings(settings: Mapping[str, Any], *, source: str | Path) -> None:
+    """Refuse what are no settings of an encoder.
+
+    Args:
+        settings: fields of `EncoderConfig` by name.
+        source: named in messages.
+
+    Raises:
+        ValueError: if there is no such field, or a value is not of its kind.
+    """
+    known = {field.name: field.default for field in fields(EncoderConfig)}
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"{source} has the unknown setting {name!r}: export the model again")
+        default = known[name]
+        is_text = isinstance(default, str)
+        is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
+        if not (isinstance(value, str) if is_text else is_number or (value is None and default is None)):
+            kind = "text" if is_text else "number of its kind"
+            raise ValueError(f"{source}: {name} is {value!r}, which is no {kind}: export or fetch it again")
 
 
 def _taken(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -142,13 +191,7 @@ def build_encoder(
     for name, size in sizes.items():
         if settings.get(name, size) != size:
             raise ValueError(f"{source}: {name} is {settings[name]!r} but the weights have {size}: export it again")
-    for name, value in settings.items():
-        default = getattr(EncoderConfig, name)
-        is_text = isinstance(default, str)
-        is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
-        if not (isinstance(value, str) if is_text else is_number or (value is None and default is None)):
-            kind = "text" if is_text else "number of its kind"
-            raise ValueError(f"{source}: {name} is {value!r}, which is no {kind}: export or fetch it again")
+    check_settings(settings, source=source)
     try:
         with torch.device("meta"), _WithoutInitialisation():
             encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))

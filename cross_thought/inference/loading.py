@@ -21,6 +21,7 @@ from cross_thought.training.checkpoints import VOCABULARY_HASH, load_checkpoint
 
 VOCABULARY_FILES = ("dict.txt", "encoder.json", "vocab.bpe")
 WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE = "model.safetensors", "config.json", "tokenizer.json"  # of an export
+GRAPH_FILE = "model.onnx"  # of an export as graphs, in place of the weights
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3 in every fairseq dictionary; `<mask>` is the last id
 _MASK = "<mask>"
 _WHITE_SPACE = r"[\s\x1c-\x1f]+"  # as `str.strip` sees it
@@ -127,6 +128,10 @@ def load_export(folder: Path, vocabulary: Path | None = None) -> tuple[SavedMode
         raise UserError(f"{folder} is an export, which has its own tokenizer: leave the vocabulary out")
     paths = [folder / name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
     _check_kind(folder)
+    if not paths[1].exists() and (folder / GRAPH_FILE).exists():
+        raise UserError(
+            f"{folder} holds ONNX graphs, which onnxruntime runs: give a checkpoint, or an export in another format"
+        )
     for path in paths:
         if not path.is_file():
             raise UserError(
@@ -263,7 +268,10 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
         pair=f"{bos} $A {eos} {bos} $B {eos}",
         special_tokens=[(bos, ids[bos]), (eos, ids[eos])],
     )
-    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in (*SPECIALS, _MASK)])
+    # `<mask>` stands for a word with the space before it, as in pre-training; white space at the ends goes before it is
+    # looked for, so that the words beside it keep theirs
+    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in SPECIALS])
+    tokenizer.add_special_tokens([AddedToken(_MASK, special=True, normalized=True, lstrip=True)])
     return tokenizer
 
 

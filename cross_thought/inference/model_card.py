@@ -40,6 +40,7 @@ def model_card(
     source: str,
     results: Path | None,
     code: Sequence[str],
+    graphs: Mapping[str, str],
 ) -> str:
     """Return the README.md of an export.
 
@@ -52,6 +53,7 @@ def model_card(
         source: the name of what is exported.
         results: results folder of the workflow; None: there is none.
         code: the Python files that the export carries.
+        graphs: the ONNX files that it carries, and what was found of each.
     """
     provenance = _read_json(results, "provenance.json") or {}
     pretraining = [row for row in _read_csv(results, "pretraining.csv") if row["model"] == name]
@@ -79,6 +81,7 @@ def model_card(
         else None,
         source=source,
         code=code,
+        graphs=graphs,
         library_version=LIBRARY_VERSION,
         data=[
             (item["path"], item["bytes"], item["sha256"])

@@ -99,6 +99,23 @@ def export_onto_a_file() -> str:
     return command("export", "--model", "model.pt", "--output", "exported")
 
 
+def export_changed(name: str, document: object, *options: str) -> str:
+    """Export an export anew of which a file says this."""
+    write_export()
+    Path("export", name).write_text(json.dumps(document))
+    return command(*_EXPORT, *options)
+
+
+def export_with_lm_head() -> str:
+    """Embed with an export whose LM head is for fewer symbols."""
+    from safetensors.torch import load_file, save_file
+
+    write_export()
+    weights = load_file("export/model.safetensors")
+    save_file(weights | {"lm_head.bias": weights["emb_layer_norm.bias"].clone()}, "export/model.safetensors")
+    return embed()
+
+
 def embed_into(place: str, make: Callable[[Path], object]) -> str:
     """Embed to a place where something is."""
     make(Path(place))
@@ -107,6 +124,9 @@ def embed_into(place: str, make: Callable[[Path], object]) -> str:
 
 _ROBERTA = {"roberta/config.json": '{"model_type": "roberta"}'}
 _LIBRARY = "config_sentence_transformers.json"
+_GRAPHS = {"graphs/config.json": '{"model_type": "cross_thought"}', "graphs/model.onnx": ""}
+_EXPORT = ("export", "--model", "export", "--output", "exported")
+_PROMPT = {"prompts": {"q": "ask "}, "default_prompt_name": "q"}
 WAYS = [
     ("a Hugging Face model, RoBERTa", partial(with_files, _ROBERTA, "roberta")),
     ("a folder with nothing of a model", partial(with_files, {"model/notes.txt": "notes"}, "model")),
@@ -121,6 +141,10 @@ WAYS = [
     ("`embed --output` that is a folder", partial(embed_into, "there.npy", Path.mkdir)),
     ("`embed --output` below a file", partial(embed_into, "file", Path.touch)),
     ("`export --output` that is a file", export_onto_a_file),
+    ("an export as ONNX graphs, to embed with", partial(with_files, _GRAPHS, "graphs")),
+    ("`export --int8` of another format", partial(command, *_EXPORT, "--int8")),
+    ("a default prompt, to export as a graph", partial(export_changed, _LIBRARY, _PROMPT, "--format", "onnx")),
+    ("an LM head that does not fit", export_with_lm_head),
     ("a model to predict with that was not fine-tuned", partial(predict, "a\n", task=None)),
     ("rows to predict without the task's columns", partial(predict, "a\tb\nx\ty\n")),
     ("the same, in another form", partial(predict, "first,second\nx,y\n")),

@@ -63,6 +63,24 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
     return folder / "model.pt"
 
 
+def add_lm_head(checkpoint: Path) -> None:
+    """Give a checkpoint an LM head with random weights."""
+    state = torch.load(checkpoint, weights_only=False)
+    embedding = state["model"]["encoder.sentence_encoder.embed_tokens.weight"]
+    num_symbols, width = embedding.shape
+    torch.manual_seed(2)
+    weights = {
+        "dense.weight": torch.randn(width, width) * 0.3,
+        "dense.bias": torch.randn(width) * 0.1,
+        "layer_norm.weight": 1 + 0.1 * torch.randn(width),
+        "layer_norm.bias": 0.1 * torch.randn(width),
+        "weight": embedding,  # tied
+        "bias": torch.randn(num_symbols),
+    }
+    state["model"] |= {f"encoder.lm_head.{name}": weight for name, weight in weights.items()}
+    torch.save(state, checkpoint)
+
+
 def fine_tuned_state(
     vocabulary: Path,
     *,

@@ -67,7 +67,12 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
     printed = follow(page, clone)
     made = {
         "embedding.md": ["embeddings.npy", "normalized.npy", "results/tables/embeddings.md"],
-        "export.md": ["exported/model.safetensors", "results/exports/mlm/seed-1/modules.json"],
+        "export.md": [
+            "exported/model.safetensors",
+            "exported-onnx/model.onnx",
+            "exported-int8/model.onnx",
+            "results/exports/mlm/seed-1/modules.json",
+        ],
         "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
         "own-task.md": [
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
