@@ -20,7 +20,7 @@ from cross_thought.training.checkpoints import export_model, load_checkpoint
 from cross_thought.training.devices import usable_device
 from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
-from cross_thought.training.runs import LOG, go_on
+from cross_thought.training.runs import LOG, go_on, restore_flags
 
 BEST = "checkpoint_best.pt"
 SAVE_INTERVAL_MINUTES = 10  # as much as a kill may cost; what takes less is never saved but for its best model
@@ -171,13 +171,7 @@ def finetune(
         run,
         data,
         flags,
-        start={
-            "restore_file": pretrained,
-            "reset_optimizer": True,
-            "reset_lr_scheduler": True,
-            "reset_dataloader": True,
-            "reset_meters": True,
-        },
+        start=restore_flags(pretrained),
         places={
             "no_epoch_checkpoints": True,
             "no_last_checkpoints": True,

@@ -8,8 +8,9 @@ from typing import Any
 
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
-from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.starts import model_downloads
 from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
@@ -162,12 +163,9 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     """Return what is still to be fetched, with sizes in bytes; None where none was published."""
     places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
     table = read_table(DOWNLOADS_TABLE)
-    paths = set()
-    for model in config["models"].values():
-        if model["source"] in ("gdrive", "url"):
-            item = checkpoint_download(table, source=model["source"], location=model["location"])
-            table |= {item.name: item}
-            paths.add(own_or_download(item.name, **places))
+    items = model_downloads(config["models"], table)
+    table |= {item.name: item for item in items}
+    paths = {own_or_download(item.name, **places) for item in items}
     if config["bpe"]["source"] == "gpt2":
         paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
     if needs_corpus(config):

@@ -73,6 +73,9 @@ COMBINATIONS = [
 ]
 PATHS = [
     ("a folder for a file", "models: {mine: {source: path, location: folder}}"),
+    ("a start that is not there", "models: {mine: {initialize_from: roberta.pt}}"),
+    ("a start from a folder that is no model", "models: {mine: {initialize_from: folder}}"),
+    ("a start of what is trained already", "models: {mine: {source: path, location: a.tsv, initialize_from: a.tsv}}"),
     ("a folder without text", "corpus: {source: files, files: {train: [folder]}}"),
     ("a pattern without a match", 'corpus: {source: files, files: {train: ["folder/*.txt"]}}'),
     ("a corpus that is no text", "corpus: {source: files, files: {train: [books.zip]}}"),

@@ -213,6 +213,7 @@ WITHOUT_CODE = {
     "fetch_file.py",
     "unpack_checkpoint.py",
     "note_settings.py",
+    "make_start.py",
     "pretrain.py",
     "finetune.py",
     "evaluate.py",

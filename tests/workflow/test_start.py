@@ -1,0 +1,56 @@
+"""A RoBERTa of Hugging Face's becomes a Cross-Thought encoder: pre-trained from there, fine-tuned, evaluated, exported."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cross_thought import SentenceEncoder
+from cross_thought.training.checkpoints import load_checkpoint
+from tests.unit.robertas import hugging_face_roberta
+from tests.workflow.conftest import TINIEST, losses, run_snakemake
+
+pytest.importorskip("transformers", reason="Hugging Face transformers is not installed")
+UPDATES = 50
+
+
+def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> None:
+    for name in ("bpe", "binarized", "corpus", "tasks", "downloads"):
+        shutil.copytree(tiniest_run / "results" / name, tmp_path / "results" / name)
+    shutil.copytree(tiniest_run / ".snakemake", tmp_path / ".snakemake")
+    roberta = hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "roberta", initializer_range=0.02)
+    model = {"initialize_from": "roberta", "num_layers": 4, "embed_dim": 32, "ffn_dim": 48, "num_positions": 64}
+    training = {"max_updates": UPDATES, "warmup_updates": 10, "save_interval_updates": 25}
+    overlay = TINIEST | {"models": {"warm": model | {"pretraining": training}}, "control": None}
+    done = run_snakemake(tmp_path, "exports", "finetune", overlay=overlay)
+    assert done.returncode == 0, done.stderr[-5000:]
+
+    run = tmp_path / "results/pretrain/warm/seed-1"
+    assert not (run / "start.pt").exists()  # it is done with
+    log = (tmp_path / "results/logs/make_start/warm/seed-1.log").read_text()
+    assert "started from roberta: 4 of its 4 layers; cross layers copies of its last layer; LM head its own" in log
+    assert losses(run / "history.tsv")["train", UPDATES] > 0
+    with (tmp_path / "results/evaluate/warm/demo-match/seed-1/predictions.tsv").open() as file:
+        assert {row["prediction"] for row in csv.DictReader(file, delimiter="\t")} <= {"match", "no_match", "yes", "no"}
+
+    # after 50 small steps, it is still closer to what it started from than to anything drawn
+    weights = load_checkpoint(run / "model.pt")["model"]
+    trained, given = weights["encoder.sentence_encoder.layers.2.fc1.weight"], roberta.roberta.encoder.layer[2]
+    assert not torch.equal(trained, given.intermediate.dense.weight)
+    assert torch.cosine_similarity(trained.flatten(), given.intermediate.dense.weight.flatten(), dim=0) > 0.8
+    exported = SentenceEncoder.from_pretrained(tmp_path / "results/exports/warm/seed-1")
+    checkpoint = SentenceEncoder.from_pretrained(run / "model.pt")
+    sentence = ["Ada keeps hens ."]
+    torch.testing.assert_close(torch.tensor(exported.encode(sentence)), torch.tensor(checkpoint.encode(sentence)))
+
+    # nothing is left to do; other weights in the same place are another run
+    again = run_snakemake(tmp_path, "pretrain", "--dry-run", overlay=overlay)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "roberta", initializer_range=0.03)
+    again = run_snakemake(tmp_path, "pretrain", "--dry-run", overlay=overlay)
+    assert "pretrain_model" in again.stdout + again.stderr
+    settings = json.loads((tmp_path / "results/pretrain/warm/settings.json").read_text())
+    assert settings["model"]["initialize_from"] == "roberta"
