@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
-from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, TASKS, check_loss, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
@@ -164,6 +164,7 @@ def effective_config(raw: Config) -> Config:
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
         _check_updates(name, task, config["finetuning"])
+        check_loss(name, task, config["finetuning"])
     for name, entry in config["embedding_tasks"].items():
         _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():

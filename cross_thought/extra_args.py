@@ -12,8 +12,8 @@ _OWN = {
     **dict.fromkeys(("--save-dir", "--checkpoint-suffix"), "the workflow says where checkpoints go"),
     **dict.fromkeys(
         ("--restore-file", "--finetune-from-model"),
-        "the workflow says where a training starts: to pre-train from a checkpoint, set models.NAME.initialize_from; to "
-        "fine-tune one as it is, give a checkpoint by models.NAME.location",
+        "the workflow says where a training starts: to pre-train from a checkpoint, set models.NAME.initialize_from; "
+        "to fine-tune one as it is, give a checkpoint by models.NAME.location",
     ),
     **dict.fromkeys(
         ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader"),

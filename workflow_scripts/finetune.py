@@ -79,13 +79,39 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
     return settings | {"num_updates": updates, "warmup_updates": warmup}
 
 
+def class_weights(given: str | dict[str, float] | None, label_dictionary: Path) -> list[float] | None:
+    """Return the weight of each class in the loss, in the order of the classes.
+
+    Args:
+        given: of the settings: "balanced", weights by label, or None.
+        label_dictionary: the task's labels with how often the training set has each.
+
+    Raises:
+        UserError: if weights are to be balanced and the training set lacks a label.
+    """
+    if given is None:
+        return None
+    lines = [line.rpartition(" ") for line in label_dictionary.read_text(encoding="utf-8").splitlines()]
+    counts = {label: int(count) for label, _, count in lines}
+    if not isinstance(given, str):
+        weights = {str(label): weight for label, weight in given.items()}
+        return [float(weights[label]) for label in counts]
+    absent = next((label for label, count in counts.items() if not count), None)
+    if absent is not None:
+        raise UserError(f"config: class_weights cannot be balanced: no training example is {absent!r}; give weights")
+    return [sum(counts.values()) / (len(counts) * count) for count in counts.values()]
+
+
 def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardware: dict) -> list[str]:
-    """Return fairseq's flags for a fine-tuning run."""
+    """Return fairseq's flags for a fine-tuning run; class weights are those that `class_weights` returns."""
     by_loss = task.best_metric == "loss"
     kind = "answer_selection" if task.selection else "sentence_prediction"
+    weights, smoothing = settings.get("class_weights"), settings.get("label_smoothing") or None
     flags = {
         "task": kind,
-        "criterion": kind,
+        "criterion": "sentence_classification" if weights or smoothing else kind,
+        "class_weights": ",".join(map(repr, weights)) if weights else None,
+        "label_smoothing": smoothing,
         **model_flags(model),
         "forward_mode": "finetune",
         "num_classes": 1 if task.labels is None else len(task.labels),
@@ -158,6 +184,7 @@ def finetune(
     usable_device(hardware["device"])
     lengths = row_lengths(data)
     settings = with_schedule(settings, lengths, task=task)
+    settings["class_weights"] = class_weights(settings.get("class_weights"), data / "label" / "dict.txt")
     print(f"{len(lengths)} training examples, learning rate over {settings['num_updates']} updates", flush=True)
 
     flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)

@@ -139,6 +139,43 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
     return schedule | given
 
 
+def check_loss(name: str, entry: Mapping[str, Any], finetuning: Mapping[str, Any]) -> None:
+    """Refuse class weights and label smoothing where a task has no labels, or other ones.
+
+    Args:
+        name: the task's key in the config.
+        entry: its value.
+        finetuning: that key of the effective config, which a task's entry goes before.
+
+    Raises:
+        UserError: as `task_from_config`, and naming the key, the label and the remedy.
+    """
+    settings = {**finetuning, **entry}
+    unset = {"class_weights": None, "label_smoothing": 0}
+    given = [key for key, nothing in unset.items() if settings.get(key, nothing) != nothing]
+    if not given or entry.get("evaluated_with"):
+        return
+    task = task_from_config(name, entry)
+    if task.labels is None or task.selection:
+        kind = "candidate answers" if task.selection else "scores"
+        remedy = "null" if unset[given[0]] is None else "0"
+        raise UserError(
+            f"config: {given[0]} is for tasks with labels, but {name} has {kind}: set tasks.{name}.{given[0]} to "
+            f"{remedy}"
+        )
+    weights = settings.get("class_weights")
+    if isinstance(weights, Mapping):
+        labels = [str(label) for label in weights]
+        odd = next(
+            (label for label in (*labels, *task.labels) if labels.count(label) != task.labels.count(label)), None
+        )
+        if odd is not None:
+            raise UserError(
+                f"config: class_weights of tasks.{name} has {', '.join(labels)}, but its labels are "
+                f"{', '.join(task.labels)}: give each of these a weight, in quotes"
+            )
+
+
 def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
     """Return the tasks that embeddings are evaluated on, by name; `config` is the effective config."""
     return {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}

@@ -16,6 +16,7 @@ bridge.install()
 from fairseq import checkpoint_utils, utils  # noqa: E402
 
 import cross_thought.fairseq.answer_selection  # noqa: E402
+import cross_thought.fairseq.classification  # noqa: E402
 import cross_thought.fairseq.model  # noqa: E402, F401
 
 BATCH_SIZE, MAX_TOKENS = 64, 8800  # examples, padded tokens
