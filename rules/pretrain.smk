@@ -86,7 +86,7 @@ rule pretrain_model:
     benchmark:
         "results/benchmarks/pretrain_model/{model}/seed-{seed}.jsonl"
     conda:
-        TRAINING_ENV
+        TRACKING_ENV
     threads: config["hardware"]["threads"] * config["hardware"]["processes"]
     resources:
         **pretraining_processes(),
@@ -95,5 +95,6 @@ rule pretrain_model:
     params:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
+        curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/pretrain.py"

@@ -156,6 +156,7 @@ def finetune(
     checkpoint: Path,
     history: Path,
     command_record: Path,
+    curves: Path | None = None,
 ) -> None:
     """Train, and keep the checkpoint that is best on the dev set.
 
@@ -171,6 +172,7 @@ def finetune(
         checkpoint: the best model, without the optimizer's state.
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
+        curves: folder for TensorBoard's event files, in a folder for each run; None: there are none.
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run, until it
     is done.
@@ -205,6 +207,7 @@ def finetune(
             "no_save_optimizer_state": True,
             "save_interval_minutes": SAVE_INTERVAL_MINUTES,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+            "tensorboard_logdir": None if curves is None else curves / run.name,
         },
         total_updates=settings["num_updates"],
         threads=hardware["threads"],
@@ -242,4 +245,5 @@ if "snakemake" in globals():
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),
+            curves=Path(snakemake.params.curves) if snakemake.params.curves else None,
         )

@@ -59,6 +59,7 @@ def pretrain(
     history: Path,
     command_record: Path,
     start: Path | None = None,
+    curves: Path | None = None,
 ) -> None:
     """Train and export.
 
@@ -71,6 +72,7 @@ def pretrain(
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
         start: checkpoint of the model's weights to start from; None: they are drawn.
+        curves: folder for TensorBoard's event files, in a folder for each run; None: there are none.
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run: a
     changed setting is another run.
@@ -92,6 +94,7 @@ def pretrain(
             "no_epoch_checkpoints": True,
             "keep_interval_updates": 2,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+            "tensorboard_logdir": None if curves is None else curves / run.name,
         },
         total_updates=max_updates,
         threads=hardware["threads"],
@@ -119,4 +122,5 @@ if "snakemake" in globals():
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),
+            curves=Path(snakemake.params.curves) if snakemake.params.curves else None,
         )

@@ -190,7 +190,8 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
     text, words = (corpus_bytes(config), corpus_words(config)) if needs_corpus(config) else (0, 0)
     parameters = {name: sizes.num_parameters for name, sizes in sizes_of(config).items()}
     weights = 2 if config["hardware"]["precision"] == "float16" else 4
-    training = sum(runs[name] * parameters[name] * (3 * 12 + weights) for name in trained)
+    started = {name: 4 if config["models"][name]["initialize_from"] else 0 for name in trained}
+    training = sum(runs[name] * parameters[name] * (3 * 12 + weights + started[name]) for name in trained)
     return {
         "downloads": sum(size or 0 for size in downloads(config).values()),
         "corpus": text,

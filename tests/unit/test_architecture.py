@@ -157,7 +157,10 @@ def scripts() -> list[tuple[str, str]]:
     """Return each script of a rule, with the environment that the rule runs it in."""
     pairs = []
     for path in sorted((REPOSITORY / "rules").glob("*.smk")):
-        text = path.read_text(encoding="utf-8").replace("TRAINING_ENV", '"../envs/fairseq.yaml"')
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("TRAINING_ENV", '"../envs/fairseq.yaml"').replace(
+            "TRACKING_ENV", '"../envs/fairseq-tracking.yaml"'
+        )
         pairs += re.findall(r'conda:\s+"\.\./envs/(.+?)".*?script:\s+"\.\./workflow_scripts/(.+?)"', text, re.DOTALL)
     return sorted((script, environment) for environment, script in pairs)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,32 @@ pytest.importorskip("transformers", reason="Hugging Face transformers is not ins
 UPDATES = 50
 
 
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """Return what TensorBoard's event files of a folder have: for each name, the value at each update."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:  # records: length, its checksum, an event, its checksum
+            (length,) = struct.unpack("<Q", content[:8])
+            event, content = Event.FromString(content[12 : 12 + length]), content[16 + length :]
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def check_curves(results: Path) -> None:
+    """Hold the event files against the loss curves that stand beside the models."""
+    for training in ("pretrain/warm/seed-1", "finetune/warm/demo-match/seed-1"):
+        (run,) = (results / "tensorboard" / training).iterdir()
+        expected = losses(results / training / "history.tsv")
+        for split, tag in (("train", "train_inner"), ("valid", "valid")):
+            curve = {update: loss for (name, update), loss in expected.items() if name == split}
+            assert curve
+            assert scalars(run / tag)["loss"] == pytest.approx(curve, abs=0.01)
+
+
 def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> None:
     for name in ("bpe", "binarized", "corpus", "tasks", "downloads"):
         shutil.copytree(tiniest_run / "results" / name, tmp_path / "results" / name)
@@ -25,6 +52,10 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     model = {"initialize_from": "roberta", "num_layers": 4, "embed_dim": 32, "ffn_dim": 48, "num_positions": 64}
     training = {"max_updates": UPDATES, "warmup_updates": 10, "save_interval_updates": 25}
     overlay = TINIEST | {"models": {"warm": model | {"pretraining": training}}, "control": None}
+    overlay |= {
+        "tracking": "tensorboard",
+        "finetuning": {"num_epochs": 1, "class_weights": "balanced", "label_smoothing": 0.1},
+    }
     done = run_snakemake(tmp_path, "exports", "finetune", overlay=overlay)
     assert done.returncode == 0, done.stderr[-5000:]
 
@@ -35,6 +66,10 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     assert losses(run / "history.tsv")["train", UPDATES] > 0
     with (tmp_path / "results/evaluate/warm/demo-match/seed-1/predictions.tsv").open() as file:
         assert {row["prediction"] for row in csv.DictReader(file, delimiter="\t")} <= {"entailment", "not_entailment"}
+
+    command = json.loads((tmp_path / "results/finetune/warm/demo-match/seed-1/command.json").read_text())
+    assert "--class-weights" in str(command)
+    check_curves(tmp_path / "results")
 
     # after 50 small steps, it is still closer to what it started from than to anything drawn
     weights = load_checkpoint(run / "model.pt")["model"]
