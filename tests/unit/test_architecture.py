@@ -28,7 +28,7 @@ PARTS = {
     "fairseq": (("fairseq",), 3),
     "evaluation": (("evaluation",), 3),
     "tables": (("tables",), 4),
-    "command line": (("__main__", "plan"), 5),
+    "command line": (("__main__", "plan", "progress"), 5),
 }
 
 
