@@ -21,6 +21,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "criterion": "masked_lm",
         **model_flags(model),
         "forward_mode": "pretrain",
+        "started_from": model.get("initialize_from"),
         "init_std": training["init_std"],
         "query_key_init_std": training["query_key_init_std"],
         "sample_break_mode": training["sample_break_mode"],

@@ -76,6 +76,7 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     trained, given = weights["encoder.sentence_encoder.layers.2.fc1.weight"], roberta.roberta.encoder.layer[2]
     assert not torch.equal(trained, given.intermediate.dense.weight)
     assert torch.cosine_similarity(trained.flatten(), given.intermediate.dense.weight.flatten(), dim=0) > 0.8
+    assert "| `started_from` | roberta |" in (tmp_path / "results/exports/warm/seed-1/README.md").read_text()
     exported = SentenceEncoder.from_pretrained(tmp_path / "results/exports/warm/seed-1")
     checkpoint = SentenceEncoder.from_pretrained(run / "model.pt")
     sentence = ["Ada keeps hens ."]
