@@ -88,7 +88,8 @@ def build_encoder(
     for name, value in settings.items():
         default = getattr(EncoderConfig, name)
         is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
-        if not (is_number or (value is None and default is None)):
+        fits = isinstance(value, str) if isinstance(default, str) else is_number or (value is None and default is None)
+        if not fits:
             raise ValueError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
     try:
         with torch.device("meta"), _WithoutInitialisation():

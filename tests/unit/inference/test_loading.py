@@ -45,6 +45,21 @@ def test_weights_and_sizes_come_from_the_checkpoint(folder: Path) -> None:
     assert tokenizer.vocab_size == encoder.config.vocab_size
 
 
+def test_where_streams_were_cut_is_kept(folder: Path, tmp_path: Path) -> None:
+    state = random_state(folder)
+    state["args"].segment_by = "sentence"
+    torch.save(state, tmp_path / "m.pt")
+    assert load_pretrained(tmp_path / "m.pt", folder)[0].config.segment_by == "sentence"
+    for wrong, sentence in (
+        ("word", "segment_by 'word' is none of tokens, sentence"),
+        (3, "segment_by is 3, which is no"),
+    ):
+        state["args"].segment_by = wrong
+        torch.save(state, tmp_path / "m.pt")
+        with pytest.raises(UserError, match=sentence):
+            load_pretrained(tmp_path / "m.pt", folder)
+
+
 def test_a_published_checkpoint_says_less_and_may_be_in_float16(folder: Path, tmp_path: Path) -> None:
     """The authors' arguments know neither slots nor segment length: they are the published ones."""
     vocabulary = write_vocabulary(tmp_path / "vocabulary")
