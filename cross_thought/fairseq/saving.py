@@ -197,8 +197,8 @@ def _misfit(path: str, error: Exception) -> str:
     reasons = [line.strip() for line in str(error.__context__).splitlines()[1:]] or [str(error.__context__)]
     if any("Missing key" in line and ".crossthought_layers." in line for line in reasons):
         return (
-            f"{path} has no cross layers: if it is a RoBERTa, the workflow makes a start of it (`initialize_from: {path}` "
-            "in a model's entry of the config)"
+            f"{path} has no cross layers: if it is a RoBERTa, the workflow makes a start of it "
+            f"(`initialize_from: {path}` in a model's entry of the config)"
         )
     reason = re.sub(r"(in state_dict: \"[^\"]+\").*", r"\1", reasons[0])  # the first of many names
     return f"{path} does not fit the model ({reason.rstrip('.')}): give --arch and the sizes that it was trained with"

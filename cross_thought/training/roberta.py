@@ -125,7 +125,7 @@ def read_hugging_face(folder: Path, *, source: str | None = None) -> Roberta:
         UserError: if a file is missing or damaged, or it is a model of another kind.
     """
     source = source or str(folder)
-    config = _read_json(folder / "config.json", dict)
+    config = _read_json(folder / "config.json")
     for key, value in _ALIKE.items():
         if config.get(key, value) != value:
             raise UserError(
@@ -189,7 +189,7 @@ def _whole(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
 def _hugging_face_vocabulary(folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return the ids of all tokens, and the merges."""
     if (folder / "tokenizer.json").is_file():
-        document = _read_json(folder / "tokenizer.json", dict)
+        document = _read_json(folder / "tokenizer.json")
 
         def parts() -> tuple[dict[str, int], tuple[str, ...]]:
             added = {token["content"]: token["id"] for token in document.get("added_tokens", ())}
@@ -198,7 +198,7 @@ def _hugging_face_vocabulary(folder: Path) -> tuple[dict[str, int], tuple[str, .
 
         return _or_damaged(folder / "tokenizer.json", parts)
     return (
-        _read_json(folder / "vocab.json", dict),
+        _read_json(folder / "vocab.json"),
         _or_damaged(folder / "merges.txt", lambda: read_merges(folder / "merges.txt")),
     )
 
@@ -214,12 +214,14 @@ def _symbols(dictionary: Path) -> tuple[str, ...]:
     return tuple(line.rpartition(" ")[0] for line in dictionary.read_text(encoding="utf-8").splitlines())
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def _read_json(path: Path) -> Any:
+    """Return the keys and values of a JSON file."""
+
     def content() -> Any:
         refuse_lfs_pointer(path)
         found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, kind):
-            raise ValueError(f"it is no {kind.__name__}")
+        if not isinstance(found, dict):
+            raise ValueError("it has no keys with values")
         return found
 
     return _or_damaged(path, content)
