@@ -82,9 +82,7 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     sentence = ["Ada keeps hens ."]
     torch.testing.assert_close(torch.tensor(exported.encode(sentence)), torch.tensor(checkpoint.encode(sentence)))
 
-    # nothing is left to do; other weights in the same place are another run
-    again = run_snakemake(tmp_path, "pretrain", "--dry-run", overlay=overlay)
-    assert "Nothing to be done" in again.stdout + again.stderr
+    # other weights in the same place are another run
     hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "roberta", initializer_range=0.03)
     again = run_snakemake(tmp_path, "pretrain", "--dry-run", overlay=overlay)
     assert "pretrain_model" in again.stdout + again.stderr
