@@ -44,9 +44,9 @@ _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is 
 PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
 
 
-def is_demo(task: Task) -> bool:
-    """Whether the task's files are generated."""
-    return task.name in REGISTRY and task.folder is None
+def generator(task: Task) -> str | None:
+    """Return what makes the task's files, the first part of its name: demo or captions; None where nothing does."""
+    return task.name.partition("-")[0] if task.name in REGISTRY and task.folder is None else None
 
 
 def is_own(task: Task) -> bool:
@@ -139,41 +139,15 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
     return schedule | given
 
 
-def check_loss(name: str, entry: Mapping[str, Any], finetuning: Mapping[str, Any]) -> None:
-    """Refuse class weights and label smoothing where a task has no labels, or other ones.
+def setting_of(model: Mapping[str, Any], factor: str) -> Any:
+    """Return a model's setting of a factor of an ablation: a key of its entry, or of the `pretraining` there."""
+    return model["pretraining"][factor] if factor == "max_updates" else model[factor]
 
-    Args:
-        name: the task's key in the config.
-        entry: its value.
-        finetuning: that key of the effective config, which a task's entry goes before.
 
-    Raises:
-        UserError: as `task_from_config`, and naming the key, the label and the remedy.
-    """
-    settings = {**finetuning, **entry}
-    unset = {"class_weights": None, "label_smoothing": 0}
-    given = [key for key, nothing in unset.items() if settings.get(key, nothing) != nothing]
-    if not given or entry.get("evaluated_with"):
-        return
-    task = task_from_config(name, entry)
-    if task.labels is None or task.selection:
-        kind = "candidate answers" if task.selection else "scores"
-        remedy = "null" if unset[given[0]] is None else "0"
-        raise UserError(
-            f"config: {given[0]} is for tasks with labels, but {name} has {kind}: set tasks.{name}.{given[0]} to "
-            f"{remedy}"
-        )
-    weights = settings.get("class_weights")
-    if isinstance(weights, Mapping):
-        labels = [str(label) for label in weights]
-        odd = next(
-            (label for label in (*labels, *task.labels) if labels.count(label) != task.labels.count(label)), None
-        )
-        if odd is not None:
-            raise UserError(
-                f"config: class_weights of tasks.{name} has {', '.join(labels)}, but its labels are "
-                f"{', '.join(task.labels)}: give each of these a weight, in quotes"
-            )
+def poolings_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
+    given = config["embedding"]["pooling"]
+    return [given] if isinstance(given, str) else list(given)
 
 
 def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
