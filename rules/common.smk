@@ -24,6 +24,7 @@ from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.starts import as_trained, model_downloads, start_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 from cross_thought.training.devices import check_gpus, visible_gpus
@@ -48,7 +49,7 @@ PREPARED_TASKS = {
     for name, entry in config["embedding_tasks"].items()
     if name not in TASKS
 } | TASKS
-MODELS = config["models"]
+MODELS = {name: as_trained(model) for name, model in config["models"].items()}
 SEEDS = config["seeds"]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
@@ -63,11 +64,7 @@ DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
 CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
 CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
-MODEL_DOWNLOADS = [
-    checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
-    for model in MODELS.values()
-    if model["source"] in ("gdrive", "url")
-]
+MODEL_DOWNLOADS = model_downloads(MODELS, KNOWN_DOWNLOADS)
 DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in MODEL_DOWNLOADS}
 GPT2_FILES = {
     "encoder": "gpt2_bpe/encoder.json",

@@ -6,6 +6,7 @@ from typing import Any
 
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
+from cross_thought.data.starts import check_start
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
 
@@ -33,8 +34,9 @@ def fill_in_data_dir(config: dict) -> None:
         found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for name, model in config["models"].items():
-        if model["location"] is not None:
-            model["location"] = fill(f"models.{name}.location", model["location"])
+        for key in ("location", "initialize_from"):
+            if model[key] is not None:
+                model[key] = fill(f"models.{name}.{key}", model[key])
 
 
 def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -128,6 +130,9 @@ def check_files(config: dict) -> None:
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
+        if model["initialize_from"] is not None:
+            check_start(name, model)
+            _refuse_braces(f"models.{name}.initialize_from", model["initialize_from"])
     _check_looked_for(config)
     _check_predictions(config)
     for key, path in paths:

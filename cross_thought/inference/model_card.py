@@ -21,8 +21,8 @@ _SIZES = (
 )  # fmt: skip
 # fairseq's arguments that tell how a checkpoint was trained
 _TRAINING_ARGUMENTS = (
-    "task", "arch", "data", "max_update", "warmup_updates", "lr", "batch_size", "update_freq", "tokens_per_sample",
-    "sample_break_mode", "mask_prob", "dropout", "weight_decay", "no_cross_sequence", "seed",
+    "task", "arch", "data", "started_from", "max_update", "warmup_updates", "lr", "batch_size", "update_freq",
+    "tokens_per_sample", "sample_break_mode", "mask_prob", "dropout", "weight_decay", "no_cross_sequence", "seed",
 )  # fmt: skip
 _RESULTS = {
     "embeddings.csv": "The embeddings as they are, without fine-tuning, over seeds of pre-training:",

@@ -9,8 +9,9 @@ from typing import Any
 from cross_thought.data.captions import with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
-from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.starts import model_downloads
 from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
@@ -169,12 +170,9 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     """Return what is still to be fetched, with sizes in bytes; None where none was published."""
     places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
     table = read_table(DOWNLOADS_TABLE)
-    paths = set()
-    for model in config["models"].values():
-        if model["source"] in ("gdrive", "url"):
-            item = checkpoint_download(table, source=model["source"], location=model["location"])
-            table |= {item.name: item}
-            paths.add(own_or_download(item.name, **places))
+    items = model_downloads(config["models"], table)
+    table |= {item.name: item for item in items}
+    paths = {own_or_download(item.name, **places) for item in items}
     if config["bpe"]["source"] == "gpt2":
         paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
     if needs_corpus(config):
@@ -200,7 +198,8 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
     text, words = (corpus_bytes(config), corpus_words(config)) if needs_corpus(config) else (0, 0)
     parameters = {name: sizes.num_parameters for name, sizes in sizes_of(config).items()}
     weights = 2 if config["hardware"]["precision"] == "float16" else 4
-    training = sum(runs[name] * parameters[name] * (3 * 12 + weights) for name in trained)
+    started = {name: 4 if config["models"][name]["initialize_from"] else 0 for name in trained}
+    training = sum(runs[name] * parameters[name] * (3 * 12 + weights + started[name]) for name in trained)
     return {
         "downloads": sum(size or 0 for size in downloads(config).values()),
         "corpus": text,

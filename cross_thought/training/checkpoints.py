@@ -19,6 +19,14 @@ FINE_TUNED_ON = "fine_tuned_on"  # entry of fine-tuned checkpoints: labels, scal
 _AGAIN = "fetch or make the file again"
 
 
+class _Meter:
+    """Stands in for the meters that old checkpoints hold beside the weights: what they measured, and no code."""
+
+
+# where fairseq 0.9 and before had them; since then checkpoints hold their numbers alone
+_METERS = ("AverageMeter", "TimeMeter", "StopwatchMeter")
+
+
 def load_checkpoint(path: Path) -> dict:
     """Load a fairseq checkpoint on the CPU; nothing in it can run code.
 
@@ -33,7 +41,7 @@ def load_checkpoint(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: give the path of a fairseq checkpoint") from None
     except Exception as error:  # torch reports a broken file in many ways
-        raise UserError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
+        raise UserError(unreadable(path, error)) from None
     if damaged:
         raise UserError(f"{path} cannot be read as a checkpoint: its part {damaged} is damaged; {_AGAIN}")
     weights = state.get("model") if isinstance(state, dict) else None
@@ -57,6 +65,7 @@ def allow_checkpoint_types() -> None:
             type(np.dtype(np.int64)),
             scalar,
             (scalar, "numpy.core.multiarray.scalar"),  # the name in checkpoints that numpy 1.x wrote
+            *((_Meter, f"fairseq.meters.{name}") for name in _METERS),
         ]
     )
 
@@ -69,13 +78,18 @@ def _damaged_part(path: Path) -> str | None:
         return archive.testzip()
 
 
+def unreadable(path: str | Path, error: Exception) -> str:
+    """Return a sentence on why torch did not load a file; its own advice, to load it unsafely, is kept back."""
+    return f"{path} cannot be read as a checkpoint: {_reason(error)}"
+
+
 def _reason(error: Exception) -> str:
-    """Return why torch did not load a file, and the remedy; torch's own advice, to load it unsafely, is kept back."""
+    """Return why torch did not load a file, and the remedy."""
     foreign = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
     if foreign:
         return (
-            f"it holds {foreign[1]}, which could run code, and was not loaded; fairseq's checkpoints hold none: take "
-            "one from a source that you trust"
+            f"it holds {foreign[1]}, which could run code and is no part of a checkpoint, and was not loaded: take one "
+            "from a source that you trust"
         )
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return OUT_OF_MEMORY
