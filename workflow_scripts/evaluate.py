@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import read_prepared
+from cross_thought.data.prepared import count_sentences, read_prepared
 from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
@@ -63,6 +63,7 @@ def evaluate(
     checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, precision: str, predictions_file: Path
 ) -> None:
     """Write the predictions for every split but train."""
+    task = task.with_sentences(count_sentences(prepared))
     predictor = Predictor(checkpoint, data, device=device, precision=precision)
     predictions = {}
     for split in task.splits:

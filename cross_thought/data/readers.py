@@ -181,7 +181,7 @@ def _quoted_rows(lines: Iterable[str], where: str, separator: str) -> Iterator[R
 
 def _read_json_lines(lines: Iterable[str], where: str) -> Table:
     """Read an object, or a list, a line; an empty line is none."""
-    values = list(_json_values(lines, where))
+    values = list(json_values(lines, where))
     names = list(dict.fromkeys(name for _, value in values if isinstance(value, dict) for name in value))
     if names and not all(isinstance(value, dict) for _, value in values):
         raise UserError(f"{where} has objects and lists: write either in all lines")
@@ -194,7 +194,7 @@ def _read_json_lines(lines: Iterable[str], where: str) -> Table:
     return Table(where, JSON_LINES, "line", names, rows())
 
 
-def _json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
+def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
     """Yield the value of each line that is not empty; numbers stay text."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():

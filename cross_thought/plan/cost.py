@@ -9,6 +9,7 @@ from typing import Any
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
 from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
 from cross_thought.files import count_lines
@@ -19,6 +20,8 @@ DOWNLOADS = "results/downloads"
 GPT2_SYMBOLS = 50260
 BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
 WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
+CANDIDATES = 9  # of a question, where data say how many: WikiQA's dev set, 1,130 rows of 126 questions
+HOTPOTQA_BYTES = 8100  # of a question: 100 of its train set, measured
 WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
 LINE_BYTES = 120  # of a corpus: one entry of the index each
 GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
@@ -101,7 +104,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
         )
         examples = updates * settings["batch_size"]
         sentence = SEGMENT_LENGTH + 1 if is_demo(task) else WORDS_A_SENTENCE
-        lengths = [sentence] * task.num_sentences
+        lengths = [sentence] * (task.num_sentences or 1 + CANDIDATES)
         classes = len(task.labels or (1,))
         forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
         found.append(
@@ -118,7 +121,10 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
 
 
 def num_examples(task: Task, config: Mapping[str, Any]) -> int:
-    """Return the training examples of a task: as published or generated, or as many as its file has lines."""
+    """Return the training examples of a task: as published or generated, or as many as its file has lines.
+
+    0 where that is not known, of a file that is not there yet, or lies in an archive.
+    """
     split = task.splits["train"]
     if is_demo(task):
         count = TASK_SIZES[task.name]["train"]
@@ -126,12 +132,19 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
         count = split.expected_rows
     else:
         file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
-        count = sum(_rows(Path(path), header=split.header) for path in file.paths)
+        paths = [file.questions_path] if file.questions_path else [] if file.member else file.paths
+        count = sum(_rows(Path(path), header=split.header, form=split.format) for path in paths)
+        if not task.num_sentences and split.format not in (HOTPOTQA, QUASAR_T):  # a row is a candidate
+            count //= CANDIDATES
     return min(count, config["tasks"][task.name].get("max_train_examples") or count)
 
 
-def _rows(path: Path, *, header: bool) -> int:
+def _rows(path: Path, *, header: bool, form: str | None) -> int:
     """Return the rows of an own file: its lines; where it is packed, or has none, a rough figure."""
+    if not path.is_file():
+        return 0
+    if form == HOTPOTQA:
+        return path.stat().st_size // HOTPOTQA_BYTES
     if path.suffix in _PACKED:
         return path.stat().st_size // _PACKED[path.suffix]
     return count_lines(path) - header
@@ -237,6 +250,11 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"{BYTES_A_WORD} bytes of text a word; lines of {LINE_BYTES} bytes"
     if any(not is_demo(task) for task in tasks_of(config["tasks"]).values()):
         yield f"sentences of {WORDS_A_SENTENCE} words in fine-tuning"
+    unsized = [task for task in tasks_of(config["tasks"]).values() if task.selection and not task.num_sentences]
+    if unsized:
+        yield f"{CANDIDATES} candidates a question where the data say how many"
+    if lacking := [task.name for task in unsized if "train" in task.splits and not num_examples(task, config)]:
+        yield f"training data of a size not known, counted as nothing: {', '.join(lacking)}"
     if pretrainings(config):
         yield "full streams; memory beside that of Python and PyTorch themselves"
     if any(path.suffix in _PACKED for path in _own_training_files(config)):
