@@ -153,7 +153,7 @@ def _array(path: Path, member: str | None, where: str) -> Iterator[Any]:
         try:
             yield from ijson.items(handle, "item", use_float=True)
         except ijson.JSONError as error:
-            reason = " ".join(str(error).split())
+            reason = str(error).splitlines()[0].strip()
             raise UserError(f"{where}: no JSON array of questions ({reason}); fetch the file again") from None
 
 
