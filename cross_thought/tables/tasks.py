@@ -269,8 +269,8 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
             "`majority`: what a random order is expected to score."
         )
         found = [ranking_metric(metric) for name in selections for metric in ran[name].metrics]
-        names = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
-        notes += [text for name, text in _RANKING_NOTES.items() if name in names]
+        said = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
+        notes += [text for name, text in _RANKING_NOTES.items() if name in said]
     if AVERAGE in set(ours["task"]):
         averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks)
         notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
