@@ -187,7 +187,7 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
         paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
     for task in tasks_of(config["tasks"]).values():
         files = raw_files(task, **places).values()
-        paths |= {path for file in files for path in (*file.paths, file.ids_path) if path}
+        paths |= {path for file in files for path in file.inputs}
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}
 
