@@ -20,6 +20,7 @@ RANKING_METRICS_TEXT = "accuracy, mrr, map, and with @k precision, recall, full_
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+TF_IDF, BM25 = "tf-idf", "bm25"
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
@@ -203,3 +204,8 @@ class EmbeddingTask:
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
         return EMBEDDING_METRICS[self.evaluation]
+
+    @property
+    def lexical(self) -> tuple[str, ...]:
+        """Names of what needs no training and is evaluated beside: BM25 ranks, so it has no similarities."""
+        return (TF_IDF, BM25) if self.evaluation == RETRIEVAL else (TF_IDF,)

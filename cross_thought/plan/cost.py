@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cross_thought.data.captions import with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
-from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
+from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
@@ -23,6 +24,8 @@ WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4)
 CANDIDATES = 9  # of a question, where data say how many: WikiQA's dev set, 1,130 rows of 126 questions
 HOTPOTQA_BYTES = 8100  # of a question: 100 of its train set, measured
 WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
+WORDS_OF_CAPTIONS = 88  # of a picture, by a vocabulary of 2,000 learnt from them, measured: 87.4
+CAPTIONS_RATIO = 3.2  # text in the captions' gzip files, measured
 LINE_BYTES = 120  # of a corpus: one entry of the index each
 GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
 _PACKED = {".gz": 30, ".parquet": 60}  # bytes of a row, where a file's lines cannot be counted without reading it whole
@@ -76,6 +79,8 @@ def pretrainings(config: Mapping[str, Any]) -> list[Training]:
         if config["models"][name]["source"] != "pretrain":
             continue
         length, updates = training["tokens_per_sample"], training["max_updates"]
+        if config["corpus"]["source"] == "captions" and training["sample_break_mode"] == "complete_doc":
+            length = min(length, WORDS_OF_CAPTIONS)
         streams = updates * training["batch_size"] * training["update_freq"]
         forward = streams * sizes.stream_flops(length, scored=training["mask_prob"])
         found.append(
@@ -103,7 +108,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
             num_examples(task, config) / settings["batch_size"]
         )
         examples = updates * settings["batch_size"]
-        sentence = SEGMENT_LENGTH + 1 if is_demo(task) else WORDS_A_SENTENCE
+        sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
         lengths = [sentence] * (task.num_sentences or 1 + CANDIDATES)
         classes = len(task.labels or (1,))
         forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
@@ -126,7 +131,7 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
     0 where that is not known, of a file that is not there yet, or lies in an archive.
     """
     split = task.splits["train"]
-    if is_demo(task):
+    if generator(task) == "demo":
         count = TASK_SIZES[task.name]["train"]
     elif split.expected_rows is not None:
         count = split.expected_rows
@@ -156,11 +161,13 @@ def corpus_bytes(config: Mapping[str, Any]) -> float:
         return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
     sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
     total = 0.0
-    files = corpus_files(config["corpus"], data_dir=config["data_dir"], downloads_dir=DOWNLOADS)
-    for path in {file.path for split in files.values() for file in split}:
+    places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
+    files = corpus_files(config["corpus"], **places)
+    for path in set(with_caption_files((file.path for split in files.values() for file in split), **places)):
         there = Path(path)
         size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS}/")]
-        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else 1)
+        is_captions = config["corpus"]["source"] == "captions"
+        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else CAPTIONS_RATIO if is_captions else 1)
     return total
 
 
@@ -188,6 +195,7 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     for task in tasks_of(config["tasks"]).values():
         files = raw_files(task, **places).values()
         paths |= {path for file in files for path in file.inputs}
+    paths = set(with_caption_files(paths, **places))
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}
 
@@ -248,7 +256,7 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"a GPU does at most {GPU_UPDATES_A_SECOND:.0f} updates a second"
     if config["corpus"]["source"] != "demo" and pretrainings(config):
         yield f"{BYTES_A_WORD} bytes of text a word; lines of {LINE_BYTES} bytes"
-    if any(not is_demo(task) for task in tasks_of(config["tasks"]).values()):
+    if any(generator(task) != "demo" for task in tasks_of(config["tasks"]).values()):
         yield f"sentences of {WORDS_A_SENTENCE} words in fine-tuning"
     unsized = [task for task in tasks_of(config["tasks"]).values() if task.selection and not task.num_sentences]
     if unsized:
@@ -268,6 +276,6 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
 def _own_training_files(config: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the training files whose rows nobody has published."""
     for task in tasks_of(config["tasks"]).values():
-        if "train" in task.splits and task.splits["train"].expected_rows is None and not is_demo(task):
+        if "train" in task.splits and task.splits["train"].expected_rows is None and generator(task) is None:
             file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
             yield from map(Path, file.paths)

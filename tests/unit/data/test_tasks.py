@@ -34,17 +34,15 @@ ANSWERS = {"files": OWN["files"], "input_columns": [1, 2, 3, 4], "label_column":
 DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv")
 
 
-def test_the_registry_has_glue_snli_and_the_demo() -> None:
+def test_the_registry_has_glue_snli_the_demo_and_the_captions() -> None:
     assert list(TASKS) == [
         *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers"),
         *("WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI"),
-        *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
+        *("demo-match", "demo-overlap", "demo-job", "demo-answer", "captions-same", "captions-pick"),
     ]
     for task in TASKS.values():
         assert task.selection or set(task.metrics) <= set(METRICS)
-        if (
-            task.selection and task.num_sentences == 0
-        ):  # rows of a question and one candidate, of which data say how many
+        if task.selection and task.num_sentences == 0:  # a row is a candidate, and the data say how many there are
             assert (task.labels, len(task.splits["train"].input_columns)) == ((), 2)
             assert all(ranking_metric(metric) for metric in task.metrics)
             assert set(task.downloads) <= set(DOWNLOADS)
