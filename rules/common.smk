@@ -117,7 +117,7 @@ def corpus_inputs():
 def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
-    return sorted({path for file in files for path in (*file.paths, file.ids_path) if path})
+    return sorted({path for file in files for path in file.inputs})
 
 
 # What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.

@@ -7,7 +7,7 @@ import torch
 
 from cross_thought.data.definitions import Task
 from cross_thought.data.indexed import read_dataset
-from cross_thought.data.prepared import read_prepared
+from cross_thought.data.prepared import count_sentences, read_prepared
 from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
@@ -67,6 +67,7 @@ def evaluate(
     checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, precision: str, predictions_file: Path
 ) -> None:
     """Write the predictions for every split but train."""
+    task = task.with_sentences(count_sentences(prepared))
     saved = load_fine_tuned(checkpoint, describe(task))
     model = FineTunedModel(saved, device=device, precision=precision_of(precision))
     predictions = {}

@@ -185,6 +185,7 @@ def finetune(
     if model["source"] != "pretrain" and not task.start_from:
         check_fits(pretrained, model_name, model, data / "input0")
     usable_device(hardware["device"])
+    task = task.with_sentences(len(list(data.glob("input*"))))
     lengths = row_lengths(data)
     settings = with_schedule(settings, lengths, task=task)
     settings["class_weights"] = class_weights(settings.get("class_weights"), data / "label" / "dict.txt")

@@ -7,7 +7,8 @@ numbers for each, which is most of what makes a large corpus slow to binarize.
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from cross_thought.data.bpe import NUM_SPECIALS, bpe_symbols, read_encoded
 from cross_thought.data.definitions import Task
 from cross_thought.data.indexed import DatasetWriter, id_dtype
-from cross_thought.data.prepared import SUMMARY, Example, read_prepared
+from cross_thought.data.prepared import NONE_RIGHT, SUMMARY, Example, count_sentences, read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, read_lines, write_json
 
@@ -166,7 +167,7 @@ def binarize_task(
     Raises:
         UserError: if a split's sentences and labels differ in number.
     """
-    symbols = symbol_map(vocabulary)
+    task, symbols = task.with_sentences(count_sentences(prepared)), symbol_map(vocabulary)
     with atomic_directory(output_dir) as folder:
         for number in range(task.num_sentences):
             inputs = folder / f"input{number}"
@@ -197,11 +198,17 @@ def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: s
     """Write a split's labels; a split without any gets none. The dictionary of labels comes with the first split.
 
     fairseq would sort the label dictionary by frequency, so that a class index depended on the data. Ours stands in the
-    order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line.
+    order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line. In
+    answer selection the labels are the candidates' numbers, and a question has those of its right ones, or none.
     """
     labels = [example.label for example in examples]
+    if task.selection is not None:
+        items = [[number for number in label.split() if number != NONE_RIGHT] for label in labels]
+    else:
+        items = [[label] for label in labels]
     if task.labels is not None and not (folder / "dict.txt").exists():
-        _write_label_dictionary(task.labels, labels if split == "train" else [], folder / "dict.txt")
+        counts = Counter(name for item in items for name in item) if split == "train" else Counter[str]()
+        (folder / "dict.txt").write_text("".join(f"{name} {counts[name]}\n" for name in task.labels), encoding="utf-8")
     if not all(labels):
         return
     if task.labels is None:
@@ -209,13 +216,6 @@ def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: s
         (folder / f"{split}.label").write_text("".join(f"{score!r}\n" for score in scores), encoding="utf-8")
         return
     index = {label: NUM_SPECIALS + place for place, label in enumerate(task.labels)}
-    ids = np.empty((len(labels), 2), np.int64)
-    ids[:, 0] = [index[label] for label in labels]
-    ids[:, 1] = EOS_ID
+    ids = [[*(index[name] for name in item), EOS_ID] for item in items]
     with DatasetWriter(folder / split, dictionary_size=NUM_SPECIALS + len(index)) as writer:
-        writer.write(ids.ravel(), np.full(len(labels), 2))
-
-
-def _write_label_dictionary(names: Iterable[str], labels: Sequence[str], path: Path) -> None:
-    """Write the label dictionary with the counts of the train split."""
-    path.write_text("".join(f"{name} {labels.count(name)}\n" for name in names), encoding="utf-8")
+        writer.write(np.concatenate(ids), np.array([len(item) for item in ids]))

@@ -33,6 +33,8 @@ def fill_in_data_dir(config: dict) -> None:
         # none twice: a list and a pattern may name the same
         found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
+    for key, given in _question_files(config):
+        given["questions"] = fill(key, given["questions"])
     for name, model in config["models"].items():
         for key in ("location", "initialize_from"):
             if model[key] is not None:
@@ -63,6 +65,14 @@ def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"predict.{name}.files", "files", entry
 
 
+def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield, of each split whose questions have a path of their own, the config's key and the split."""
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        if isinstance(given, dict) and "questions" in given and "download" not in given:
+            yield f"{place}.files.{split}.questions", given
+
+
 def _check_looked_for(config: dict) -> None:
     """Refuse own tasks whose files, looked for like those of tasks that ship, are neither at hand nor downloads."""
     known, data_dir = read_table(DOWNLOADS_TABLE), config["data_dir"]
@@ -71,6 +81,7 @@ def _check_looked_for(config: dict) -> None:
         said = given if isinstance(given, dict) else {"path": given}
         names = {f"{place}.archive": task.get("archive")}
         names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
+        names |= {f"{place}.files.{split}.questions": said.get("questions")} if "download" in said else {}
         for key, name in names.items():
             if name is not None and name not in known:
                 table = f"resources/{DOWNLOADS_TABLE.name}"
@@ -127,6 +138,7 @@ def check_files(config: dict) -> None:
     paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
+    paths += [(key, given["questions"]) for key, given in _question_files(config)]
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cross_thought.data.definitions import Column, Split, Task
+from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
 from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint
 from cross_thought.data.tasks import is_own
@@ -30,6 +31,7 @@ class SplitSummary:
         quoted: cells of a TSV file that begin and end with a quote and double those inside.
         breaks: cells in which a tab or a line break became a space.
         labels: examples written with each label; of scores, the lowest, the mean and the highest.
+        questions: in answer selection, how many have which oddity, and candidates that were added or left out.
     """
 
     files: list[str]
@@ -41,14 +43,23 @@ class SplitSummary:
     quoted: int = 0
     breaks: int = 0
     labels: dict[str, float] = field(default_factory=dict)
+    questions: Counter[str] = field(default_factory=Counter)
 
 
 class TaskRow(NamedTuple):
-    """A row: the file with the line, for messages; the label, "" where it is unknown; the sentences."""
+    """A row of a task's file.
+
+    Attributes:
+        place: the file and the line, for messages.
+        label: "" where it is unknown.
+        sentences: in the order of the task's columns.
+        question_id: of answer selection, what tells the row's question from others; "" where its text does.
+    """
 
     place: str
     label: str
     sentences: tuple[str, ...]
+    question_id: str = ""
 
 
 def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summary: SplitSummary) -> Iterator[TaskRow]:
@@ -71,9 +82,10 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     width = len(table.names) or len(first.cells if first else ())
     inputs = [_column_index(column, table) for column in split.input_columns]
     label_index = _label_index(split, table, width=width)
+    id_index = None if split.question_id_column is None else _column_index(split.question_id_column, table)
     if split.header and table.form in _WITH_HEADER:
         _check_header(task, label_index, table)
-    last_index = max(inputs if label_index is None else [*inputs, label_index])
+    last_index = max(index for index in (*inputs, label_index, id_index) if index is not None)
     must_match = is_own(task) and split.num_fields is None and not task.extra_columns
     for row in _chain(first, rows):
         cells, place = row.cells, f"{table.where}, {table.unit} {row.number}"
@@ -104,7 +116,10 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             texts = [BREAK.sub(" ", text) for text in texts]
         sentences = tuple(texts)
         summary.empty += task.selection is None and not all(map(str.strip, sentences))
-        yield TaskRow(place, label, sentences)
+        question_id = "" if id_index is None else cells[id_index] or ""
+        if id_index is not None and not question_id.strip():
+            raise UserError(f"{place}: no question id in column {split.question_id_column!r}; fill it in")
+        yield TaskRow(place, label, sentences, question_id)
 
 
 def _chain(first: Row | None, rows: Iterator[Row]) -> Iterator[Row]:
@@ -182,6 +197,10 @@ def _checked_label(task: Task, split_name: str, label: str, place: str) -> str:
         return label
     if label in known:
         return _named(task, label)
+    numbers = label.split()
+    is_numbers = task.selection is not None and task.selection.right_label is None and len({*numbers}) == len(numbers)
+    if is_numbers and numbers and (label == NONE_RIGHT or {*numbers} <= {*known}):  # none, or several, are right
+        return " ".join(numbers)
     remedy = "mend the row or the task's labels"
     if split.labels_optional:
         remedy += f"; for files without labels, set files.{split_name} to {{path: ..., label_column: null}}"

@@ -23,7 +23,7 @@ def steps(page: str) -> Iterator[tuple[str, str, str]]:
     text = (DOCS / page).read_text(encoding="utf-8")
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         kind, content = match.groups()
-        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|csv|jsonl|yaml))`", text[: match.start()])
+        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|csv|jsonl?|yaml))`", text[: match.start()])
         yield kind, content, names[-1] if kind in ("text", "yaml") else ""
 
 
@@ -76,13 +76,24 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
         "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
         "own-task.md": [
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
-            *(f"results/tasks/{name}/summary.json" for name in ("reviews", "lines", "from-the-hub")),
+            *(
+                f"results/tasks/{name}/summary.json"
+                for name in ("reviews", "lines", "from-the-hub", "in-a-row", "row-by-row", "hops", "trivia", "trec")
+            ),
         ],
         "predicting.md": ["tuned/model.safetensors"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
         assert "tickets" in printed[0]  # the tables of the run
+        valid = clone / "results/tasks/trivia/valid.tsv"
+        for line, right in zip(
+            valid.read_text().splitlines()[1:], ("The baker keeps hens .", "The mill burns ."), strict=True
+        ):
+            label, _, *passages = line.split("\t")
+            assert passages[int(label) - 1] == right
+        labels = [line.split("\t")[0] for line in (clone / "results/tasks/in-a-row/valid.tsv").read_text().splitlines()]
+        assert labels == ["label", "1", "1 2", "0"]
     if page == "predicting.md":
         assert_all_predictions_agree(clone)
     if page == "embedding.md":

@@ -40,12 +40,12 @@ FLAGS = [
 ]
 
 
-def write_data(folder: Path, questions: list[list[list[int]]], answers: list[int]) -> None:
-    """Write a binarized split `train`: for each question its sentences, and the place of the right candidate."""
+def write_data(folder: Path, questions: list[list[list[int]]], answers: list[int | tuple[int, ...]]) -> None:
+    """Write a binarized split `train`: for each question its sentences, and the place of the right candidate, or places."""
     symbols = {f"input{number}": [str(symbol) for symbol in range(NUM_SYMBOLS)] for number in range(1 + NUM_CANDIDATES)}
     columns = dict(zip(symbols, zip(*questions, strict=True), strict=True))
     symbols["label"] = [str(number + 1) for number in range(NUM_CANDIDATES)]
-    columns["label"] = [[4 + answer, 2] for answer in answers]
+    columns["label"] = [[*(np.atleast_1d(answer) + 4).astype(int).tolist(), 2] for answer in answers]
     for name, items in columns.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in symbols[name]))
@@ -91,16 +91,20 @@ def test_a_batch_holds_each_question_with_its_candidates(tmp_path: Path) -> None
         [[5, 6, 2], [7, 2], [8, 9, 2], EMPTY, [10, 2]],
         [[11, 2], [12, 2], EMPTY, EMPTY, [13, 14, 15, 2]],
     ]
-    write_data(tmp_path, questions, [1, 3])
+    write_data(tmp_path, [*questions, questions[0]], [(1, 3), 3, ()])
     dataset = set_up(tmp_path)[1].load_dataset("train")
     batch = dataset.collater([dataset[1], dataset[0]])
     assert batch["net_input"]["src_tokens"].tolist() == [
         [[0, 11, 2, 1, 1], [0, 12, 2, 1, 1], [1] * 5, [1] * 5, [0, 13, 14, 15, 2]],
         [[0, 5, 6, 2, 1], [0, 7, 2, 1, 1], [0, 8, 9, 2, 1], [1] * 5, [0, 10, 2, 1, 1]],
     ]
-    assert batch["target"].tolist() == [3, 1]
+    assert batch["target"].tolist() == [[False, False, False, True], [False, True, False, True]]
+    assert sorted(dataset.ordered_indices()) == [
+        0,
+        1,
+    ]  # from the third, which has no right candidate, nothing is learnt
     assert (batch["nsentences"], batch["ntokens"]) == (2, 11 + 14)
-    assert dataset.sizes.tolist() == [4 + 3 + 4 + 2 + 3, 3 + 3 + 2 + 2 + 5]
+    assert dataset.sizes[:2].tolist() == [4 + 3 + 4 + 2 + 3, 3 + 3 + 2 + 2 + 5]
 
 
 def test_too_few_inputs_are_refused(tmp_path: Path) -> None:
