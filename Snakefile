@@ -6,6 +6,8 @@ min_version("9.0")
 
 
 include: "rules/common.smk"
+include: "rules/hardware.smk"
+include: "rules/targets.smk"
 include: "rules/data.smk"
 include: "rules/bpe.smk"
 include: "rules/binarize.smk"

@@ -4,22 +4,6 @@ A model that starts from a RoBERTa gets a checkpoint made of it, which goes once
 progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
 """
 
-PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
-STARTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name].get("initialize_from")]
-
-
-def files_of_start(model):
-    """Return the files that a model starts from; none if its weights are drawn."""
-    if model not in STARTED_MODELS:
-        return []
-    return start_files(MODELS[model]["initialize_from"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
-
-
-def start_of(wildcards):
-    """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
-    start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
-    return [start(wildcards)] if wildcards.model in STARTED_MODELS else []
-
 
 localrules:
     note_pretraining,
