@@ -94,9 +94,8 @@ class FineTunedTask:
             "task": isinstance(self.task, str),
             "kind": self.kind in KINDS,
             "labels": _are_labels(self.labels) if self.kind == CLASSIFICATION else self.labels is None,
-            "num_sentences": _is_integer(self.num_sentences, least=2)
-            if is_selection
-            else self.num_sentences in (1, 2, None),
+            "num_sentences": self.num_sentences in (1, 2, None)
+            or (is_selection and _is_integer(self.num_sentences, least=2)),
             "score_scale": _is_finite(self.score_scale) and self.score_scale > 0,
             "max_sentence_tokens": longest is None or _is_integer(longest, least=2),
             "columns": all(isinstance(column, str) or _is_integer(column, least=1) for column in self.columns),

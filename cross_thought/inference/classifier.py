@@ -119,7 +119,7 @@ class SentenceClassifier:
         """Predict any number of rows.
 
         Args:
-            rows: single sentences; pairs of them; or questions, each with two or more candidate answers.
+            rows: single sentences; pairs of them; or questions, each with its candidate answers.
             show_progress: draw a bar on stderr.
 
         Returns:
@@ -203,7 +203,7 @@ class SentenceClassifier:
             num_sentences += len(texts)
 
     def _check_row(self, row: InputRow) -> None:
-        """Refuse a row of another number of sentences, or a question without a choice."""
+        """Refuse a row of another number of sentences, or a question without an answer to choose."""
         number, expected = len(row.sentences), self.task.num_sentences
         if self.task.kind != SELECTION:
             if expected is not None and number != expected:
@@ -213,8 +213,8 @@ class SentenceClassifier:
             return
         if not row.sentences or not row.sentences[0].strip():
             raise UserError(f"{row.place}: the question is empty; fill it in or take the row out")
-        if sum(bool(text.strip()) for text in row.sentences[1:]) < 2:
-            raise UserError(f"{row.place}: fewer than two candidates; give two or more, or take the row out")
+        if not any(text.strip() for text in row.sentences[1:]):
+            raise UserError(f"{row.place}: no candidate; give one or more, or take the row out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,8 +203,10 @@ def _with_metrics(saved: SavedModel, source: Path) -> SavedModel:
     if saved.task is None or source.is_dir():
         return saved
     place = source.resolve().parent  # results/finetune/MODEL/TASK/seed-N
+    if len(place.parents) < 4 or place.parents[2].name != "finetune":
+        return saved
     path = place.parents[3] / "evaluate" / place.relative_to(place.parents[2]) / "metrics.json"
-    if len(place.parents) < 4 or place.parents[2].name != "finetune" or not path.is_file():
+    if not path.is_file():
         return saved
     splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
     metrics = {split: figures["metrics"] for split, figures in splits.items()}

@@ -369,7 +369,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(
         (["a"], {}, ValueError, "row 0: 1 sentences where mine has 2"),
         ([("a", "b"), ("a", 5)], {}, TypeError, "sentence 3 is 5, not a string"),
         ([("a", "b"), ("a", "\ud800")], {}, ValueError, "sentence 3 holds half a surrogate pair"),
-        ([("q", "a", "b"), ("q", "a", " ")], {"num_sentences": 4}, ValueError, "row 1: fewer than two candidates"),
+        ([("q", "a", "b"), ("q", "", " ")], {"num_sentences": 4}, ValueError, "row 1: no candidate; give one or more"),
         ([(" ", "a", "b")], {"num_sentences": 4}, ValueError, "row 0: the question is empty"),
     ],
 )
