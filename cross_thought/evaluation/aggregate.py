@@ -1,6 +1,5 @@
 """From `metrics.json` files to a tidy frame, a row a number and seed; from there to mean, sd and n over seeds."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,27 +7,20 @@ import pandas as pd
 
 from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import read_json, result_file
 
 AVERAGE = "average"
 KEYS = ["model", "task", "split", "metric"]
 
 
 def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
-    """Read `metrics.json` files.
-
-    Raises:
-        UserError: if one is missing or is no JSON of that kind.
-    """
+    """Read `metrics.json` files; a UserError says that one is missing or is none."""
     documents = []
-    for path in map(Path, paths):
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            document["model"], document["task"], document["seed"], document["splits"]
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake {path}`") from None
-        documents.append(document)
+    for path in paths:
+        with result_file(path, "metrics file"):
+            documents.append(read_json(path))
+            for key in ("model", "task", "seed", "splits"):
+                documents[-1][key]
     return documents
 
 
@@ -38,36 +30,30 @@ def tidy_results(
     """Gather metrics in a frame of one row a number, in the order of `models`, `tasks` and seeds.
 
     Returns:
-        The columns model, task, split, metric, seed, value (in percent, NaN where undefined), num_examples and
-        num_train_examples.
+        The columns model, task, seed, num_train_examples, split, metric, value (in percent, NaN where undefined) and
+        num_examples.
 
     Raises:
         UserError: if a seed of a model and task comes twice.
     """
-    rows = [
-        {
-            **{key: document[key] for key in ("model", "task", "seed")},
-            "split": split,
-            "metric": metric,
-            "value": scored["metrics"][metric],
-            "num_examples": scored["num_examples"],
-            "num_train_examples": document.get("num_train_examples"),
-        }
-        for document in documents
-        if document["model"] in models and document["task"] in tasks
-        for split, scored in document["splits"].items()
-        for metric in tasks[document["task"]].metrics
-    ]
-    columns = [*KEYS, "seed", "value", "num_examples", "num_train_examples"]
-    whole = {"seed": int, "num_examples": "Int64", "num_train_examples": "Int64"}
-    tidy = pd.DataFrame(rows, columns=columns).astype({"value": float, **whole})
+    of_run = ["model", "task", "seed", "num_train_examples"]
+    tidy = pd.DataFrame(
+        [
+            [*map(document.get, of_run), split, metric, scored["metrics"][metric], scored["num_examples"]]
+            for document in documents
+            if document["model"] in models and document["task"] in tasks
+            for split, scored in document["splits"].items()
+            for metric in tasks[document["task"]].metrics
+        ],
+        columns=[*of_run, "split", "metric", "value", "num_examples"],
+    ).astype({"seed": int, "value": float, "num_examples": "Int64", "num_train_examples": "Int64"})
     tidy["value"] *= 100
     for twice in tidy[tidy.duplicated([*KEYS, "seed"])].itertuples():
         raise UserError(f"{twice.model}, {twice.task}: seed {twice.seed} comes twice")
-    places = {"model": list(models), "task": list(tasks)}
+    in_order = {"model": pd.Index(models), "task": pd.Index(tasks)}
     return tidy.sort_values(
         ["model", "task", "seed"],
-        key=lambda column: column.map(places[column.name].index) if column.name in places else column,
+        key=lambda column: in_order[column.name].get_indexer(column) if column.name in in_order else column,
         kind="stable",
         ignore_index=True,
     )

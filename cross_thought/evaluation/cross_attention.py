@@ -4,7 +4,6 @@ One word of the document is masked, one that other segments repeat: the slots of
 for. Nothing here depends on the corpus.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import read_json, result_file
 
 if TYPE_CHECKING:  # this module stays importable without torch
     from collections.abc import Callable
@@ -50,7 +50,8 @@ class CaseStudy:
 
 def read_case_study(path: Path | str) -> CaseStudy:
     """Read a case study as `write_json(path, asdict(study))` writes it."""
-    return CaseStudy(**json.loads(Path(path).read_text(encoding="utf-8")))
+    with result_file(path, "case study"):
+        return CaseStudy(**read_json(path))
 
 
 def choose_segments(documents: "Iterable[Tensor]", *, segment_length: int) -> "Tensor":

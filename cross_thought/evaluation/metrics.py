@@ -39,8 +39,7 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
         ranks = ranks_of_labels(task, labels, predictions)
         return {metric: fmean(_ranking_scores(task, metric, ranks)) for metric in task.metrics}
     if task.labels is None:
-        numbers = [_as_numbers(task, values) for values in (labels, predictions)]
-        return {metric: _regression_metric(task, metric, *numbers) for metric in task.metrics}
+        return {metric: _regression_metric(task, metric, labels, predictions) for metric in task.metrics}
     for values in (labels, predictions):
         for unknown in sorted(set(values) - set(task.labels)):
             raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
@@ -59,13 +58,10 @@ def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) 
         UserError: if a ranking is none, or lacks the right candidate.
     """
     ranks = []
-    for label, ranking in zip(labels, rankings, strict=True):
-        numbers = ranking.split()
+    for label, numbers in zip(labels, map(str.split, rankings), strict=True):
         if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels or ()):
-            raise UserError(
-                f"task {task.name}: {ranking!r} is no ranking of candidates with {label!r}, the right one, among them: "
-                "evaluate it again"
-            )
+            found = f"{' '.join(numbers)!r} is no ranking of candidates with {label!r}, the right one, among them"
+            raise UserError(f"task {task.name}: {found}: evaluate it again")
         ranks.append(numbers.index(label) + 1)
     return ranks
 
@@ -77,12 +73,6 @@ def positive_label(task: Task, *, metric: str = "f1") -> str:
     return task.labels[-1]
 
 
-def majority_label(labels: Sequence[str]) -> str:
-    """Return the most frequent label; of equally frequent ones, the first in the alphabet."""
-    counts = Counter(labels)
-    return min(counts, key=lambda label: (-counts[label], label))
-
-
 def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
     """Score always answering the split's most frequent label; None throughout for regression.
 
@@ -90,20 +80,22 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
     """
     if task.labels is None:
         return dict.fromkeys(task.metrics)
-    if task.selection is not None:
-        numbers = [len(ranking.split()) for ranking in rows.predictions]
-        return {
-            metric: fmean(fmean(_ranking_scores(task, metric, range(1, number + 1))) for number in numbers)
-            for metric in task.metrics
-        }
-    return compute_metrics(task, rows.labels, [majority_label(rows.labels)] * len(rows.labels))
+    if task.selection is None:
+        return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
+    orders = [range(1, len(ranking.split()) + 1) for ranking in rows.predictions]
+    return {metric: fmean(fmean(_ranking_scores(task, metric, ranks)) for ranks in orders) for metric in task.metrics}
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
     if task.selection is not None:
         return fmean(1 / len(ranking.split()) for ranking in rows.predictions)
-    return None if task.labels is None else Counter(rows.labels)[majority_label(rows.labels)] / len(rows.labels)
+    return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
+
+
+def _majority(rows: SplitPredictions) -> tuple[str, int]:
+    """Return the most frequent label, of equally frequent ones the first in the alphabet, and how often it comes."""
+    return max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])
 
 
 def metrics_document(
@@ -120,22 +112,17 @@ def metrics_document(
     `num_train_examples` and `counts` (of `prepared.read_counts`) are facts about the data, which no prediction tells;
     None where they are not known.
     """
-    document = {
-        "model": model,
-        "task": task.name,
-        "seed": seed,
-        "num_train_examples": num_train_examples,
-        "splits": {
-            split: {
-                "num_examples": len(rows.labels),
-                "metrics": compute_metrics(task, rows.labels, rows.predictions),
-                "majority_rate": majority_rate(task, rows),
-            }
-            for split, rows in predictions.items()
-            if rows.has_labels
-        },
+    splits = {
+        split: {
+            "num_examples": len(rows.labels),
+            "metrics": compute_metrics(task, rows.labels, rows.predictions),
+            "majority_rate": majority_rate(task, rows),
+        }
+        for split, rows in predictions.items()
+        if rows.has_labels
     }
-    return document if counts is None else document | {"counts": counts}
+    known = {"model": model, "task": task.name, "seed": seed, "num_train_examples": num_train_examples}
+    return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
 
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
@@ -170,20 +157,17 @@ def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float
     raise UserError(f"task {task.name}: metric {metric} does not apply to rankings; use accuracy or mrr")
 
 
-def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:
-    if metric not in ("pearson", "spearman"):
+def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
+    if metric not in _CORRELATIONS:
         raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
-    if not all(
-        len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)
-    ):
+    try:
+        sides = [np.asarray(list(map(float, side))) for side in (labels, predictions)]
+    except ValueError as error:
+        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+    if not all(len(side) > 1 and np.isfinite(side).all() and np.ptp(side) > 0 for side in sides):
         return None
-    correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
-    value = float(correlation(labels, predictions).statistic)
+    value = float(_CORRELATIONS[metric](*sides).statistic)
     return value if np.isfinite(value) else None
 
 
-def _as_numbers(task: Task, values: Sequence[str]) -> np.ndarray:
-    try:
-        return np.asarray([float(value) for value in values])
-    except ValueError as error:
-        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}

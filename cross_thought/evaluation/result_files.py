@@ -1,0 +1,29 @@
+"""Reading what a job made: a file that is missing or spoilt is said to be so in one sentence."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cross_thought.errors import UserError
+
+
+@contextmanager
+def result_file(path: Path | str, kind: str) -> Iterator[None]:
+    """Read a file in this block, in which a missing key or a wrong value means that it is no file of its `kind`.
+
+    Raises:
+        UserError: if the file is missing, or spoilt.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no {kind} ({error}): delete it and run `snakemake {path}`") from None
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
