@@ -10,7 +10,7 @@ from cross_thought.data.definitions import Task
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
-from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide
+from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, wide
 from cross_thought.tables.pretraining import read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
@@ -83,16 +83,16 @@ def read_ablation_rows(
 
 def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
     """Lay the ablation rows out, a row a setting, with a rule between the factors; `demo`: the text is the demo's."""
-    cells = wide(
-        rows,
+    section = wide(
+        rows.assign(group=rows["factor"]),
         lambda row: mean_sd_n(row, ".3f" if row.metric == LOSS else ".1f"),
-        index=COLUMNS[:3],
+        index=["group", *COLUMNS[:3]],
         column=column_title,
         missing=NOT_AVAILABLE,
     )
-    rules = group_rules(cells["factor"])
-    cells["factor"] = cells["factor"].map(FACTOR_NAMES).where(~cells["factor"].duplicated(), "")
-    return Page("Ablations", [Section(cells, rules=rules)], ablation_notes(rows, demo=demo))
+    factors = section.cells["factor"]
+    section.cells["factor"] = factors.map(FACTOR_NAMES).where(~factors.duplicated(), "")
+    return Page("Ablations", [section], ablation_notes(rows, demo=demo))
 
 
 def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:

@@ -3,22 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
 from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
-from cross_thought.tables.layout import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Page,
-    Section,
-    bold,
-    group_rules,
-    mark_best,
-    mean_sd_n,
-    wide,
-)
+from cross_thought.tables import layout
+from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page
 
 CHANCE = "chance"
 POOLING_NAMES = {
@@ -45,25 +37,20 @@ def embedding_rows(
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
     """
     ours = over_seeds(tidy_results(documents, models=models, tasks=tasks)).assign(kind="model")
-    ours["best"] = mark_best(ours, ["task", "split", "metric"])
+    ours["best"] = layout.mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
-            {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric}
-            | {"mean": None if scored[key][metric] is None else 100 * scored[key][metric]}
-            | {size: scored.get(size) for size in SIZES}
+            {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric, **scored}
+            | {"mean": np.nan if scored[key][metric] is None else 100 * scored[key][metric]}
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
             for kind, model, key in (("lexical", LEXICAL, "metrics"), (CHANCE, CHANCE, "chance"))
             for metric in tasks[document["task"]].metrics
         ]
-    ).assign(best=False)
-    untrained["mean"] = untrained["mean"].astype(float)
+    ).reindex(columns=COLUMNS)
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
-    rows = sections[["task", "split"]].merge(rows, on=["task", "split"])  # section by section
-    for name in ("seeds", "values"):
-        rows[name] = [cell if isinstance(cell, tuple) else () for cell in rows[name]]
-    return rows[COLUMNS].astype(dict.fromkeys(["n", *SIZES], "Int64"))
+    return layout.as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
 
 
 def embeddings_page(
@@ -76,24 +63,20 @@ def embeddings_page(
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
     sections = []
     for (task, split), part in rows.groupby(["task", "split"], sort=False):
-        first = part.iloc[0]
-        size = f"{first['num_examples']:,} pairs"
-        if not pd.isna(first["num_queries"]):
-            size = f"{first['num_queries']:,} queries, {first['num_candidates']:,} candidates, {size} to find"
-        cells = wide(part, _cell, index=["kind", "model"], column=_metric_name, missing="")
-        rules = group_rules(cells["kind"] == "model")
+        queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
+        size = f"{pairs:,} pairs"
+        if not pd.isna(queries):
+            size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
-        sections.append(Section(cells.drop(columns="kind"), heading, rules))
+        part = part.assign(trained=part["kind"] == "model")
+        index = ["trained", "model"]
+        sections.append(layout.wide(part, layout.mean_sd_n, index=index, column=_metric_name, heading=heading))
     notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
     return Page("Embeddings without fine-tuning", sections, notes)
 
 
 def _metric_name(row: Any) -> str:
     return METRIC_NAMES.get(row.metric, row.metric)
-
-
-def _cell(row: Any) -> str:
-    return bold(mean_sd_n(row), best=row.best)
 
 
 def embeddings_notes(
@@ -119,14 +102,12 @@ def embeddings_notes(
             f"are equal to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same "
             "but are not labelled so count as wrong."
         )
-        labels = pd.Series(
-            {
-                name: "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
-                for name, task in tasks.items()
-                if task.evaluation == RETRIEVAL
-            }
-        )
-        positive = [f"{label} in {', '.join(those.index)}" for label, those in labels.groupby(labels, sort=False)]
+        labels: dict[str, list[str]] = {}
+        for name, task in tasks.items():
+            if task.evaluation == RETRIEVAL:
+                label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
+                labels.setdefault(label, []).append(name)
+        positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
         f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
