@@ -27,3 +27,8 @@ def result_file(path: Path | str, kind: str) -> Iterator[None]:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_json_lines(path: Path | str) -> list[Any]:
+    """Read a file of a JSON value a line."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -9,8 +9,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -56,24 +57,14 @@ def task_numbers(
 ) -> Iterator[Number]:
     """Recompute `metrics.json` and the task tables from each `predictions.tsv`."""
     documents, predictions = [], {}
-    for model in models:
-        for task in tasks.values():
-            for seed in seeds:
-                folder = results / "evaluate" / model / task.name / f"seed-{seed}"
-                splits = read_predictions(folder / "predictions.tsv")
-                (written,) = read_metrics([folder / "metrics.json"])
-                computed = metrics_document(
-                    model=model,
-                    task=task,
-                    seed=seed,
-                    predictions=splits,
-                    # Not in the predictions: facts about the data.
-                    num_train_examples=written.get("num_train_examples"),
-                    counts=written.get("counts"),
-                )
-                yield from _json_numbers(str(folder / "metrics.json"), written, computed)
-                predictions[model, task.name, seed] = splits
-                documents.append(computed)
+    for model, name, seed in product(models, tasks, seeds):
+        folder = results / "evaluate" / model / name / f"seed-{seed}"
+        predictions[model, name, seed] = splits = read_predictions(folder / "predictions.tsv")
+        (written,) = read_metrics([folder / "metrics.json"])
+        # Not in the predictions: facts about the data.
+        known = {"num_train_examples": written.get("num_train_examples"), "counts": written.get("counts")}
+        documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
+        yield from _json_numbers(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents))
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
@@ -85,16 +76,12 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     pooling = config["embedding"]["pooling"]
     runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
     documents = []
-    for model, seed, place, pooled in [*runs, (LEXICAL, None, "", None)]:
-        for name, task in tasks.items():
-            folder = results / "embeddings" / model / name / place
-            pairs = read_pairs(folder / "pairs.tsv")
-            (written,) = read_metrics([folder / "metrics.json"])
-            computed = embeddings_document(
-                model=model, task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
-            )
-            yield from _json_numbers(str(folder / "metrics.json"), written, computed)
-            documents.append(computed)
+    for (model, seed, place, pooled), (name, task) in product([*runs, (LEXICAL, None, "", None)], tasks.items()):
+        folder = results / "embeddings" / model / name / place
+        (written,) = read_metrics([folder / "metrics.json"])
+        known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
+        documents.append(embeddings_document(model=model, task=task, seed=seed, pooling=pooled, **known))
+        yield from _json_numbers(str(folder / "metrics.json"), written, documents[-1])
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
@@ -103,22 +90,18 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
     """Recompute the pre-training tables from each `history.tsv`."""
-    rows = read_pretraining_rows(
-        results / "pretrain" / model / f"seed-{seed}" / "history.tsv" for model in models for seed in seeds
-    )
-    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=("model", "seed"))
+    runs = product(models, seeds)
+    rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
+    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=["model", "seed"])
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
     """Recompute the cross-path tables from the reports that are there; nothing if there is no such table."""
     path = results / "tables" / "cross_path.csv"
-    if not path.exists():
-        return
-    runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates()
-    rows = read_cross_path_rows(
-        results / "cross_path" / run.model / f"seed-{run.seed}.json" for run in runs.itertuples()
-    )
-    yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=("model", "condition"))
+    if path.exists():
+        runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates().itertuples(index=False)
+        rows = read_cross_path_rows(results / f"cross_path/{model}/seed-{seed}.json" for model, seed in runs)
+        yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=["model", "condition"])
 
 
 def ablation_numbers(
@@ -127,38 +110,35 @@ def ablation_numbers(
     """Recompute the ablation tables from the histories, the cross-path reports that are there, and the metrics."""
     factors = factors_of(config)
     models = dict.fromkeys(model for settings in factors.values() for model in settings)
-    runs = [f"{model}/seed-{seed}" for model in models for seed in pretraining_seeds]
-    reports = [results / "cross_path" / f"{run}.json" for run in runs]
+    runs = [f"{model}/seed-{seed}" for model, seed in product(models, pretraining_seeds)]
+    evaluations = [f"{model}/{task}/seed-{seed}" for model, task, seed in product(models, tasks, config["seeds"])]
     rows = read_ablation_rows(
         factors,
         histories=[results / "pretrain" / run / "history.tsv" for run in runs],
-        cross_path_reports=[report for report in reports if report.exists()],
-        metrics=[
-            results / "evaluate" / model / task / f"seed-{seed}" / "metrics.json"
-            for model in models
-            for task in tasks
-            for seed in config["seeds"]
-        ],
+        cross_path_reports=[path for run in runs if (path := results / "cross_path" / f"{run}.json").exists()],
+        metrics=[results / "evaluate" / evaluation / "metrics.json" for evaluation in evaluations],
         tasks=tasks,
     )
     page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
-    yield from table_numbers(results, "ablations", rows, page, keys=("factor", "model", "task", "metric"))
+    yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
 
 
 def numbers(results: Path) -> Iterator[Number]:
     """Recompute all tables under a `results` folder, as its `config.yaml` says."""
-    config = _read_config(results / "config.yaml")
-    tasks = tasks_of(config["tasks"])
-    seeds, shared = config["seeds"], config["pretraining_seed"]
-    pretraining_seeds = seeds if shared == "each" else [shared]
-    trained = [name for name, model in config["models"].items() if model["source"] == "pretrain"]
-    yield from task_numbers(
-        results, models=list(config["models"]), tasks=tasks, seeds=seeds, control=config.get("control")
-    )
+    path = results / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
+    tasks, models, shared = tasks_of(config["tasks"]), config["models"], config["pretraining_seed"]
+    pretraining_seeds = config["seeds"] if shared == "each" else [shared]
+    trained = [name for name, model in models.items() if model["source"] == "pretrain"]
+    control = config.get("control")
+    yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
     if trained:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
-        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in config["models"]}
+        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
         yield from embedding_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
@@ -194,15 +174,14 @@ def _json_numbers(place: str, written: object, computed: object) -> Iterator[Num
         yield Number(place, *texts)
 
 
-def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: Sequence[str]) -> Iterator[Number]:
+def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: list[str]) -> Iterator[Number]:
     """Hold the three files of a table against what comes out now; `keys` name a row."""
     path = results / "tables" / f"{name}.csv"
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        written = frame.set_index(list(keys)).to_dict("index")
+        written, computed = (cells.set_index(keys).to_dict("index") for cells in (frame, csv_cells(rows)))
     except (FileNotFoundError, KeyError):
         raise UserError(f"{path} is missing or has other columns: run `snakemake tables`") from None
-    computed = csv_cells(rows).set_index(list(keys)).to_dict("index")
     for key in dict.fromkeys([*computed, *written]):
         cells, now = written.get(key, {}), computed.get(key, {})
         place = f"{path}: {', '.join(key)}"
@@ -220,13 +199,6 @@ def _text_lines(path: Path, computed: str) -> Iterator[Number]:
         raise UserError(f"{path} is missing: run `snakemake tables`")
     lines = zip_longest(path.read_text(encoding="utf-8").splitlines(), computed.splitlines(), fillvalue="")
     yield from (Number(f"{path}: line {number}", *pair) for number, pair in enumerate(lines, start=1))
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
 
 
 if __name__ == "__main__":
