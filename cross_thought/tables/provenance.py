@@ -37,9 +37,11 @@ def assemble(
         `command` is null where none was recorded, as for a downloaded checkpoint.
     """
     results = Path(results)
-    numbers = [number for table, path in table_paths.items() for number in _numbers_of(table, Path(path), results)]
-    for number in numbers:
-        number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
+    numbers = [
+        number
+        for table, path in table_paths.items()
+        for number in _numbers_of(table, Path(path), starts or {}, results)
+    ]
     config = {"path": str(config_path), "sha256": file_hash(config_path)}
     files = [
         {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in _files(data_paths)
@@ -93,36 +95,27 @@ def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
     return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
 
 
-_FIGURES = {
-    "tasks": ("mean", "sd", "difference"),
-    "embeddings": ("mean", "sd"),
-    "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
-    "cross_path": ("mean", "sd"),
-    "ablations": ("mean", "sd"),
-}
+_FIGURES = ["mean", "sd", "difference", "valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits"]
+_FIGURES += ["hours"]
 _KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
 
 
-def _numbers_of(table: str, path: Path, results: Path) -> list[dict[str, Any]]:
-    numbers = []
+def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path) -> Iterator[dict[str, Any]]:
     for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
-        for figure in _FIGURES[table]:
-            if row.get(figure):
-                found = [_behind(table, row, figure, seed, results) for seed in seeds]
-                numbers.append(
-                    {
-                        "table": table,
-                        **{key: row[key] for key in _KEYS if row.get(key)},
-                        "figure": figure,
-                        "value": float(row[figure]),
-                        "seeds": list(map(int, seeds)),
-                        "sources": _existing(source for sources, _ in found for source in sources),
-                        "runs": _existing(run for _, runs in found for run in runs),
-                        **({"published": row["source"]} if row.get("source") else {}),
-                    }
-                )
-    return numbers
+        for figure in filter(row.get, _FIGURES):
+            found = [_behind(table, row, figure, seed, results) for seed in seeds]
+            runs = _with_starts((run for _, runs in found for run in runs), starts, results)
+            yield {
+                "table": table,
+                **{key: row[key] for key in _KEYS if row.get(key)},
+                "figure": figure,
+                "value": float(row[figure]),
+                "seeds": list(map(int, seeds)),
+                "sources": _existing(source for sources, _ in found for source in sources),
+                "runs": _existing(runs),
+                **({"published": row["source"]} if row.get("source") else {}),
+            }
 
 
 def _existing(paths: Iterable[Path]) -> list[str]:
