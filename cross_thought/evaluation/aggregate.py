@@ -7,7 +7,7 @@ import pandas as pd
 
 from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.errors import UserError
-from cross_thought.evaluation.result_files import read_json, result_file
+from cross_thought.evaluation.result_files import read_documents
 
 AVERAGE = "average"
 KEYS = ["model", "task", "split", "metric"]
@@ -15,13 +15,7 @@ KEYS = ["model", "task", "split", "metric"]
 
 def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
     """Read `metrics.json` files; a UserError says that one is missing or is none."""
-    documents = []
-    for path in paths:
-        with result_file(path, "metrics file"):
-            documents.append(read_json(path))
-            for key in ("model", "task", "seed", "splits"):
-                documents[-1][key]
-    return documents
+    return read_documents(paths, "metrics file", keys=("model", "task", "seed", "splits"))
 
 
 def tidy_results(
@@ -36,12 +30,14 @@ def tidy_results(
     Raises:
         UserError: if a seed of a model and task comes twice.
     """
+    counted = [document for document in documents if document["model"] in models and document["task"] in tasks]
+    order = list(models), list(tasks)
+    counted.sort(key=lambda run: (order[0].index(run["model"]), order[1].index(run["task"]), run["seed"]))
     of_run = ["model", "task", "seed", "num_train_examples"]
     tidy = pd.DataFrame(
         [
             [*map(document.get, of_run), split, metric, scored["metrics"][metric], scored["num_examples"]]
-            for document in documents
-            if document["model"] in models and document["task"] in tasks
+            for document in counted
             for split, scored in document["splits"].items()
             for metric in tasks[document["task"]].metrics
         ],
@@ -50,13 +46,7 @@ def tidy_results(
     tidy["value"] *= 100
     for twice in tidy[tidy.duplicated([*KEYS, "seed"])].itertuples():
         raise UserError(f"{twice.model}, {twice.task}: seed {twice.seed} comes twice")
-    in_order = {"model": pd.Index(models), "task": pd.Index(tasks)}
-    return tidy.sort_values(
-        ["model", "task", "seed"],
-        key=lambda column: in_order[column.name].get_indexer(column) if column.name in in_order else column,
-        kind="stable",
-        ignore_index=True,
-    )
+    return tidy
 
 
 def over_seeds(tidy: pd.DataFrame, by: Sequence[str] = KEYS) -> pd.DataFrame:

@@ -47,12 +47,8 @@ def read_ablation_rows(
 ) -> pd.DataFrame:
     """Read the results of the compared models into the rows of the ablation table.
 
-    Args:
-        factors: what is compared.
-        histories: every `history.tsv` of pre-training.
-        cross_path_reports: every report on the cross path; none where the corpus has no known answers.
-        metrics: every `metrics.json`.
-        tasks: task name -> task; what counts is the main metric on the development set.
+    There may be no reports on the cross path, where the corpus has no known answers; of a task counts the main metric
+    on the development set.
 
     Returns:
         One row a number: `metric` is a loss in bits (`valid_loss_bits`), an accuracy in percent (`cross_path`, as the
@@ -70,15 +66,12 @@ def read_ablation_rows(
             over_seeds(results[main & (results["split"] == "valid")]),
         ]
     )
-    settings = pd.DataFrame(
-        [
-            (factor, {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting), model)
-            for factor, settings in factors.items()
-            for model, setting in settings.items()
-        ],
-        columns=COLUMNS[:3],
-    )
-    return settings.merge(numbers, on="model")[COLUMNS]
+    settings = [
+        (factor, {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting), model)
+        for factor, settings in factors.items()
+        for model, setting in settings.items()
+    ]
+    return pd.DataFrame(settings, columns=COLUMNS[:3]).merge(numbers, on="model")[COLUMNS]
 
 
 def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
