@@ -29,32 +29,19 @@ _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
 
 @dataclass(frozen=True)
 class Masking:
-    """Documents that each have one word masked.
+    """Documents that each have one word masked."""
 
-    Attributes:
-        documents: token ids, shape (N, S, T).
-        segments: the segment with the masked word, shape (N,).
-        columns: the masked word's place in its segment, shape (N,).
-        answers: for each document the ids that are right.
-        guess_rate: share of right answers if one of the fact's values is drawn for each masked word.
-    """
-
-    documents: "Tensor"
-    segments: "Tensor"
-    columns: "Tensor"
-    answers: list[tuple[int, ...]]
-    guess_rate: float
+    documents: "Tensor"  # token ids, (N, S, T)
+    segments: "Tensor"  # the segment with the masked word, (N,)
+    columns: "Tensor"  # the masked word's place in its segment, (N,)
+    answers: list[tuple[int, ...]]  # for each document the ids that are right
+    guess_rate: float  # share of right answers if one of the fact's values is drawn for each masked word
 
 
 def fact_ids(facts: Mapping[str, Sequence[Sequence[str]]], vocabulary: Path) -> list[list[tuple[int, ...]]]:
     """Return fairseq's ids of the fact words: for each fact, for each of its values, those of its words.
 
-    Args:
-        facts: the words for each value of each fact.
-        vocabulary: folder of encoder.json and dict.txt.
-
-    Raises:
-        UserError: if a word is not one symbol of the vocabulary.
+    A UserError names a word that is not one symbol of the vocabulary, the folder of encoder.json and dict.txt.
     """
     bpe_ids = read_json(vocabulary / "encoder.json")
     lines = (vocabulary / "dict.txt").read_text(encoding="utf-8").split("\n")
@@ -77,15 +64,12 @@ def mask_facts(documents: "Tensor", values_of_facts: Sequence[Sequence[Sequence[
     """Choose what is masked: in each document one word for each fact, one at a time.
 
     Args:
-        documents: token ids, shape (documents, S, T).
+        documents: token ids, shape (documents, S, T); a UserError says that none states a fact.
         values_of_facts: for each fact, for each of its values, the ids of its words.
         seed: of the choice of segments.
 
     Returns:
         As many documents as there are pairs of a document and a fact that it states. They are not masked yet.
-
-    Raises:
-        UserError: if no document states a fact.
     """
     import torch
 
@@ -119,14 +103,9 @@ def measure(
 
     - `on`: as trained.
     - `shuffled`: the other segments are those of another document.
-    - `bypassed`: without cross layer 0; for a model that was trained so, this is the only condition.
+    - `bypassed`: without cross layer 0; the only condition of a model that has no cross sequence in pre-training.
 
-    Args:
-        encoder: the pre-trained encoder.
-        lm_head: scores over the dictionary, (n, d) to (n, V).
-        masking: documents and what is masked in them.
-        mask_id: id of `<mask>`.
-        has_cross_sequence: whether cross layer 0 was on in pre-training.
+    `lm_head` gives scores over the dictionary, (n, d) to (n, V).
 
     Returns:
         Accuracy, 0..1, by condition.

@@ -67,21 +67,13 @@ class Similarities:
 
 @dataclass(frozen=True)
 class Rankings:
-    """The distinct positive pairs of one split.
+    """The distinct positive pairs of one split."""
 
-    Attributes:
-        row: of the pair in the prepared file, the first if it stands there more than once.
-        query: the row that its first sentence first makes a query in; the same for all pairs of a query.
-        candidates: how many sentences were ranked for the query.
-        rank: of the pair's second sentence among them, from 1.
-        cosine: of the pair's embeddings, rounded as ranked.
-    """
-
-    row: list[int]
-    query: list[int]
-    candidates: list[int]
-    rank: list[int]
-    cosine: list[float]
+    row: list[int]  # of the pair in the prepared file, the first if it stands there more than once
+    query: list[int]  # the row that its first sentence first makes a query in; the same for all pairs of a query
+    candidates: list[int]  # how many sentences were ranked for the query
+    rank: list[int]  # of the pair's second sentence among them, from 1
+    cosine: list[float]  # of the pair's embeddings, rounded as ranked
 
     def metrics(self) -> dict[str, float]:
         """Return the means over the queries."""
@@ -120,15 +112,9 @@ def _random_mrr(candidates: int, num_right: int) -> float:
 
 
 def evaluate_split(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) -> ScoredPairs:
-    """Embed the sentences of one split and score its pairs.
+    """Embed the sentences of one split, with all its rows, and score its pairs.
 
-    Args:
-        task: the task.
-        examples: all rows of the split.
-        encode: gives the sentences' embeddings.
-
-    Raises:
-        UserError: if the split has no positive pair, or an embedding is not finite.
+    A UserError says that the split has no positive pair, or that an embedding is not finite.
     """
     examples = [Example(label, tuple(map(str.strip, sentences))) for label, sentences in examples]
     if task.evaluation == SIMILARITY:
@@ -188,8 +174,7 @@ def rank_right(cosines: np.ndarray, right: Sequence[int], *, left_out: int | Non
         The rank of each right one, from 1. At equal cosines wrong ones go before right ones, and of right ones the one
         that stands earlier in the pool goes first.
     """
-    left = [*right] if left_out is None else [*right, left_out]
-    wrong = np.delete(cosines, left)
+    wrong = np.delete(cosines, [*right] if left_out is None else [*right, left_out])
     ordered = sorted(right, key=lambda place: (-cosines[place], place))
     ranks = {place: number + int(np.count_nonzero(wrong >= cosines[place])) for number, place in enumerate(ordered, 1)}
     return [ranks[place] for place in right]
@@ -230,28 +215,24 @@ def tf_idf(sentences: list[str]) -> sparse.csr_matrix:
 def evaluate_task(
     task: EmbeddingTask, prepared: Path, encode: Encode, *, num_cut: Callable[[], int] = lambda: 0
 ) -> tuple[dict[str, ScoredPairs], dict[str, dict[str, int]]]:
-    """Score the pairs of every split of a task whose labels are known.
+    """Score the pairs of every split of a task whose labels are known, from the folder of its prepared TSV files.
 
-    Args:
-        task: the task.
-        prepared: folder of its TSV files.
-        encode: gives the sentences' embeddings.
-        num_cut: tells how many sentences `encode` has cut so far.
+    `num_cut` tells how many sentences `encode` has cut so far.
 
     Returns:
         The scored pairs of each split, and its counts for `embeddings_document`.
     """
+    sizes: list[int] = []
+
+    def counted(sentences: list[str]) -> np.ndarray | sparse.csr_matrix:
+        sizes.append(len(sentences))
+        return encode(sentences)
+
     pairs, counts = {}, {}
     for split in task.splits:
         before = num_cut()
-        sizes: list[int] = []
-
-        def counted(sentences: list[str], sizes: list[int] = sizes) -> np.ndarray | sparse.csr_matrix:
-            sizes.append(len(sentences))
-            return encode(sentences)
-
         pairs[split] = evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), counted)
-        counts[split] = {"sentences": sum(sizes), "cut": num_cut() - before}
+        counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
     return pairs, counts
 
 

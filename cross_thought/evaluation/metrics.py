@@ -49,13 +49,8 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
 def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[int]:
     """Return at which place, from 1, each ranking has the right candidate.
 
-    Args:
-        task: an answer selection.
-        labels: the numbers of the right candidates.
-        rankings: the numbers of all candidates of each question, best first, separated by spaces.
-
-    Raises:
-        UserError: if a ranking is none, or lacks the right candidate.
+    A ranking has the numbers of all candidates of a question, best first, separated by spaces; a label is the number of
+    the right one. A UserError says that a ranking is none, or lacks it.
     """
     ranks = []
     for label, numbers in zip(labels, map(str.split, rankings), strict=True):

@@ -28,22 +28,14 @@ _WEIGHTS_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model's metric less the control's; fractions, None where undefined or not applicable.
+    """A model's metric less the control's; fractions, None where undefined or not applicable."""
 
-    Attributes:
-        difference: of the means over seeds.
-        ci_low, ci_high: the bootstrap's 95 % interval over examples.
-        p_examples: the bootstrap's two-sided p value.
-        p_seeds: Welch's two-sided p value over seeds; None unless both models have two seeds or more.
-        p_mcnemar: seed -> exact McNemar p value, for accuracy and the seeds that both models have.
-    """
-
-    difference: float | None
-    ci_low: float | None
+    difference: float | None  # of the means over seeds
+    ci_low: float | None  # the bootstrap's 95 % interval over examples
     ci_high: float | None
-    p_examples: float | None
-    p_seeds: float | None
-    p_mcnemar: dict[int, float]
+    p_examples: float | None  # the bootstrap's, two-sided
+    p_seeds: float | None  # Welch's over seeds, two-sided; None unless both models have two seeds or more
+    p_mcnemar: dict[int, float]  # of each seed that both models have: exact, for accuracy
 
     @property
     def verdict(self) -> str:
@@ -178,16 +170,10 @@ def weighted_metric(task: Task, metric: str) -> Callable[[np.ndarray, np.ndarray
 
 
 def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """Code labels and answers as numbers that are equal where the answer is right.
+    """Code labels and each seed's answers as numbers that are equal where the answer is right.
 
-    Args:
-        task: whose labels they are.
-        labels: the right answers.
-        answers: of each seed.
-
-    Returns:
-        The labels and each seed's answers: a place in `task.labels`, or a score; for answer selection the place of the
-        right candidate in the ranking, 1 for the labels.
+    They are places in `task.labels`, or scores; in answer selection the place of the right candidate in the ranking, 1
+    for the labels.
     """
     sides = [labels, *answers]
     if task.selection is not None:

@@ -157,7 +157,7 @@ def _csv_cell(value: object) -> str:
 
 
 def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
-    """Read a CSV table of `results/tables/` back into a frame.
+    """Read a CSV table of `results/tables/` back into a frame; a UserError says that it is missing.
 
     Args:
         path: the file.
@@ -165,9 +165,6 @@ def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
 
     Returns:
         The table's columns: text as it stands, numbers as floats or `Int64`, `best` as booleans.
-
-    Raises:
-        UserError: if the file is missing.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -35,14 +35,11 @@ def report_page(
     """Return the page.
 
     Args:
-        tables: Markdown files, in order; a file's first line is its heading.
-        figures: SVG files, in order.
-        captions: for each table and figure the text file that says what is to be seen.
-        config: the effective config.
-        provenance: provenance.json.
+        tables, figures: Markdown files, whose first line is the heading, and SVG files, in order.
+        captions: for each of them the text file that says what is to be seen.
+        config, provenance: the effective config; provenance.json.
         benchmarks: folder of what Snakemake measured, a folder or a file for each rule.
-        corpus: summary.json of the prepared corpus; left out where it is not there.
-        tasks: task name -> summary.json of the prepared task, likewise.
+        corpus, tasks: summary.json of the prepared corpus, and by name of each task; left out where it is not there.
     """
     known = read_json(provenance)
     parts = []

@@ -135,11 +135,7 @@ def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[
     """Lay the task rows out: development sets, labelled test sets, differences from the control.
 
     In LaTeX a model whose difference from the control counts, to the better or the worse, has a dagger at that number.
-
-    Args:
-        rows: the table's.
-        tasks: task name -> task.
-        counts: of `data_counts`.
+    `counts` are those of `data_counts`.
     """
     development = is_development(rows["split"])
     sections = [
