@@ -7,8 +7,7 @@ value.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,24 +125,20 @@ def measure(
         """Return the share of masked words for which the likeliest symbol is right."""
         batches = zip(documents.flatten(1).split(BATCH_SIZE), scored.flatten(1).split(BATCH_SIZE), strict=True)
         answers: list[int] = []
-        with torch.inference_mode(), _cross_sequence(encoder, cross_sequence):
-            for tokens, places in batches:
-                # the first start position is in the range of every model
-                states = encoder.encode_streams(tokens, start_position=1, scored=places)
-                answers += lm_head(states).argmax(1).tolist()
+        encoder.config = replace(config, cross_sequence=cross_sequence)
+        for tokens, places in batches:
+            # the first start position is in the range of every model
+            states = encoder.encode_streams(tokens, start_position=1, scored=places)
+            answers += lm_head(states).argmax(1).tolist()
         return sum(answer in right for answer, right in zip(answers, masking.answers, strict=True)) / num_documents
 
+    config = encoder.config
     encoder.eval()
     conditions = {"on": (masked, True), "bypassed": (masked, False), "shuffled": (shuffled, True)}
-    return {name: accuracy(*how) for name, how in conditions.items() if has_cross_sequence or name == "bypassed"}
-
-
-@contextmanager
-def _cross_sequence(encoder: "CrossThoughtEncoder", enabled: bool) -> Iterator[None]:
-    """Switch cross layer 0 on or off for a while."""
-    config = encoder.config
-    encoder.config = replace(config, cross_sequence=enabled)
     try:
-        yield
+        with torch.inference_mode():
+            return {
+                name: accuracy(*how) for name, how in conditions.items() if has_cross_sequence or name == "bypassed"
+            }
     finally:
         encoder.config = config

@@ -126,21 +126,18 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     if metric == "matthews":
         # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
         return float(matthews_corrcoef(labels, predictions))
-    name = metric.removeprefix("macro_")
-    if name not in _COUNTED:
+    score = _COUNTED.get(metric.removeprefix("macro_"))
+    if score is None:
         raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
-    score, sides = _COUNTED[name]
-    if name != metric:
+    if metric not in _COUNTED:
         # the mean over the labels that there are, 0 for one that is never predicted: as is usual
         return float(score(labels, predictions, average="macro", zero_division=0))
-    positive = positive_label(task, metric=metric)
-    if all(positive not in (labels, predictions)[side] for side in sides):
-        return None
-    return float(score(labels, predictions, pos_label=positive, average="binary"))
+    positive = [positive_label(task, metric=metric)]
+    value = float(score(labels, predictions, labels=positive, average=None, zero_division=np.nan)[0])
+    return None if np.isnan(value) else value
 
 
-# what is counted of one label: the function, and the sides (0: labels, 1: predictions) without which it is 0 / 0
-_COUNTED = {"f1": (f1_score, (0, 1)), "precision": (precision_score, (1,)), "recall": (recall_score, (0,))}
+_COUNTED = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
 
 
 def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float]:

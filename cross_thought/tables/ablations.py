@@ -10,7 +10,7 @@ from cross_thought.data.definitions import Task
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
-from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, wide
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, mean_sd_n, metric_name, wide
 from cross_thought.tables.pretraining import read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
@@ -116,5 +116,5 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
 def column_title(row: Any) -> str:
     """Name a row's column for people."""
     if row.task:
-        return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
+        return f"{row.task} {metric_name(row)}"
     return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[row.metric]

@@ -1,7 +1,6 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +8,7 @@ import pandas as pd
 from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
 from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
-from cross_thought.tables import layout
-from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
 
 CHANCE = "chance"
 POOLING_NAMES = {
@@ -37,7 +35,7 @@ def embedding_rows(
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
     """
     ours = over_seeds(tidy_results(documents, models=models, tasks=tasks)).assign(kind="model")
-    ours["best"] = layout.mark_best(ours, ["task", "split", "metric"])
+    ours["best"] = mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
             {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric, **scored}
@@ -50,15 +48,11 @@ def embedding_rows(
     ).reindex(columns=COLUMNS)
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
-    return layout.as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
+    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
 
 
 def embeddings_page(
-    rows: pd.DataFrame,
-    *,
-    tasks: Mapping[str, EmbeddingTask],
-    pooling: str,
-    documents: Sequence[Mapping] = (),
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], pooling: str, documents: Sequence[Mapping] = ()
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
     sections = []
@@ -69,22 +63,13 @@ def embeddings_page(
             size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
         part = part.assign(trained=part["kind"] == "model")
-        index = ["trained", "model"]
-        sections.append(layout.wide(part, layout.mean_sd_n, index=index, column=_metric_name, heading=heading))
+        sections.append(wide(part, mean_sd_n, index=["trained", "model"], column=metric_name, heading=heading))
     notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
     return Page("Embeddings without fine-tuning", sections, notes)
 
 
-def _metric_name(row: Any) -> str:
-    return METRIC_NAMES.get(row.metric, row.metric)
-
-
 def embeddings_notes(
-    rows: pd.DataFrame,
-    *,
-    tasks: Mapping[str, EmbeddingTask],
-    pooling: str,
-    documents: Sequence[Mapping],
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], pooling: str, documents: Sequence[Mapping]
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}

@@ -77,6 +77,11 @@ def as_table(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
+def metric_name(row: Any) -> str:
+    """Name a row's metric for people."""
+    return METRIC_NAMES.get(row.metric, row.metric)
+
+
 def mean_sd_n(row: Any, form: str = ".1f") -> str:
     """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of, in bold if it is the `best`.
 
