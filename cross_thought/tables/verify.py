@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product, zip_longest
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def task_numbers(
         # Not in the predictions: facts about the data.
         known = {"num_train_examples": written.get("num_train_examples"), "counts": written.get("counts")}
         documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
-        yield from _json_numbers(str(folder / "metrics.json"), written, documents[-1])
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents))
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
@@ -81,7 +81,7 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         (written,) = read_metrics([folder / "metrics.json"])
         known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
         documents.append(embeddings_document(model=model, task=task, seed=seed, pooling=pooled, **known))
-        yield from _json_numbers(str(folder / "metrics.json"), written, documents[-1])
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
@@ -164,41 +164,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _json_numbers(place: str, written: object, computed: object) -> Iterator[Number]:
-    """Compare two JSON values leaf by leaf; numbers to nine digits, which no change of platform reaches."""
-    if isinstance(written, dict) and isinstance(computed, dict):
-        for key in dict.fromkeys([*computed, *written]):
-            yield from _json_numbers(f"{place}: {key}", written.get(key), computed.get(key))
-    else:
-        texts = [f"{value:.9g}" if isinstance(value, float) else json.dumps(value) for value in (written, computed)]
-        yield Number(place, *texts)
-
-
 def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: list[str]) -> Iterator[Number]:
     """Hold the three files of a table against what comes out now; `keys` name a row."""
     path = results / "tables" / f"{name}.csv"
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        written, computed = (cells.set_index(keys).to_dict("index") for cells in (frame, csv_cells(rows)))
-    except (FileNotFoundError, KeyError):
-        raise UserError(f"{path} is missing or has other columns: run `snakemake tables`") from None
-    for key in dict.fromkeys([*computed, *written]):
-        cells, now = written.get(key, {}), computed.get(key, {})
-        place = f"{path}: {', '.join(key)}"
-        if not (cells and now):
-            yield Number(place, *("a row" if found else "" for found in (cells, now)))
-        for name in {**cells, **now} if cells and now else ():
-            yield Number(f"{place}: {name}", cells.get(name, ""), now.get(name, ""))
-    yield from _text_lines(path.with_suffix(".md"), markdown(page))
-    yield from _text_lines(path.with_suffix(".tex"), latex(page))
+        sides = [cells.set_index(keys).to_dict("index") for cells in (frame, csv_cells(rows))]
+        yield from _compared(str(path), *({", ".join(key): cells for key, cells in side.items()} for side in sides))
+        for laid_out, now in ((path.with_suffix(".md"), markdown(page)), (path.with_suffix(".tex"), latex(page))):
+            texts = laid_out.read_text(encoding="utf-8"), now
+            lines = ({f"line {n}": line for n, line in enumerate(text.splitlines(), start=1)} for text in texts)
+            yield from _compared(str(laid_out), *lines)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: run `snakemake tables`") from None
+    except KeyError:
+        raise UserError(f"{path} has other columns: run `snakemake tables`") from None
 
 
-def _text_lines(path: Path, computed: str) -> Iterator[Number]:
-    """Compare a laid-out table line by line, so that it says what the CSV file says."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run `snakemake tables`")
-    lines = zip_longest(path.read_text(encoding="utf-8").splitlines(), computed.splitlines(), fillvalue="")
-    yield from (Number(f"{path}: line {number}", *pair) for number, pair in enumerate(lines, start=1))
+def _compared(place: str, written: object, computed: object) -> Iterator[Number]:
+    """Compare two values leaf by leaf."""
+    if isinstance(written, dict) and isinstance(computed, dict):
+        for key in dict.fromkeys([*computed, *written]):
+            yield from _compared(f"{place}: {key}", written.get(key), computed.get(key))
+    else:
+        yield Number(place, _text(written), _text(computed))
+
+
+def _text(value: object) -> str:
+    """Write a leaf; numbers to nine digits, which no change of platform reaches."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, dict):
+        return "an entry"
+    return f"{value:.9g}" if isinstance(value, float) else json.dumps(value)
 
 
 if __name__ == "__main__":
