@@ -71,7 +71,8 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     rows = rows[is_development(rows["split"]) & rows["kind"].isin(["model", MAJORITY])]
     # The average goes last, at the bottom, apart from the tasks it is made of.
     rows = rows.sort_values("task", key=lambda task: task == AVERAGE, kind="stable")
-    heights, columns = rows.apply(lambda row: column_name(row.task, row.split, row.metric), axis=1).factorize()
+    names = pd.Series([column_name(row.task, row.split, row.metric) for row in rows.itertuples()], dtype=object)
+    heights, columns = names.factorize()
     rows = rows.assign(height=heights).dropna(subset="mean")
     ours, majority = rows[rows["kind"] == "model"], rows[rows["kind"] == MAJORITY]
     num_models = ours["model"].nunique()
