@@ -18,12 +18,14 @@ from cross_thought.errors import UserError
 from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
+from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
+from cross_thought.data.captions import caption_files, with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
-from cross_thought.data.tasks import task_from_config, tasks_of
+from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 from cross_thought.training.devices import check_gpus, visible_gpus
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
@@ -36,6 +38,7 @@ try:
     config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
+    POOLINGS = poolings_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -57,6 +60,8 @@ DATA_DIR = config["data_dir"]
 DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
 DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
+CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
+CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
 MODEL_DOWNLOADS = [
     checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
@@ -101,6 +106,11 @@ def given_checkpoint(model):
     return f"{DOWNLOADS_DIR}/{item.name.removesuffix('.tar.gz')}/model.pt" if path.endswith(".tar.gz") else path
 
 
+def raw_inputs(paths):
+    """Return files, those that the captions' files are made into replaced by these."""
+    return with_caption_files(paths, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+
+
 def corpus_inputs():
     """Return the files that the corpus is made of."""
     files = corpus_files(config["corpus"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
@@ -120,6 +130,10 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
+    fetched = [path for path in raw_inputs(corpus_inputs()) if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
+    if DATA_DIR is not None and os.path.isdir(os.path.join(DATA_DIR, "multi30k")) and fetched:
+        lacking = ", ".join(path.removeprefix(f"{DOWNLOADS_DIR}/") for path in fetched)
+        logger.warning(f"captions: {lacking} not in data_dir {DATA_DIR}, must be fetched")
 
 
 # What a job depends on besides its inputs. Snakemake plans it anew when its `params` change; neither the time stamps of
@@ -148,7 +162,8 @@ def training_data(files, **settings):
     )
     return settings | {
         "files": [
-            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path)) for path in (*files, *vocabulary)
+            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path))
+            for path in raw_inputs([*files, *vocabulary])
         ],
         "corpus": {key: value for key, value in config["corpus"].items() if key != "files"},
         "bpe": config["bpe"],
@@ -179,7 +194,8 @@ def all_downloads():
         needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
     for task in PREPARED_TASKS:
         needed += task_inputs(task)
-    return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
+    fetched = {path for path in raw_inputs(needed) if path.startswith(f"{DOWNLOADS_DIR}/")}
+    return sorted(path for path in fetched if not path.startswith(DEMO_DIR))
 
 
 # A task that is evaluated with another one's model has none of its own.
@@ -305,13 +321,14 @@ def seeds_of(model):
     return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
 
 
-def all_embeddings(name):
+def all_embeddings(name, poolings=POOLINGS):
     """Return one file of every evaluation of embeddings."""
     return [
-        f"results/embeddings/{model}/{task}/seed-{seed}/{name}"
+        f"results/embeddings/{model}/{task}/{pooling}/seed-{seed}/{name}"
         for model in MODELS
         for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
+        for pooling in poolings
     ]
 
 
@@ -332,6 +349,11 @@ def all_cross_path():
     return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
 
 
+def all_masked_words():
+    """Return what each model trained here makes of masked words of held-out documents."""
+    return expand("results/masked_words/{model}/seed-{seed}/words.tsv", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+
+
 def case_study():
     """Return the case study of cross layer 0, in a list: of the first model trained here that has it, if any."""
     models = [name for name in TRAINED_MODELS if MODELS[name]["cross_sequence"]]
@@ -343,6 +365,7 @@ TABLES = [
     "tasks",
     *(["embeddings"] if EMBEDDING_TASKS else []),
     *(["pretraining"] if all_histories() else []),
+    *(["masked_words"] if all_masked_words() else []),
     *(["cross_path"] if all_cross_path() else []),
     *(["ablations"] if config["ablation"] else []),
 ]
@@ -351,6 +374,7 @@ TABLES = [
 FIGURES = [
     "tasks",
     *(["losses"] if all_histories() else []),
+    *(["masked_words"] if all_masked_words() else []),
     *(["cross_attention"] if case_study() else []),
     *(["ablations"] if config["ablation"] else []),
 ]

@@ -48,6 +48,28 @@ rule tabulate_pretraining:
         "../workflow_scripts/tabulate_pretraining.py"
 
 
+rule tabulate_masked_words:
+    input:
+        words=all_masked_words(),
+    output:
+        **table_files("masked_words", "masked words"),
+        **figure_files("masked_words", "masked words"),
+    log:
+        "results/logs/tabulate_masked_words.log",
+    benchmark:
+        "results/benchmarks/tabulate_masked_words.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code_of("tabulate_masked_words.py", "report.yaml"),
+    script:
+        "../workflow_scripts/tabulate_masked_words.py"
+
+
 rule tabulate_cross_path:
     input:
         reports=all_cross_path(),
@@ -73,7 +95,9 @@ rule tabulate_ablations:
     input:
         histories=all_histories(),
         reports=all_cross_path(),
+        words=all_masked_words(),
         metrics=all_metrics(),
+        embeddings=all_embeddings("metrics.json", poolings=POOLINGS[:1]),
     output:
         **table_files("ablations", "ablations"),
         **figure_files("ablations", "ablations"),

@@ -7,7 +7,8 @@ value.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,20 +126,24 @@ def measure(
         """Return the share of masked words for which the likeliest symbol is right."""
         batches = zip(documents.flatten(1).split(BATCH_SIZE), scored.flatten(1).split(BATCH_SIZE), strict=True)
         answers: list[int] = []
-        encoder.config = replace(config, cross_sequence=cross_sequence)
-        for tokens, places in batches:
-            # the first start position is in the range of every model
-            states = encoder.encode_streams(tokens, start_position=1, scored=places)
-            answers += lm_head(states).argmax(1).tolist()
+        with torch.inference_mode(), with_cross_sequence(encoder, cross_sequence):
+            for tokens, places in batches:
+                # the first start position is in the range of every model
+                states = encoder.encode_streams(tokens, start_position=1, scored=places)
+                answers += lm_head(states).argmax(1).tolist()
         return sum(answer in right for answer, right in zip(answers, masking.answers, strict=True)) / num_documents
 
-    config = encoder.config
     encoder.eval()
     conditions = {"on": (masked, True), "bypassed": (masked, False), "shuffled": (shuffled, True)}
+    return {name: accuracy(*how) for name, how in conditions.items() if has_cross_sequence or name == "bypassed"}
+
+
+@contextmanager
+def with_cross_sequence(encoder: "CrossThoughtEncoder", enabled: bool) -> Iterator[None]:
+    """Switch cross layer 0 on or off for a while."""
+    config = encoder.config
+    encoder.config = replace(config, cross_sequence=enabled)
     try:
-        with torch.inference_mode():
-            return {
-                name: accuracy(*how) for name, how in conditions.items() if has_cross_sequence or name == "bypassed"
-            }
+        yield
     finally:
         encoder.config = config

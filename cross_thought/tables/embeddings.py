@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
-from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
-from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
+from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
+from cross_thought.evaluation.aggregate import over_seeds, tidy_results
+from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
 
 CHANCE = "chance"
@@ -17,7 +17,8 @@ POOLING_NAMES = {
     "slot0": "the state of a sentence's first slot",
 }
 SIZES = ["num_examples", "num_queries", "num_candidates"]
-COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
+ROW_KEYS = ["kind", "model", "pooling", "task", "split", "metric"]
+COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
 def embedding_rows(
@@ -27,34 +28,43 @@ def embedding_rows(
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask],
 ) -> pd.DataFrame:
-    """Compute the rows, task by task: our models in order, the bag of words, chance.
+    """Compute the rows, task by task: our models in order, one pooling after the other, bags of words, chance.
 
     Returns:
-        The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (a bag of words) or `chance` (a
+        The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (bags of words) or `chance` (a
         random order, or no correlation), which have one value; `num_examples` are the pairs that are scored, or to be
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
     """
-    ours = over_seeds(tidy_results(documents, models=models, tasks=tasks)).assign(kind="model")
+    of_pooling: dict[str, list[Mapping]] = {}
+    for document in documents:
+        of_pooling.setdefault(document["pooling"], []).append(document)
+    ours = pd.concat(
+        over_seeds(tidy_results(those, models=models, tasks=tasks)).assign(kind="model", pooling=pooling)
+        for pooling, those in of_pooling.items()
+    )
     ours["best"] = mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
-            {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric, **scored}
+            {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"], **scored}
+            | {"split": split, "metric": metric}
             | {"mean": np.nan if scored[key][metric] is None else 100 * scored[key][metric]}
+            for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
-            for kind, model, key in (("lexical", LEXICAL, "metrics"), (CHANCE, CHANCE, "chance"))
             for metric in tasks[document["task"]].metrics
         ]
     ).reindex(columns=COLUMNS)
+    untrained = untrained.drop_duplicates(ROW_KEYS)  # chance is the same beside every method
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
     return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
 
 
 def embeddings_page(
-    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], pooling: str, documents: Sequence[Mapping] = ()
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping] = ()
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
+    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
     sections = []
     for (task, split), part in rows.groupby(["task", "split"], sort=False):
         queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
@@ -63,18 +73,18 @@ def embeddings_page(
             size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
         part = part.assign(trained=part["kind"] == "model")
-        sections.append(wide(part, mean_sd_n, index=["trained", "model"], column=metric_name, heading=heading))
-    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
+        sections.append(wide(part, mean_sd_n, index=["trained", *names], column=metric_name, heading=heading))
+    notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings without fine-tuning", sections, notes)
 
 
 def embeddings_notes(
-    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], pooling: str, documents: Sequence[Mapping]
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping]
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
     notes = [
-        f"An embedding is {POOLING_NAMES[pooling]}, as pre-trained: nothing is learnt from these tasks.",
+        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
         "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
     ]
     if SIMILARITY in kinds:
@@ -95,13 +105,24 @@ def embeddings_notes(
         positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
-        f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
-        "order can expect; of a correlation, none."
+        f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "
+        + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
+        + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
     )
     notes += _cut_notes(documents)
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
     return [*notes, "**Bold**: highest mean of a model."]
+
+
+def _poolings(rows: pd.DataFrame) -> list[str]:
+    return list(rows.loc[rows["kind"] == "model", "pooling"].unique())
+
+
+def _poolings_in_words(poolings: Sequence[str]) -> str:
+    if len(poolings) == 1:
+        return POOLING_NAMES[poolings[0]]
+    return " or ".join(f"{POOLING_NAMES[pooling]} (`{pooling}`)" for pooling in poolings)
 
 
 def _cut_notes(documents: Sequence[Mapping]) -> list[str]:

@@ -33,8 +33,8 @@ METRIC_NAMES = {
 
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
-_TEXT_COLUMNS = {"kind", "model", "task", "split", "metric", "factor", "setting", "condition", "hardware", "control"}
-_TEXT_COLUMNS |= {"p_mcnemar", "verdict", "source", "note"}
+_TEXT_COLUMNS = {"kind", "model", "pooling", "task", "split", "metric", "factor", "setting", "condition", "words"}
+_TEXT_COLUMNS |= {"hardware", "control", "p_mcnemar", "verdict", "source", "note"}
 _WHOLE_COLUMNS = {"n", "seed", "updates", "tokens"}  # and all that begin with num_
 _TUPLES: dict[str, type] = {"seeds": int, "values": float}
 
@@ -94,6 +94,16 @@ def mean_sd_n(row: Any, form: str = ".1f") -> str:
     return f"**{text}**" if getattr(row, "best", False) else text
 
 
+def numbers(form: str, *values: float) -> str:
+    """Write numbers by a format string such as `{:+.1f}`; not available where the first is missing."""
+    return NOT_AVAILABLE if pd.isna(values[0]) else form.format(*values)
+
+
+def p_value(value: float) -> str:
+    """Write a p value."""
+    return "<0.001" if value < 0.001 else numbers("{:.3f}", value)
+
+
 def mark_best(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """Tell the rows of the highest mean of each group, in groups with two means or more."""
     means = rows.groupby(list(by), sort=False)["mean"]
@@ -124,9 +134,14 @@ def wide(
     tuples = list(rows.itertuples())
     labelled = rows[list(index)].assign(_column=list(map(column, tuples)), _cell=list(map(cell, tuples)))
     cells = labelled.set_index([*index, "_column"])["_cell"].unstack(sort=False, fill_value=missing)
-    groups = cells.index.get_level_values(0)
-    rules = [place for place in range(1, len(groups)) if groups[place] != groups[place - 1]]
+    rules = group_rules(cells.index.get_level_values(0))
     return Section(cells.droplevel(0).reset_index().rename_axis(columns=None), heading, rules, is_broken)
+
+
+def group_rules(groups: Sequence[str] | pd.Series | pd.Index) -> list[int]:
+    """Return the rows before which the group changes."""
+    groups = list(groups)
+    return [place for place in range(1, len(groups)) if groups[place] != groups[place - 1]]
 
 
 def write_table(rows: pd.DataFrame, page: Page, *, files: Mapping[str, str]) -> None:

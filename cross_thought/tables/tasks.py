@@ -174,21 +174,13 @@ def _difference(row: Any) -> dict[str, str]:
     return {
         "model": row.model,
         "on": _column_of(row),
-        "difference": _numbers("{:+.1f}", row.difference),
-        "95 % interval": _numbers("{:+.1f} to {:+.1f}", row.ci_low, row.ci_high),
-        "p (examples)": _p_value(row.p_examples),
-        "p (seeds)": _p_value(row.p_seeds),
-        "McNemar p": ", ".join(_p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
+        "difference": layout.numbers("{:+.1f}", row.difference),
+        "95 % interval": layout.numbers("{:+.1f} to {:+.1f}", row.ci_low, row.ci_high),
+        "p (examples)": layout.p_value(row.p_examples),
+        "p (seeds)": layout.p_value(row.p_seeds),
+        "McNemar p": ", ".join(layout.p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
         "verdict": row.verdict,
     }
-
-
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else _numbers("{:.3f}", value)
-
-
-def _numbers(form: str, *values: float) -> str:
-    return NOT_AVAILABLE if pd.isna(values[0]) else form.format(*values)
 
 
 def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping]) -> list[str]:

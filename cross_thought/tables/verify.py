@@ -7,7 +7,7 @@ agree. The bootstrap's numbers are among them: its generator is seeded.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,18 +16,20 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cross_thought.data.definitions import Task
-from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
+from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import KEYS, read_metrics
-from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
+from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
-from cross_thought.tables.embeddings import embedding_rows, embeddings_page
+from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
 from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
+from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
+from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
@@ -73,19 +75,23 @@ def task_numbers(
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
     """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model."""
     tasks = embedding_tasks_of(config)
-    pooling = config["embedding"]["pooling"]
-    runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
+    runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
+        (model, task, seed, pooling)
+        for model, those in seeds.items()
+        for seed, task, pooling in product(those, tasks.values(), poolings_of(config))
+    ]
+    runs += [(method, task, None, None) for task in tasks.values() for method in task.lexical]
     documents = []
-    for (model, seed, place, pooled), (name, task) in product([*runs, (LEXICAL, None, "", None)], tasks.items()):
-        folder = results / "embeddings" / model / name / place
+    for model, task, seed, pooling in runs:
+        folder = results / "embeddings" / model / task.name / (f"{pooling}/seed-{seed}" if pooling else "")
         (written,) = read_metrics([folder / "metrics.json"])
         known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
-        documents.append(embeddings_document(model=model, task=task, seed=seed, pooling=pooled, **known))
+        documents.append(embeddings_document(model=model, task=task, seed=seed, pooling=pooling, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
+    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
     rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
-    page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
-    yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
+    page = embeddings_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -93,6 +99,16 @@ def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence
     runs = product(models, seeds)
     rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
     yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=["model", "seed"])
+
+
+def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
+    """Recompute the tables of masked words from each `words.tsv`."""
+    rows = read_masked_words_rows(_masked_words(results, models, seeds))
+    yield from table_numbers(results, "masked_words", rows, masked_words_page(rows), keys=MASKED_WORDS_KEYS)
+
+
+def _masked_words(results: Path, models: Iterable[str], seeds: Iterable[int]) -> list[Path]:
+    return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model, seed in product(models, seeds)]
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
@@ -107,17 +123,24 @@ def cross_path_numbers(results: Path) -> Iterator[Number]:
 def ablation_numbers(
     results: Path, config: Mapping, *, tasks: Mapping[str, Task], pretraining_seeds: Sequence[int]
 ) -> Iterator[Number]:
-    """Recompute the ablation tables from the histories, the cross-path reports that are there, and the metrics."""
+    """Recompute the ablation tables from histories, masked words, metrics, and what cross-path reports there are."""
     factors = factors_of(config)
     models = dict.fromkeys(model for settings in factors.values() for model in settings)
     runs = [f"{model}/seed-{seed}" for model, seed in product(models, pretraining_seeds)]
     evaluations = [f"{model}/{task}/seed-{seed}" for model, task, seed in product(models, tasks, config["seeds"])]
+    of_embeddings = product(models, config["embedding_tasks"], poolings_of(config)[:1], pretraining_seeds)
     rows = read_ablation_rows(
         factors,
         histories=[results / "pretrain" / run / "history.tsv" for run in runs],
         cross_path_reports=[path for run in runs if (path := results / "cross_path" / f"{run}.json").exists()],
+        masked_words=_masked_words(results, models, pretraining_seeds),
         metrics=[results / "evaluate" / evaluation / "metrics.json" for evaluation in evaluations],
         tasks=tasks,
+        embeddings=[
+            results / "embeddings" / model / task / pooling / f"seed-{seed}" / "metrics.json"
+            for model, task, pooling, seed in of_embeddings
+        ],
+        embedding_tasks=embedding_tasks_of(config),
     )
     page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
     yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
@@ -137,6 +160,7 @@ def numbers(results: Path) -> Iterator[Number]:
     yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
     if trained:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
+        yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
         of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
         yield from embedding_numbers(results, config, seeds=of_model)
