@@ -38,8 +38,7 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
     if task.selection is not None:
         return {metric: ranking_value(task, metric, labels, predictions) for metric in task.metrics}
     if task.labels is None:
-        numbers = [_as_numbers(task, values) for values in (labels, predictions)]
-        return {metric: _regression_metric(task, metric, *numbers) for metric in task.metrics}
+        return {metric: _regression_metric(task, metric, labels, predictions) for metric in task.metrics}
     for values in (labels, predictions):
         for unknown in sorted(set(values) - set(task.labels)):
             raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
@@ -53,12 +52,6 @@ def positive_label(task: Task, *, metric: str = "f1") -> str:
     return task.labels[-1]
 
 
-def majority_label(labels: Sequence[str]) -> str:
-    """Return the most frequent label; of equally frequent ones, the first in the alphabet."""
-    counts = Counter(labels)
-    return min(counts, key=lambda label: (-counts[label], label))
-
-
 def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
     """Score always answering the split's most frequent label; None throughout for regression.
 
@@ -68,14 +61,19 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
         return dict.fromkeys(task.metrics)
     if task.selection is not None:
         return {metric: chance_value(task, metric, rows.labels, rows.predictions) for metric in task.metrics}
-    return compute_metrics(task, rows.labels, [majority_label(rows.labels)] * len(rows.labels))
+    return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
     if task.selection is not None:
         return chance_value(task, "accuracy", rows.labels, rows.predictions)
-    return None if task.labels is None else Counter(rows.labels)[majority_label(rows.labels)] / len(rows.labels)
+    return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
+
+
+def _majority(rows: SplitPredictions) -> tuple[str, int]:
+    """Return the most frequent label, of equally frequent ones the first in the alphabet, and how often it comes."""
+    return max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])
 
 
 def metrics_document(
@@ -92,22 +90,17 @@ def metrics_document(
     `num_train_examples` and `counts` (of `prepared.read_counts`) are facts about the data, which no prediction tells;
     None where they are not known.
     """
-    document = {
-        "model": model,
-        "task": task.name,
-        "seed": seed,
-        "num_train_examples": num_train_examples,
-        "splits": {
-            split: {
-                "num_examples": len(rows.labels),
-                "metrics": compute_metrics(task, rows.labels, rows.predictions),
-                "majority_rate": majority_rate(task, rows),
-            }
-            for split, rows in predictions.items()
-            if rows.has_labels
-        },
+    splits = {
+        split: {
+            "num_examples": len(rows.labels),
+            "metrics": compute_metrics(task, rows.labels, rows.predictions),
+            "majority_rate": majority_rate(task, rows),
+        }
+        for split, rows in predictions.items()
+        if rows.has_labels
     }
-    return document if counts is None else document | {"counts": counts}
+    known = {"model": model, "task": task.name, "seed": seed, "num_train_examples": num_train_examples}
+    return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
 
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
@@ -116,37 +109,31 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     if metric == "matthews":
         # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
         return float(matthews_corrcoef(labels, predictions))
-    name = metric.removeprefix("macro_")
-    if name not in _COUNTED:
+    score = _COUNTED.get(metric.removeprefix("macro_"))
+    if score is None:
         raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
-    score, sides = _COUNTED[name]
-    if name != metric:
+    if metric not in _COUNTED:
         # the mean over the labels that there are, 0 for one that is never predicted: as is usual
         return float(score(labels, predictions, average="macro", zero_division=0))
-    positive = positive_label(task, metric=metric)
-    if all(positive not in (labels, predictions)[side] for side in sides):
-        return None
-    return float(score(labels, predictions, pos_label=positive, average="binary"))
+    positive = [positive_label(task, metric=metric)]
+    value = float(score(labels, predictions, labels=positive, average=None, zero_division=np.nan)[0])
+    return None if np.isnan(value) else value
 
 
-# what is counted of one label: the function, and the sides (0: labels, 1: predictions) without which it is 0 / 0
-_COUNTED = {"f1": (f1_score, (0, 1)), "precision": (precision_score, (1,)), "recall": (recall_score, (0,))}
+_COUNTED = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
 
 
-def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:
-    if metric not in ("pearson", "spearman"):
+def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
+    if metric not in _CORRELATIONS:
         raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
-    if not all(
-        len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)
-    ):
+    try:
+        sides = [np.asarray(list(map(float, side))) for side in (labels, predictions)]
+    except ValueError as error:
+        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+    if not all(len(side) > 1 and np.isfinite(side).all() and np.ptp(side) > 0 for side in sides):
         return None
-    correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
-    value = float(correlation(labels, predictions).statistic)
+    value = float(_CORRELATIONS[metric](*sides).statistic)
     return value if np.isfinite(value) else None
 
 
-def _as_numbers(task: Task, values: Sequence[str]) -> np.ndarray:
-    try:
-        return np.asarray([float(value) for value in values])
-    except ValueError as error:
-        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
