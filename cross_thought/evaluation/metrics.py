@@ -1,12 +1,11 @@
-"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy; those of rankings.
+"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy.
 
 Values are fractions (0.91, not 91). A metric that has no value, such as the correlation with constant predictions, is
 `None` (`null` in JSON, `n/a` in tables): a made-up zero would look like a result.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -15,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precisi
 from cross_thought.data.definitions import CLASS_METRICS, Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
+from cross_thought.evaluation.rankings import chance_value, ranking_value
 
 Metrics = dict[str, float | None]
 
@@ -24,7 +24,7 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
 
     Args:
         task: whose `metrics` to compute; its `labels` are None for regression.
-        labels: the right answers, one string an example (a number's text for regression).
+        labels: the right answers, one string an example (a number's text for regression; see `rankings.py`).
         predictions: the model's answers in the same form and order; rankings in answer selection.
 
     Returns:
@@ -36,29 +36,13 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
     if not labels or len(labels) != len(predictions):
         raise UserError(f"task {task.name}: {len(predictions)} predictions for {len(labels)} labels: evaluate it again")
     if task.selection is not None:
-        ranks = ranks_of_labels(task, labels, predictions)
-        return {metric: fmean(_ranking_scores(task, metric, ranks)) for metric in task.metrics}
+        return {metric: ranking_value(task, metric, labels, predictions) for metric in task.metrics}
     if task.labels is None:
         return {metric: _regression_metric(task, metric, labels, predictions) for metric in task.metrics}
     for values in (labels, predictions):
         for unknown in sorted(set(values) - set(task.labels)):
             raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
     return {metric: _classification_metric(task, metric, labels, predictions) for metric in task.metrics}
-
-
-def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[int]:
-    """Return at which place, from 1, each ranking has the right candidate.
-
-    A ranking has the numbers of all candidates of a question, best first, separated by spaces; a label is the number of
-    the right one. A UserError says that a ranking is none, or lacks it.
-    """
-    ranks = []
-    for label, numbers in zip(labels, map(str.split, rankings), strict=True):
-        if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels or ()):
-            found = f"{' '.join(numbers)!r} is no ranking of candidates with {label!r}, the right one, among them"
-            raise UserError(f"task {task.name}: {found}: evaluate it again")
-        ranks.append(numbers.index(label) + 1)
-    return ranks
 
 
 def positive_label(task: Task, *, metric: str = "f1") -> str:
@@ -75,16 +59,15 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
     """
     if task.labels is None:
         return dict.fromkeys(task.metrics)
-    if task.selection is None:
-        return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
-    orders = [range(1, len(ranking.split()) + 1) for ranking in rows.predictions]
-    return {metric: fmean(fmean(_ranking_scores(task, metric, ranks)) for ranks in orders) for metric in task.metrics}
+    if task.selection is not None:
+        return {metric: chance_value(task, metric, rows.labels, rows.predictions) for metric in task.metrics}
+    return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
     if task.selection is not None:
-        return fmean(1 / len(ranking.split()) for ranking in rows.predictions)
+        return chance_value(task, "accuracy", rows.labels, rows.predictions)
     return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
 
 
@@ -138,15 +121,6 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
 
 
 _COUNTED = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
-
-
-def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float]:
-    """Score each question by the place of its right candidate."""
-    if metric == "accuracy":
-        return [float(rank == 1) for rank in ranks]
-    if metric == "mrr":
-        return [1 / rank for rank in ranks]
-    raise UserError(f"task {task.name}: metric {metric} does not apply to rankings; use accuracy or mrr")
 
 
 def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:

@@ -16,8 +16,9 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from cross_thought.data.definitions import Task
-from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
+from cross_thought.data.definitions import RANKING_METRICS, Task, ranking_metric
+from cross_thought.evaluation.metrics import compute_metrics, positive_label
+from cross_thought.evaluation.rankings import is_counted, question_scores, ranks_of_labels
 
 SIGNIFICANCE_LEVEL = 0.05
 NUM_RESAMPLES = 10_000
@@ -72,6 +73,15 @@ def compare(
     Returns:
         The comparison; all None if the metric is undefined for any seed.
     """
+    if task.selection is not None:
+        counted = [place for place, label in enumerate(labels) if is_counted(metric, label)]
+        if not counted:
+            return UNDEFINED
+        labels = [labels[place] for place in counted]
+        predictions, control_predictions = (
+            {seed: [answers[place] for place in counted] for seed, answers in side.items()}
+            for side in (predictions, control_predictions)
+        )
     models = list(predictions.values()), list(control_predictions.values())
     values = [[compute_metrics(task, labels, answers)[metric] for answers in seeds] for seeds in models]
     defined = [[value for value in side if value is not None] for side in values]
@@ -139,7 +149,7 @@ def resample_differences(
     Returns:
         Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
     """
-    columns = np.stack(encode_answers(task, labels, [*answers, *control_answers]), axis=1)
+    columns = np.stack(encode_answers(task, labels, [*answers, *control_answers], metric=metric), axis=1)
     kinds, counts = np.unique(columns, axis=0, return_counts=True)
     metric_of = weighted_metric(task, metric)
     generator = np.random.default_rng(0)
@@ -162,6 +172,8 @@ def weighted_metric(task: Task, metric: str) -> Callable[[np.ndarray, np.ndarray
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "mrr":
         return lambda labels, answers, weights: (1 / answers) @ weights.T / weights.sum(axis=1)
+    if ranking_metric(metric) is not None:
+        return lambda labels, answers, weights: answers @ weights.T / weights.sum(axis=1)
     if metric == "matthews" or metric.removeprefix("macro_") in _SHARES:
         return partial(_classification, task, metric)
     if metric in ("pearson", "spearman"):
@@ -169,15 +181,20 @@ def weighted_metric(task: Task, metric: str) -> Callable[[np.ndarray, np.ndarray
     raise ValueError(f"no weighted form of metric {metric!r}")
 
 
-def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[np.ndarray]:
+def encode_answers(
+    task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]], *, metric: str = "accuracy"
+) -> list[np.ndarray]:
     """Code labels and each seed's answers as numbers that are equal where the answer is right.
 
-    They are places in `task.labels`, or scores; in answer selection the place of the right candidate in the ranking, 1
-    for the labels.
+    They are places in `task.labels`, or scores; in answer selection, where the metric matters, the place of the first
+    right candidate in the ranking, 1 for the labels, or, but for accuracy and mrr, the question's metric.
     """
     sides = [labels, *answers]
-    if task.selection is not None:
+    if task.selection is not None and metric in RANKING_METRICS:
         return [np.asarray(ranks_of_labels(task, labels, rankings)) for rankings in sides]
+    if task.selection is not None:
+        scores = [np.asarray(question_scores(task, metric, labels, rankings)) for rankings in answers]
+        return [np.ones(len(labels)), *scores]
     code = float if task.labels is None else {label: place for place, label in enumerate(task.labels)}.__getitem__
     return [np.asarray(list(map(code, side))) for side in sides]
 

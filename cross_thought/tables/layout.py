@@ -28,6 +28,10 @@ METRIC_NAMES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "mrr": "MRR",
+    "map": "MAP",
+    "raw_accuracy": "raw acc.",
+    "raw_mrr": "raw MRR",
+    "raw_map": "raw MAP",
     "mean": "",
 }
 

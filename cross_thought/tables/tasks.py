@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import Task
+from cross_thought.data.definitions import Task, ranking_metric
 from cross_thought.errors import UserError
 from cross_thought.evaluation import aggregate
 from cross_thought.evaluation.aggregate import AVERAGE, KEYS, averaged_tasks, is_development
@@ -183,6 +183,17 @@ def _difference(row: Any) -> dict[str, str]:
     }
 
 
+_RANKING_NOTES = {
+    "map": "MAP: mean average precision.",
+    "precision": "precision@k: the share of right ones among the first k candidates.",
+    "recall": "recall@k: the share of a question's right candidates that are among the first k.",
+    "full_recall": "full_recall@k: how often all of a question's right candidates are among the first k.",
+    "success": "success@k: how often a right candidate is among the first k.",
+    "ndcg": "ndcg@k: the discounted gain of the first k candidates, by that of the best order.",
+    "raw_": "raw: over all questions, those without a right candidate score 0; other metrics leave them out.",
+}
+
+
 def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping]) -> list[str]:
     """Say what a reader must know of these rows, in one sentence or two each."""
     ours = rows[rows["kind"] == "model"]
@@ -193,9 +204,12 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
     if selections := [name for name, task in ran.items() if task.selection]:
         notes.append(
             f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
-            "Acc.: how often the right one is first; MRR: the mean of 1 / its place; `majority`: what a random order "
-            "is expected to score."
+            "Acc.: how often a right one is first; MRR: the mean of 1 / the place of the first right one; "
+            "`majority`: what a random order is expected to score."
         )
+        found = [ranking_metric(metric) for name in selections for metric in ran[name].metrics]
+        said = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
+        notes += [text for name, text in _RANKING_NOTES.items() if name in said]
     if AVERAGE in set(ours["task"]):
         averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks)
         notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
@@ -255,6 +269,8 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
         if dropped:
             of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
             yield f"{place}: {dropped:,}{of} {examples} left out."
+        if found.get("unanswered"):
+            yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
         if found.get("quoted"):
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 
