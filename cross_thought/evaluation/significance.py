@@ -186,8 +186,8 @@ def encode_answers(
 ) -> list[np.ndarray]:
     """Code labels and each seed's answers as numbers that are equal where the answer is right.
 
-    They are places in `task.labels`, or scores; in answer selection, where the metric matters, the place of the first
-    right candidate in the ranking, 1 for the labels, or, but for accuracy and mrr, the question's metric.
+    They are places in `task.labels`, or scores; in answer selection the place of the first right candidate in the
+    ranking, 1 for the labels, or, for other metrics than accuracy and mrr, the question's metric.
     """
     sides = [labels, *answers]
     if task.selection is not None and metric in RANKING_METRICS:

@@ -260,7 +260,10 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     state = fine_tuned_state(write_vocabulary(tmp_path / "v"))
     torch.save(state | {"fine_tuned_on": RunsCode()}, "best.pt")
-    with pytest.raises(UserError, match="it holds posix.system, which could run code and is no part of a checkpoint, and was not loaded"):
+    with pytest.raises(
+        UserError,
+        match="it holds posix.system, which could run code and is no part of a checkpoint, and was not loaded",
+    ):
         load(Path("best.pt"), vocabulary="v")
     assert not Path("it-ran").exists()
 
