@@ -6,12 +6,14 @@ min_version("9.0")
 
 
 include: "rules/common.smk"
+include: "rules/gpus.smk"
 include: "rules/data.smk"
 include: "rules/bpe.smk"
 include: "rules/binarize.smk"
 include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
+include: "rules/tune.smk"
 include: "rules/embed.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"

@@ -20,6 +20,7 @@ import jsonschema
 import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
+from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
@@ -153,6 +154,8 @@ def effective_config(raw: Config) -> Config:
             raise UserError(f"config: {section}.{taken} has a name that the tables use themselves; choose another")
     for key in REPLACED:
         config[key] = {name: entry or {} for name, entry in config[key].items()}
+    tuning = config["embedding_tuning"]
+    tuning["pairs"] = {name: entry or {} for name, entry in tuning["pairs"].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
     fill_in_data_dir(config)
@@ -390,4 +393,5 @@ if __name__ == "__main__":
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)
+        pair_tasks_of(checked)
         print("config: all right")

@@ -21,10 +21,11 @@ from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.pairs import SECTION as PAIRS_SECTION
+from cross_thought.data.pairs import pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import task_from_config, tasks_of
-from cross_thought.training.devices import check_gpus, visible_gpus
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
@@ -36,17 +37,27 @@ try:
     config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
+    PAIR_TASKS = pair_tasks_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# every task whose text is prepared
+# every task whose text is prepared, as the first of these keys of the config that has it says
+DATA_ENTRIES = {
+    "tasks": config["tasks"],
+    "embedding_tasks": config["embedding_tasks"],
+    PAIRS_SECTION: config["embedding_tuning"]["pairs"],
+}
 PREPARED_TASKS = {
-    name: task_from_config(name, entry, section="embedding_tasks")
-    for name, entry in config["embedding_tasks"].items()
-    if name not in TASKS
+    name: task_from_config(name, entry, section=section)
+    for section, entries in reversed(DATA_ENTRIES.items())
+    for name, entry in entries.items()
 } | TASKS
 MODELS = config["models"]
 SEEDS = config["seeds"]
+TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
+# what makes embeddings: the models, and each of them tuned on each task, by the name that paths have for it
+TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS for model in MODELS}
+ENCODERS = [*MODELS, *TUNED_MODELS]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
 TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
@@ -77,7 +88,7 @@ def alternatives(names):
 
 
 wildcard_constraints:
-    model=alternatives(MODELS),
+    model=alternatives(ENCODERS),
     task=alternatives(PREPARED_TASKS),
     seed=r"\d+",
 
@@ -195,55 +206,17 @@ KEPT_TASKS = [
 
 def data_section(task):
     """Return the key of the config under which a task's data are described."""
-    return "tasks" if task in TASKS else "embedding_tasks"
+    return next(section for section, entries in DATA_ENTRIES.items() if task in entries)
 
 
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
-    return {key: value for key, value in config[data_section(task)][task].items() if key in DATA_KEYS}
+    return {key: value for key, value in DATA_ENTRIES[data_section(task)][task].items() if key in DATA_KEYS}
 
 
 def shipped_data(task):
     """Return what resources/tasks.yaml says of a task's data: changed there, it is prepared anew."""
     return {key: value for key, value in REGISTRY.get(task, {}).items() if key in DATA_KEYS}
-
-
-def num_gpus():
-    """Return the GPUs that a training process or an evaluation takes."""
-    return 1 if config["hardware"]["device"] == "cuda" else 0
-
-
-def limit_gpus():
-    """Have Snakemake start no more jobs at a time than there are GPUs for, unless `--resources gpu=N` says otherwise.
-
-    Jobs get GPUs of their own in any case (`own_gpus`); this spares them waiting for each other. On a cluster, the
-    scheduler does it.
-    """
-    is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
-    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
-        # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
-        workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
-
-
-def check_local_gpus():
-    """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
-    if workflow.local_exec and not workflow.touch:
-        needed = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
-        try:
-            check_gpus(needed, place="config: hardware.device is 'cuda'")
-        except UserError as error:
-            raise WorkflowError(str(error)) from None
-
-
-def pretraining_processes():
-    """Return the resources of a pre-training's processes; on several nodes, SLURM gets a task for each (as for MPI)."""
-    hardware = config["hardware"]
-    processes, nodes = hardware["processes"], hardware["nodes"]
-    resources = {"gpu": num_gpus() * processes}
-    if nodes == 1:
-        return resources if processes == 1 else resources | {"nodes": 1}
-    tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}
-    return resources | tasks | {"mpi": "srun", "nodes": nodes, "tasks_per_gpu": 0, "cpus_per_task": hardware["threads"]}
 
 
 def pretrained_checkpoint(model, seed):
@@ -254,8 +227,15 @@ def pretrained_checkpoint(model, seed):
     return given_checkpoint(MODELS[model])
 
 
+def encoder_path(model, seed):
+    """Return what embeddings are made with: the pre-trained checkpoint, or the export of a tuned model."""
+    if model not in TUNED_MODELS:
+        return pretrained_checkpoint(model, seed)
+    return "results/tune/{}/{}/seed-{}/model".format(*TUNED_MODELS[model], seed)
+
+
 def finetuning_data(task, model):
-    """Return what the data of a fine-tuning are made of, and the checkpoint that it starts from if one is given."""
+    """Return what the data of a fine-tuning, or a tuning, are made of, and the checkpoint that it starts from if one is given."""
     given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
     return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 
@@ -301,7 +281,12 @@ def all_predictions():
 
 
 def seeds_of(model):
-    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed."""
+    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed.
+
+    Of a tuned model, those of the tuning.
+    """
+    if model in TUNED_MODELS:
+        return SEEDS
     return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
 
 
@@ -309,7 +294,7 @@ def all_embeddings(name):
     """Return one file of every evaluation of embeddings."""
     return [
         f"results/embeddings/{model}/{task}/seed-{seed}/{name}"
-        for model in MODELS
+        for model in ENCODERS
         for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
     ]
@@ -394,5 +379,5 @@ def all_submissions():
 
 
 def all_exports():
-    """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
-    return [f"results/exports/{model}/seed-{seed}" for model in MODELS for seed in seeds_of(model)]
+    """Return the export of every pre-trained or tuned encoder; of a checkpoint that all seeds share, one."""
+    return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in seeds_of(model)]

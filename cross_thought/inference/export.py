@@ -16,6 +16,7 @@ from cross_thought.encoder.tokenizer import SentenceTokenizer, transformers_conf
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, check_output, write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import (
     CONFIG_FILE,
     TOKENIZER_FILE,
@@ -54,17 +55,20 @@ def export_model(
     output_format: str,
     pooling: str | None = None,
     vocabulary: Path | None = None,
+    revision: str | None = None,
     results: Path | None = None,
     model_name: str | None = None,
 ) -> None:
     """Write an export, whole or not at all; one that is there already is replaced.
 
     Args:
-        source: a checkpoint of fairseq's, or the folder of an export, maybe one that Sentence Transformers tuned.
+        source: a checkpoint of fairseq's, or the folder of an export, maybe one that Sentence Transformers tuned, or an
+            export's name on Hugging Face's hub.
         output_dir: the folder to write.
         output_format: `safetensors`, or `sentence-transformers`, which adds what that library loads.
         pooling: what is made of the slots, where nothing else is said; None: `mean`, or what the source's folder has.
         vocabulary: of a checkpoint: folder of dict.txt, encoder.json and vocab.bpe; None: where they are found.
+        revision: of an export on the hub; None: the newest.
         results: the results folder that the model card tells of; None: the one that the checkpoint lies in, if any.
         model_name: the model's name there; None: by the checkpoint's place.
 
@@ -78,7 +82,7 @@ def export_model(
     check_output(output_dir, is_folder=True)
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
-    encoder, tokenizer, settings, arguments = _load(source, vocabulary)
+    encoder, tokenizer, settings, arguments = _load(fetched(source, revision), vocabulary)
     settings = replace(settings, pooling=pooling or settings.pooling)
     SentenceEncoder(encoder, tokenizer, settings=settings, device="cpu")  # refuses what does not fit together
     found_results, found_name = _place_in_results(source)

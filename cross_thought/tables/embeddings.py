@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
+from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
 from cross_thought.tables.layout import (
@@ -85,7 +86,11 @@ def embeddings_page(
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
         sections.append(Section(cells.drop(columns="kind"), heading, rules))
     notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
-    return Page("Embeddings without fine-tuning", sections, notes)
+    return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
+
+
+def _has_tuned(rows: pd.DataFrame) -> bool:
+    return rows["model"].str.contains(TUNED, regex=False).any()
 
 
 def _metric_name(row: Any) -> str:
@@ -109,6 +114,12 @@ def embeddings_notes(
         f"An embedding is {POOLING_NAMES[pooling]}, as pre-trained: nothing is learnt from these tasks.",
         "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
     ]
+    if _has_tuned(rows):
+        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
+        notes.append(
+            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
+            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
+        )
     if SIMILARITY in kinds:
         notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
     if RETRIEVAL in kinds:

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.definitions import Task
+from cross_thought.data.pairs import shown_name, tuned_place
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
@@ -80,7 +81,10 @@ def task_numbers(
 
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
-    """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model."""
+    """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model.
+
+    A tuned model has the name that paths have for it.
+    """
     tasks = embedding_tasks_of(config)
     pooling = config["embedding"]["pooling"]
     runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
@@ -91,12 +95,12 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
             pairs = read_pairs(folder / "pairs.tsv")
             (written,) = read_metrics([folder / "metrics.json"])
             computed = embeddings_document(
-                model=model, task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
+                model=shown_name(model), task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
             )
             yield from _json_numbers(str(folder / "metrics.json"), written, computed)
             documents.append(computed)
     ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
-    rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
+    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
 
@@ -159,6 +163,8 @@ def numbers(results: Path) -> Iterator[Number]:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
         of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in config["models"]}
+        tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
+        of_model |= {tuned_place(model, pairs): seeds for pairs in tuned_on for model in config["models"]}
         yield from embedding_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):

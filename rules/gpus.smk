@@ -1,0 +1,41 @@
+"""How many GPUs jobs take, and how many there are. In: the config. Out: resources of rules."""
+
+from cross_thought.training.devices import check_gpus, visible_gpus
+
+
+def num_gpus():
+    """Return the GPUs that a training process or an evaluation takes."""
+    return 1 if config["hardware"]["device"] == "cuda" else 0
+
+
+def limit_gpus():
+    """Have Snakemake start no more jobs at a time than there are GPUs for, unless `--resources gpu=N` says otherwise.
+
+    Jobs get GPUs of their own in any case (`own_gpus`); this spares them waiting for each other. On a cluster, the
+    scheduler does it.
+    """
+    is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
+    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
+        # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
+        workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
+
+
+def check_local_gpus():
+    """Refuse jobs that would start here and need more GPUs than there are; on a cluster, each job looks for itself."""
+    if workflow.local_exec and not workflow.touch:
+        needed = max((job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()), default=0)
+        try:
+            check_gpus(needed, place="config: hardware.device is 'cuda'")
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+
+def pretraining_processes():
+    """Return the resources of a pre-training's processes; on several nodes, SLURM gets a task for each (as for MPI)."""
+    hardware = config["hardware"]
+    processes, nodes = hardware["processes"], hardware["nodes"]
+    resources = {"gpu": num_gpus() * processes}
+    if nodes == 1:
+        return resources if processes == 1 else resources | {"nodes": 1}
+    tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}
+    return resources | tasks | {"mpi": "srun", "nodes": nodes, "tasks_per_gpu": 0, "cpus_per_task": hardware["threads"]}
