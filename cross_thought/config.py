@@ -21,7 +21,7 @@ import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.pairs import pair_tasks_of
-from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
@@ -33,7 +33,8 @@ BASE = REPOSITORY / "config.yaml"
 REPLACED = ("models", "tasks", "embedding_tasks")
 
 # rows of the tables, and a column
-RESERVED_NAMES = {"models": ("majority", "chance", "tf-idf"), "tasks": ("average",), "embedding_tasks": ("average",)}
+_OF_MODELS = ("majority", "chance", "tf-idf", "bm25")
+RESERVED_NAMES = {"models": _OF_MODELS, "tasks": ("average",), "embedding_tasks": ("average",)}
 _TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",
@@ -152,10 +153,8 @@ def effective_config(raw: Config) -> Config:
         taken = next((name for name in names if name in config[section]), None)
         if taken is not None:
             raise UserError(f"config: {section}.{taken} has a name that the tables use themselves; choose another")
-    for key in REPLACED:
-        config[key] = {name: entry or {} for name, entry in config[key].items()}
-    tuning = config["embedding_tuning"]
-    tuning["pairs"] = {name: entry or {} for name, entry in tuning["pairs"].items()}
+    for holder, key in [*((config, key) for key in REPLACED), (config["embedding_tuning"], "pairs")]:
+        holder[key] = {name: entry or {} for name, entry in holder[key].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
     fill_in_data_dir(config)
@@ -355,18 +354,21 @@ def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) ->
             raise UserError(f"{place} names {shown(name)}, which is no model; choose from {', '.join(models)}")
         if models[name]["source"] != "pretrain":
             raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
-        if models[name][factor] is None:
+        if setting_of(models[name], factor) is None:
             raise UserError(f"{place} compares models.{name}.{factor}, which is null; give the number")
 
     def rest(name: str) -> Config:
         # the position range has to fit slots and segment
-        return {key: value for key, value in models[name].items() if key not in (factor, "num_positions")}
+        flat = models[name] | {f"pretraining.{key}": value for key, value in models[name]["pretraining"].items()}
+        own = (factor, f"pretraining.{factor}", "num_positions", "pretraining")
+        return {key: value for key, value in flat.items() if key not in own}
 
     settings: dict[object, str] = {}
     for name in names:
-        twin = settings.setdefault(models[name][factor], name)
+        setting = setting_of(models[name], factor)
+        twin = settings.setdefault(setting, name)
         if twin != name:
-            raise UserError(f"{place}: {twin} and {name} both have {factor} {models[name][factor]}; they must differ")
+            raise UserError(f"{place}: {twin} and {name} both have {factor} {setting}; they must differ")
         other = next((key for key, value in rest(name).items() if value != rest(names[0])[key]), None)
         if other is not None:
             raise UserError(f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same")

@@ -18,14 +18,15 @@ from cross_thought.errors import UserError
 from cross_thought.files import check_writable
 from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
+from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
+from cross_thought.data.captions import caption_files, with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
-from cross_thought.data.pairs import SECTION as PAIRS_SECTION
-from cross_thought.data.pairs import pair_tasks_of, shown_name, tuned_place
+from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
-from cross_thought.data.tasks import task_from_config, tasks_of
+from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
@@ -37,6 +38,7 @@ try:
     config = load_config(config, files=map(Path, workflow.configfiles))
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
+    POOLINGS = poolings_of(config)
     PAIR_TASKS = pair_tasks_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -55,7 +57,7 @@ PREPARED_TASKS = {
 MODELS = config["models"]
 SEEDS = config["seeds"]
 TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
-# what makes embeddings: the models, and each of them tuned on each task, by the name that paths have for it
+# each model tuned on each task, by the name that paths have for it
 TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS for model in MODELS}
 ENCODERS = [*MODELS, *TUNED_MODELS]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
@@ -68,6 +70,8 @@ DATA_DIR = config["data_dir"]
 DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
 DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
+CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
+CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
 MODEL_DOWNLOADS = [
     checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
@@ -112,6 +116,11 @@ def given_checkpoint(model):
     return f"{DOWNLOADS_DIR}/{item.name.removesuffix('.tar.gz')}/model.pt" if path.endswith(".tar.gz") else path
 
 
+def raw_inputs(paths):
+    """Return files, those that the captions' files are made into replaced by these."""
+    return with_caption_files(paths, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+
+
 def corpus_inputs():
     """Return the files that the corpus is made of."""
     files = corpus_files(config["corpus"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
@@ -131,6 +140,10 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
+    fetched = [path for path in raw_inputs(corpus_inputs()) if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
+    if DATA_DIR is not None and os.path.isdir(os.path.join(DATA_DIR, "multi30k")) and fetched:
+        lacking = ", ".join(path.removeprefix(f"{DOWNLOADS_DIR}/") for path in fetched)
+        logger.warning(f"captions: {lacking} not in data_dir {DATA_DIR}, must be fetched")
 
 
 # What a job depends on besides its inputs. Snakemake plans it anew when its `params` change; neither the time stamps of
@@ -159,7 +172,8 @@ def training_data(files, **settings):
     )
     return settings | {
         "files": [
-            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path)) for path in (*files, *vocabulary)
+            path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path))
+            for path in raw_inputs([*files, *vocabulary])
         ],
         "corpus": {key: value for key, value in config["corpus"].items() if key != "files"},
         "bpe": config["bpe"],
@@ -190,7 +204,8 @@ def all_downloads():
         needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
     for task in PREPARED_TASKS:
         needed += task_inputs(task)
-    return sorted({path for path in needed if path.startswith(f"{DOWNLOADS_DIR}/") and not path.startswith(DEMO_DIR)})
+    fetched = {path for path in raw_inputs(needed) if path.startswith(f"{DOWNLOADS_DIR}/")}
+    return sorted(path for path in fetched if not path.startswith(DEMO_DIR))
 
 
 # A task that is evaluated with another one's model has none of its own.
@@ -229,9 +244,9 @@ def pretrained_checkpoint(model, seed):
 
 def encoder_path(model, seed):
     """Return what embeddings are made with: the pre-trained checkpoint, or the export of a tuned model."""
-    if model not in TUNED_MODELS:
-        return pretrained_checkpoint(model, seed)
-    return "results/tune/{}/{}/seed-{}/model".format(*TUNED_MODELS[model], seed)
+    if model in TUNED_MODELS:
+        return "results/tune/{}/{}/seed-{}/model".format(*TUNED_MODELS[model], seed)
+    return pretrained_checkpoint(model, seed)
 
 
 def finetuning_data(task, model):
@@ -290,13 +305,14 @@ def seeds_of(model):
     return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
 
 
-def all_embeddings(name):
+def all_embeddings(name, models=ENCODERS, poolings=POOLINGS):
     """Return one file of every evaluation of embeddings."""
     return [
-        f"results/embeddings/{model}/{task}/seed-{seed}/{name}"
-        for model in ENCODERS
+        f"results/embeddings/{model}/{task}/{pooling}/seed-{seed}/{name}"
+        for model in models
         for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
+        for pooling in poolings
     ]
 
 
@@ -317,6 +333,11 @@ def all_cross_path():
     return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
 
 
+def all_masked_words():
+    """Return what each model trained here makes of masked words of held-out documents."""
+    return expand("results/masked_words/{model}/seed-{seed}/words.tsv", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
+
+
 def case_study():
     """Return the case study of cross layer 0, in a list: of the first model trained here that has it, if any."""
     models = [name for name in TRAINED_MODELS if MODELS[name]["cross_sequence"]]
@@ -328,6 +349,7 @@ TABLES = [
     "tasks",
     *(["embeddings"] if EMBEDDING_TASKS else []),
     *(["pretraining"] if all_histories() else []),
+    *(["masked_words"] if all_masked_words() else []),
     *(["cross_path"] if all_cross_path() else []),
     *(["ablations"] if config["ablation"] else []),
 ]
@@ -336,6 +358,7 @@ TABLES = [
 FIGURES = [
     "tasks",
     *(["losses"] if all_histories() else []),
+    *(["masked_words"] if all_masked_words() else []),
     *(["cross_attention"] if case_study() else []),
     *(["ablations"] if config["ablation"] else []),
 ]
@@ -370,12 +393,6 @@ def all_tables():
         "results/provenance.json",
         "results/report.html",
     ]
-
-
-def all_submissions():
-    """Return a GLUE submission for each model; none if no task is GLUE's."""
-    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/") and not task.selection]
-    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
 
 
 def all_exports():

@@ -1,4 +1,4 @@
-"""Raw files and prepared text. In: own files, downloads, or the demo's generator. Out: results/corpus, results/tasks.
+"""Raw files and prepared text. In: own files, downloads, or what is made of them. Out: results/corpus, results/tasks.
 
 A file of one's own, below `data_dir`, goes before a download of the same name.
 """
@@ -73,6 +73,30 @@ rule generate_demo:
         code=code_of("generate_demo.py", "data.yaml"),
     script:
         "../workflow_scripts/generate_demo.py"
+
+
+rule generate_captions:
+    input:
+        **{split: [own_or_download_path(name) for name in caption_files(split)] for split in CAPTION_SPLITS},
+    output:
+        corpus=expand(f"{CAPTIONS_DIR}/corpus/{{split}}.txt", split=CAPTION_SPLITS),
+        tasks=expand(f"{CAPTIONS_DIR}/{{task}}/{{split}}.tsv", task=CAPTION_TASKS, split=CAPTION_SPLITS),
+    log:
+        "results/logs/generate_captions.log",
+    benchmark:
+        "results/benchmarks/generate_captions.jsonl"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        seed=1,
+        data_dir=DATA_DIR,
+        code=code_of("generate_captions.py", "data.yaml"),
+    script:
+        "../workflow_scripts/generate_captions.py"
 
 
 rule prepare_corpus:

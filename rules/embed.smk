@@ -2,6 +2,19 @@
 
 if EMBEDDING_TASKS:
 
+    def model_embeddings(name):
+        """Return one file of a model's evaluations: of each task, and of each pooling."""
+        place = f"results/embeddings/{{{{model}}}}/{{task}}/{{pooling}}/seed-{{{{seed}}}}/{name}"
+        return expand(place, task=EMBEDDING_TASKS, pooling=POOLINGS)
+
+    def lexical_embeddings(name):
+        """Return one file of each evaluation of what needs no training."""
+        return [
+            f"results/embeddings/{method}/{task.name}/{name}"
+            for task in EMBEDDING_TASKS.values()
+            for method in task.lexical
+        ]
+
     # One job for all tasks: it starts and loads the model once, which takes longer than most tasks do.
     rule embed_tasks:
         input:
@@ -9,8 +22,8 @@ if EMBEDDING_TASKS:
             vocabulary="results/bpe/vocabulary",
             prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
         output:
-            pairs=expand("results/embeddings/{{model}}/{task}/seed-{{seed}}/pairs.tsv", task=EMBEDDING_TASKS),
-            metrics=expand("results/embeddings/{{model}}/{task}/seed-{{seed}}/metrics.json", task=EMBEDDING_TASKS),
+            pairs=model_embeddings("pairs.tsv"),
+            metrics=model_embeddings("metrics.json"),
         log:
             "results/logs/embed_tasks/{model}/seed-{seed}.log",
         benchmark:
@@ -24,7 +37,7 @@ if EMBEDDING_TASKS:
             gpu=num_gpus(),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
-            pooling=config["embedding"]["pooling"],
+            poolings=POOLINGS,
             device=config["hardware"]["device"],
             code=code_of("embed_tasks.py", TRAINING_ENV),
         script:
@@ -34,8 +47,8 @@ if EMBEDDING_TASKS:
         input:
             prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
         output:
-            pairs=expand("results/embeddings/tf-idf/{task}/pairs.tsv", task=EMBEDDING_TASKS),
-            metrics=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
+            pairs=lexical_embeddings("pairs.tsv"),
+            metrics=lexical_embeddings("metrics.json"),
         log:
             "results/logs/embed_words.log",
         benchmark:
@@ -48,6 +61,7 @@ if EMBEDDING_TASKS:
             runtime=growing(60),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
+            folder="results/embeddings",
             code=code_of("embed_words.py", "report.yaml"),
         script:
             "../workflow_scripts/embed_words.py"
@@ -55,7 +69,7 @@ if EMBEDDING_TASKS:
     rule tabulate_embeddings:
         input:
             metrics=all_embeddings("metrics.json"),
-            lexical=expand("results/embeddings/tf-idf/{task}/metrics.json", task=EMBEDDING_TASKS),
+            lexical=lexical_embeddings("metrics.json"),
         output:
             **table_files("embeddings", "embeddings"),
         log:
@@ -71,7 +85,6 @@ if EMBEDDING_TASKS:
         params:
             models=[shown_name(model) for model in ENCODERS],
             tasks=list(EMBEDDING_TASKS.values()),
-            pooling=config["embedding"]["pooling"],
             code=code_of("tabulate_embeddings.py", "report.yaml"),
         script:
             "../workflow_scripts/tabulate_embeddings.py"

@@ -80,6 +80,29 @@ rule measure_cross_path:
         "../workflow_scripts/measure_cross_path.py"
 
 
+rule measure_masked_words:
+    input:
+        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        corpus="results/binarized/corpus",
+        vocabulary="results/bpe/vocabulary",
+    output:
+        "results/masked_words/{model}/seed-{seed}/words.tsv",
+    log:
+        "results/logs/measure_masked_words/{model}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_masked_words/{model}/seed-{seed}.jsonl"
+    conda:
+        TRAINING_ENV
+    threads: config["hardware"]["threads"]
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code_of("measure_masked_words.py", TRAINING_ENV),
+    script:
+        "../workflow_scripts/measure_masked_words.py"
+
+
 rule study_cross_attention:
     input:
         checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",

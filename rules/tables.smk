@@ -1,6 +1,12 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
 
+def all_submissions():
+    """Return a GLUE submission for each model; none if no task is GLUE's."""
+    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/") and not task.selection]
+    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
+
+
 rule tabulate_tasks:
     input:
         metrics=all_metrics(),
@@ -48,6 +54,28 @@ rule tabulate_pretraining:
         "../workflow_scripts/tabulate_pretraining.py"
 
 
+rule tabulate_masked_words:
+    input:
+        words=all_masked_words(),
+    output:
+        **table_files("masked_words", "masked words"),
+        **figure_files("masked_words", "masked words"),
+    log:
+        "results/logs/tabulate_masked_words.log",
+    benchmark:
+        "results/benchmarks/tabulate_masked_words.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code_of("tabulate_masked_words.py", "report.yaml"),
+    script:
+        "../workflow_scripts/tabulate_masked_words.py"
+
+
 rule tabulate_cross_path:
     input:
         reports=all_cross_path(),
@@ -73,7 +101,9 @@ rule tabulate_ablations:
     input:
         histories=all_histories(),
         reports=all_cross_path(),
+        words=all_masked_words(),
         metrics=all_metrics(),
+        embeddings=all_embeddings("metrics.json", models=MODELS, poolings=POOLINGS[:1]),
     output:
         **table_files("ablations", "ablations"),
         **figure_files("ablations", "ablations"),

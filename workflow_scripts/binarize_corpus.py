@@ -7,5 +7,5 @@ from cross_thought.jobs import logged_job
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
-        encoded = {split: Path(snakemake.input.encoded, split) for split in ("train", "valid")}
+        encoded = {folder.name: folder for folder in sorted(Path(snakemake.input.encoded).iterdir()) if folder.is_dir()}
         binarize_corpus(encoded, Path(snakemake.input.vocabulary), Path(snakemake.output[0]))

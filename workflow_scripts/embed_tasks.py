@@ -23,7 +23,7 @@ def embed_tasks(
     *,
     model: str,
     seed: int,
-    pooling: str,
+    poolings: Sequence[str],
     device: str,
     pairs_files: Sequence[Path],
     metrics_files: Sequence[Path],
@@ -33,26 +33,27 @@ def embed_tasks(
     Args:
         checkpoint: the pre-trained model, or the export of a tuned one.
         vocabulary: folder of encoder.json, vocab.bpe and dict.txt, for a checkpoint.
-        tasks: what to evaluate on; `prepared`, `pairs_files` and `metrics_files` have one path for each.
-        prepared: folders of the tasks' prepared TSV files.
+        tasks: what to evaluate on.
+        prepared: for each the folder of its prepared TSV files.
         model: its name in tables.
         seed: of the pre-training, or the tuning.
-        pooling: how slot states become an embedding.
+        poolings: how slot states become an embedding, each way of them.
         device: "cpu" or "cuda".
-        pairs_files: TSV files to write.
-        metrics_files: JSON files to write.
+        pairs_files: TSV files to write: of each task, and of it each pooling.
+        metrics_files: JSON files to write, likewise.
     """
     own_tokenizer = checkpoint.is_dir()
     encoder = SentenceEncoder.from_pretrained(
         checkpoint, vocabulary=None if own_tokenizer else vocabulary, device=device
     )
-    encode = partial(encoder.encode, pooling=pooling)
-    for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
+    evaluations = [(*data, pooling) for data in zip(tasks, prepared, strict=True) for pooling in poolings]
+    for (task, folder, pooling), pairs_file, metrics_file in zip(evaluations, pairs_files, metrics_files, strict=True):
+        encode = partial(encoder.encode, pooling=pooling)
         pairs, counts = evaluate_task(task, folder, encode, num_cut=lambda: encoder.num_cut_sentences)
         document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs, counts=counts)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)
-        print(f"{task.name}: {document['splits']}")
+        print(f"{task.name}, {pooling}: {document['splits']}")
 
 
 if "snakemake" in globals():
@@ -65,7 +66,7 @@ if "snakemake" in globals():
             [Path(path) for path in snakemake.input.prepared],
             model=shown_name(snakemake.wildcards.model),
             seed=int(snakemake.wildcards.seed),
-            pooling=snakemake.params.pooling,
+            poolings=snakemake.params.poolings,
             device=snakemake.params.device,
             pairs_files=[Path(path) for path in snakemake.output.pairs],
             metrics_files=[Path(path) for path in snakemake.output.metrics],

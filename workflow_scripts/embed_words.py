@@ -4,23 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cross_thought.data.tasks import EmbeddingTask
-from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, evaluate_task, tf_idf, write_pairs
+from cross_thought.evaluation.embeddings import embeddings_document, evaluate_words, write_pairs
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 
 
-def embed_words(
-    tasks: Sequence[EmbeddingTask],
-    prepared: Sequence[Path],
-    *,
-    pairs_files: Sequence[Path],
-    metrics_files: Sequence[Path],
-) -> None:
-    """Write the scored pairs and the metrics of each task, from the folder of its prepared TSV files."""
-    for task, folder, pairs_file, metrics_file in zip(tasks, prepared, pairs_files, metrics_files, strict=True):
-        pairs, _ = evaluate_task(task, folder, tf_idf)
-        write_pairs(pairs_file, pairs)
-        write_json(metrics_file, embeddings_document(model=LEXICAL, task=task, seed=None, pooling=None, pairs=pairs))
+def embed_words(tasks: Sequence[EmbeddingTask], prepared: Sequence[Path], *, folder: Path) -> None:
+    """Write the scored pairs and the metrics of each task and method.
+
+    Args:
+        tasks: what to evaluate on.
+        prepared: for each the folder of its prepared TSV files.
+        folder: METHOD/TASK/pairs.tsv and metrics.json are written there.
+    """
+    for task, data in zip(tasks, prepared, strict=True):
+        for method, pairs in evaluate_words(task, data).items():
+            place = folder / method / task.name
+            place.mkdir(parents=True, exist_ok=True)
+            write_pairs(place / "pairs.tsv", pairs)
+            document = embeddings_document(model=method, task=task, seed=None, pooling=None, pairs=pairs)
+            write_json(place / "metrics.json", document)
+            print(f"{method}, {task.name}: {document['splits']}")
 
 
 if "snakemake" in globals():
@@ -28,6 +32,5 @@ if "snakemake" in globals():
         embed_words(
             snakemake.params.tasks,
             [Path(path) for path in snakemake.input.prepared],
-            pairs_files=[Path(path) for path in snakemake.output.pairs],
-            metrics_files=[Path(path) for path in snakemake.output.metrics],
+            folder=Path(snakemake.params.folder),
         )

@@ -8,10 +8,10 @@ from cross_thought.jobs import logged_job
 
 
 def encode_corpus(corpus: Path, vocabulary: Path, output_dir: Path, *, workers: int) -> None:
-    """Encode train.txt and valid.txt, each to a folder of arrays."""
+    """Encode train.txt, valid.txt and, if it is there, test.txt, each to a folder of arrays."""
     with atomic_directory(output_dir) as folder:
-        for split in ("train", "valid"):
-            encode_file(corpus / f"{split}.txt", folder / split, vocabulary=vocabulary, workers=workers)
+        for text in sorted(corpus.glob("*.txt")):
+            encode_file(text, folder / text.stem, vocabulary=vocabulary, workers=workers)
 
 
 if "snakemake" in globals():

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from cross_thought.data.demo import FACTS
-from cross_thought.encoder.segments import fold_stream
 from cross_thought.evaluation.cross_path import fact_ids, mask_facts, measure
 from cross_thought.fairseq.pretrained import held_out_documents, load_pretrained
 from cross_thought.files import write_json
@@ -30,7 +29,7 @@ def measure_cross_path(
     """
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     documents = torch.stack(list(islice(held_out_documents(corpus, bos_id=dictionary.bos()), NUM_DOCUMENTS)))
-    documents = fold_stream(documents, model.args.segment_length, dictionary.pad())  # (N, S, T)
+    documents = model.sentence_encoder.cut_streams(documents)[0]  # (N, S, T)
     # the same words are masked for every model and seed
     masking = mask_facts(documents, fact_ids(FACTS, vocabulary), seed=1)
     accuracy = measure(

@@ -17,7 +17,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
     """Return fairseq's flags that define a pre-training run."""
     training = model["pretraining"]
     settings = {
-        "task": "masked_lm",
+        "task": "masked_sentences" if model["segment_by"] == "sentence" else "masked_lm",
         "criterion": "masked_lm",
         **model_flags(model),
         "forward_mode": "pretrain",

@@ -27,8 +27,9 @@ def study_cross_attention(
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     spelling = Spelling(dictionary, vocabulary)
     documents = held_out_documents(binarized, bos_id=dictionary.bos())
-    segments = choose_segments(documents, segment_length=model.args.segment_length)
-    query, column = choose_token(segments, counts=dictionary.count, is_word=spelling.is_word)
+    segments = choose_segments(documents, model.sentence_encoder)
+    counts = [count if id_ != dictionary.pad() else 0 for id_, count in enumerate(dictionary.count)]
+    query, column = choose_token(segments, counts=counts, is_word=spelling.is_word)
     token = int(segments[query, column])
     masked = segments.clone()
     masked[query, column] = dictionary.index("<mask>")

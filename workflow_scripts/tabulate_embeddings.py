@@ -15,23 +15,21 @@ def tabulate_embeddings(
     *,
     models: Sequence[str],
     tasks: Sequence[EmbeddingTask],
-    pooling: str,
     files: Mapping[str, str],
 ) -> None:
     """Compute the rows once and lay them out.
 
     Args:
         metrics: every model's `metrics.json`.
-        lexical: the bag of words' `metrics.json` of each task.
+        lexical: `metrics.json` of what needs no training.
         models: names, in the order of the rows.
         tasks: in the order of the sections.
-        pooling: how slot states became embeddings.
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
     of_name = {task.name: task for task in tasks}
     documents = read_metrics(metrics)
     rows = embedding_rows(documents, read_metrics(lexical), models=models, tasks=of_name)
-    page = embeddings_page(rows, tasks=of_name, pooling=pooling, documents=documents)
+    page = embeddings_page(rows, tasks=of_name, documents=documents)
     write_table(rows, page, files=files)
     print(markdown(page))
 
@@ -43,6 +41,5 @@ if "snakemake" in globals():
             snakemake.input.lexical,
             models=snakemake.params.models,
             tasks=snakemake.params.tasks,
-            pooling=snakemake.params.pooling,
             files=dict(snakemake.output.items()),
         )

@@ -31,7 +31,7 @@ PARTS = {
     finetuning: 60,
     losses: 30,
     step: 30,
-    resume: 60,
+    resume: 90,
     processes: 30,
     embedding: 50,
     fairseq_tests: 30,

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,8 @@ from cross_thought.files import atomic_directory, write_json
 
 logger = logging.getLogger(__name__)
 
+CORPUS_SPLITS = ("train", "valid", "test")
+
 _LONGEST_WRAPPED_LINE = 100  # characters; books are wrapped at some 70
 _ENDS = (*".?!:;\"')]’”»…。！？；：」』।", "--")
 _SECONDS_BETWEEN_LOGS = 10
@@ -23,7 +26,7 @@ _WIKIPEDIA = "wikipedia/20231101.en.txt"
 def corpus_files(
     corpus: Mapping[str, Any], *, data_dir: str | None, downloads_dir: str = "results/downloads"
 ) -> dict[str, list[TextFile]]:
-    """Return the text files of the configured corpus: those of "train", and of "valid" where the source has any.
+    """Return the text files of the configured corpus: of "train", and of "valid" and "test" where there are any.
 
     Args:
         corpus: that part of the config: `source`, `files`, `format`, `lines`, `text_field`.
@@ -38,15 +41,15 @@ def corpus_files(
                 TextFile(path=path, **{key: corpus[key] for key in ("format", "lines", "text_field")})
                 for path in find_files(files.get(split) or (), key=f"corpus.files.{split}")
             ]
-            for split in ("train", "valid")
+            for split in ("train", "valid", *(["test"] if "test" in files else []))
         }
     if source == "demo":
-        return {"train": [TextFile(path=f"{downloads_dir}/demo/corpus.txt")], "valid": []}
+        return {"train": [TextFile(path=f"{downloads_dir}/demo/corpus.txt")]}
+    if source == "captions":
+        names = {"train": "train", "valid": "dev", "test": "test"}
+        return {split: [TextFile(path=f"{downloads_dir}/captions/corpus/{names[split]}.txt")] for split in names}
     if source == "wikipedia":
-        return {
-            "train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir, downloads_dir=downloads_dir))],
-            "valid": [],
-        }
+        return {"train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir, downloads_dir=downloads_dir))]}
     # WikiText: own files of both splits in one of the forms in which they are found, else the archive
     for pattern in (f"{source}-raw/wiki.{{}}.raw", "wikitext/wiki.{}.raw", "wikitext/wiki.{}.tokens"):
         own = {split: Path(data_dir or "", pattern.format(split)) for split in ("train", "valid")}
@@ -62,30 +65,34 @@ def corpus_files(
 def prepare_corpus(
     sources: Mapping[str, Iterable[TextFile]], output_dir: Path, *, valid_fraction: float
 ) -> dict[str, int]:
-    """Write `train.txt` and `valid.txt`; without text of its own, valid gets whole documents out of train's.
+    """Write `train.txt`, `valid.txt` and, where the corpus has a test part, `test.txt`.
 
-    Documents held out are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size
-    passes through once. `summary.json` beside them says in numbers what was taken for documents and sentences.
+    Without text of its own, valid gets whole documents out of train's.
+
+    These are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size passes through
+    once. `summary.json` beside them says in numbers what was taken for documents and sentences.
 
     Args:
-        sources: text files of "train" and "valid"; none of "valid": hold out documents.
+        sources: text files of "train", "valid" and "test"; none of "valid": hold out documents.
         output_dir: folder to write; appears when all files are written.
         valid_fraction: share of the documents held out, in 0..1; not used where valid has files.
 
     Returns:
-        The number of documents in "train" and "valid".
+        The number of documents in each of these.
 
     Raises:
-        UserError: if train or valid gets no document, or as `read_documents`.
+        UserError: if one of them gets no document, or as `read_documents`.
     """
-    train_sources, valid_sources = list(sources["train"]), list(sources["valid"])
+    train_sources, valid_sources, test_sources = (list(sources.get(split, ())) for split in CORPUS_SPLITS)
     passed = Passed()
-    with (
-        atomic_directory(output_dir) as folder,
-        open(folder / "train.txt", "w", encoding="utf-8", newline="\n") as train_file,
-        open(folder / "valid.txt", "w", encoding="utf-8", newline="\n") as valid_file,
-    ):
-        train, valid = _DocumentWriter(train_file), _DocumentWriter(valid_file)
+    with atomic_directory(output_dir) as folder, ExitStack() as files:
+
+        def writer(split: str) -> _DocumentWriter:
+            path = folder / f"{split}.txt"
+            return _DocumentWriter(files.enter_context(path.open("w", encoding="utf-8", newline="\n")))
+
+        writers = {split: writer(split) for split in CORPUS_SPLITS if split != "test" or test_sources}
+        train, valid = writers["train"], writers["valid"]
         seen, logged = 0, time.monotonic()
         for source in train_sources:
             for document in read_documents(source, passed):
@@ -95,9 +102,10 @@ def prepare_corpus(
                 if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
                     logged = time.monotonic()
                     logger.info("%s: %d documents so far", source.path, seen)
-        for source in valid_sources:
-            for document in read_documents(source, passed):
-                valid.write(document)
+        for split, given in (("valid", valid_sources), ("test", test_sources)):
+            for source in given:
+                for document in read_documents(source, passed):
+                    writers[split].write(document)
         if not train.num_documents:
             raise UserError("the corpus has no document to train on: give a filled text file in corpus.files.train")
         if not valid.num_documents:
@@ -105,27 +113,27 @@ def prepare_corpus(
                 f"the corpus has no document to validate on: {seen} in all, corpus.valid_fraction {valid_fraction}; "
                 "separate documents by empty lines, raise valid_fraction, or give corpus.files.valid"
             )
-        summary = _summarize(train, valid, passed, lines=train_sources[0].lines)
+        if test_sources and not writers["test"].num_documents:
+            raise UserError("corpus.files.test has no document: give a filled text file, or leave test out")
+        summary = _summarize(writers, passed, lines=train_sources[0].lines)
         summary["valid_fraction"] = None if valid_sources else valid_fraction
         write_json(folder / "summary.json", summary)
-    for split, writer in (("train", train), ("valid", valid)):
-        logger.info(
-            "%s: %d documents, %d lines, %d words", split, writer.num_documents, writer.num_lines, writer.num_words
-        )
+    for split, text in writers.items():
+        logger.info("%s: %d documents, %d lines, %d words", split, text.num_documents, text.num_lines, text.num_words)
     for name, value in summary.items():
-        if not name.startswith(("train_", "valid_")):
+        if not name.startswith(tuple(f"{split}_" for split in writers)):
             logger.info("%s: %s", name.replace("_", " "), value)
-    return {"train": train.num_documents, "valid": valid.num_documents}
+    return {split: text.num_documents for split, text in writers.items()}
 
 
-def _summarize(train: "_DocumentWriter", valid: "_DocumentWriter", passed: Passed, *, lines: str) -> dict[str, Any]:
+def _summarize(writers: Mapping[str, "_DocumentWriter"], passed: Passed, *, lines: str) -> dict[str, Any]:
     """Return what was taken for documents and sentences: keys for people, each with a number or a sentence."""
-    both = (train, valid)
-    documents, sentences = sum(writer.num_documents for writer in both), sum(writer.num_lines for writer in both)
-    words, single = sum(writer.num_words for writer in both), sum(writer.num_single for writer in both)
-    longest = max(writer.longest_line for writer in both)
+    parts = writers.values()
+    documents, sentences = sum(writer.num_documents for writer in parts), sum(writer.num_lines for writer in parts)
+    words, single = sum(writer.num_words for writer in parts), sum(writer.num_single for writer in parts)
+    longest = max(writer.longest_line for writer in parts)
     notes = []
-    unfinished, inner = sum(writer.num_unfinished for writer in both), sentences - documents
+    unfinished, inner = sum(writer.num_unfinished for writer in parts), sentences - documents
     if lines == "sentences" and inner and unfinished > inner / 2 and longest <= _LONGEST_WRAPPED_LINE:
         notes.append(
             f"{unfinished} of {inner} lines that another follows end without a full stop, and none has more than "
@@ -145,12 +153,15 @@ def _summarize(train: "_DocumentWriter", valid: "_DocumentWriter", passed: Passe
         "words_per_sentence": round(words / sentences, 2),
         "longest_sentence_characters": longest,
         "documents_of_one_sentence": single,
-        "train_documents": train.num_documents,
-        "train_sentences": train.num_lines,
-        "train_words": train.num_words,
-        "valid_documents": valid.num_documents,
-        "valid_sentences": valid.num_lines,
-        "valid_words": valid.num_words,
+        **{
+            f"{split}_{unit}": number
+            for split, writer in writers.items()
+            for unit, number in (
+                ("documents", writer.num_documents),
+                ("sentences", writer.num_lines),
+                ("words", writer.num_words),
+            )
+        },
         "empty_lines": passed.empty_lines,
         "empty_records": passed.empty_records,
         "notes": "; ".join(notes),

@@ -12,6 +12,7 @@ METRICS = tuple(dict.fromkeys((*CLASS_METRICS, *SCORE_METRICS, *RANKING_METRICS)
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+TF_IDF, BM25 = "tf-idf", "bm25"
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
@@ -163,3 +164,8 @@ class EmbeddingTask:
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
         return EMBEDDING_METRICS[self.evaluation]
+
+    @property
+    def lexical(self) -> tuple[str, ...]:
+        """Names of what needs no training and is evaluated beside: BM25 ranks, so it has no similarities."""
+        return (TF_IDF, BM25) if self.evaluation == RETRIEVAL else (TF_IDF,)

@@ -85,7 +85,7 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
 
 
 def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the files of one's own corpus, of "train" and of "valid", before any is read.
+    """Return the files of one's own corpus, of "train", "valid" and "test", before any is read.
 
     Args:
         corpus: that part of the config.
@@ -106,9 +106,10 @@ def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
     if corpus["format"] == "wikitext" and json_lines:
         raise UserError(f"config: corpus.format is 'wikitext', but {json_lines[0]!r} is JSON lines; set it to plain")
     trained_on = set(map(os.path.realpath, found.get("train", ())))
-    for path in found.get("valid", ()):
-        if os.path.realpath(path) in trained_on:
-            raise UserError(f"config: {path!r} is in corpus.files.train and in valid; list it under one of them")
+    for split in ("valid", "test"):
+        for path in found.get(split, ()):
+            if os.path.realpath(path) in trained_on:
+                raise UserError(f"config: {path!r} is in corpus.files.train and in {split}; list it under one of them")
     return found
 
 

@@ -1,10 +1,10 @@
-"""Where the raw files of a task are: one's own under `data_dir`, then downloads, or the demo's generated ones."""
+"""Where the raw files of a task are: one's own under `data_dir`, then downloads, or those made for it here."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from cross_thought.data.definitions import Split, Task
-from cross_thought.data.tasks import is_demo
+from cross_thought.data.tasks import generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "re
 
 def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> dict[str, RawFile]:
     """Return where each split of a task is read from, by split; one's own files under `data_dir` go first."""
-    if is_demo(task):
-        return {
-            name: RawFile(path=f"{downloads_dir}/demo/{task.name}/{split.file}") for name, split in task.splits.items()
-        }
+    maker = generator(task)
+    if maker is not None:
+        folder = f"{downloads_dir}/{maker}/{task.name}"
+        return {name: RawFile(path=f"{folder}/{split.file}") for name, split in task.splits.items()}
     found = {}
     for name, split in task.splits.items():
         if task.folder is None and task.archive is None and split.download is None:

@@ -44,9 +44,9 @@ _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is 
 PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
 
 
-def is_demo(task: Task) -> bool:
-    """Whether the task's files are generated."""
-    return task.name in REGISTRY and task.folder is None
+def generator(task: Task) -> str | None:
+    """Return what makes the task's files, the first part of its name: demo or captions; None where nothing does."""
+    return task.name.partition("-")[0] if task.name in REGISTRY and task.folder is None else None
 
 
 def is_own(task: Task) -> bool:
@@ -137,6 +137,17 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
     ):
         schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
     return schedule | given
+
+
+def setting_of(model: Mapping[str, Any], factor: str) -> Any:
+    """Return a model's setting of a factor of an ablation: a key of its entry, or of the `pretraining` there."""
+    return model["pretraining"][factor] if factor == "max_updates" else model[factor]
+
+
+def poolings_of(config: Mapping[str, Any]) -> list[str]:
+    """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
+    given = config["embedding"]["pooling"]
+    return [given] if isinstance(given, str) else list(given)
 
 
 def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:

@@ -22,6 +22,7 @@ from cross_thought.encoder.segments import (
     PackedRows,
     count_positions,
     cut_long_rows,
+    fold_sentences,
     fold_stream,
     invert_index,
     mean_of_sequences,
@@ -34,6 +35,7 @@ from cross_thought.encoder.segments import (
 logger = logging.getLogger(__name__)
 
 POOLINGS = ("mean", "concat", "slot0")
+SEGMENTATIONS = ("tokens", "sentence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class EncoderConfig:
         num_heads: attention heads.
         num_slots: sentence slots in a row, k.
         segment_length: tokens in a pre-training segment, T.
+        segment_by: where streams are cut: "tokens", after each T, as published, or "sentence", after each `</s>` too.
         num_positions: range that positions are drawn from in pre-training; the table has two rows more.
         cross_sequence: whether cross layer 0 works in pre-training (without it: the masked-LM control).
         dropout: probability after embeddings, attention and feed-forward.
@@ -60,7 +63,7 @@ class EncoderConfig:
         query_key_init_std: the same for the query and key projections; None: as for all.
 
     Raises:
-        ValueError: if a size is below 1, or a segment with its slots leaves no start position.
+        ValueError: if a size is below 1, a segmentation unknown, or a segment with its slots leaves no start position.
     """
 
     vocab_size: int = 50265
@@ -70,6 +73,7 @@ class EncoderConfig:
     num_heads: int = 12
     num_slots: int = 5
     segment_length: int = 64
+    segment_by: str = "tokens"
     num_positions: int = 512
     cross_sequence: bool = True
     dropout: float = 0.1
@@ -85,6 +89,8 @@ class EncoderConfig:
         for name in ("num_layers", "num_slots", "segment_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.segment_by not in SEGMENTATIONS:
+            raise ValueError(f"segment_by {self.segment_by!r} is none of {', '.join(SEGMENTATIONS)}")
         if self.max_start_position < 1:
             raise ValueError(
                 f"segment_length {self.segment_length} with num_slots {self.num_slots} does not fit num_positions "
@@ -168,8 +174,8 @@ class CrossThoughtEncoder(nn.Module):
         if not 1 <= start_position <= config.max_start_position:
             raise ValueError(f"start_position {start_position} is not in 1..{config.max_start_position}")
         # 1, 2: segments of T tokens, each with k slots before it; a segment of nothing but pads is no row
-        num_samples, stream_length = tokens.shape
-        segments = fold_stream(tokens, config.segment_length, config.pad_id)
+        num_samples = tokens.size(0)
+        segments, stream_places = self.cut_streams(tokens)
         num_segments = segments.size(1)
         segments = segments.flatten(0, 1)  # (N * B, T)
         is_word = segments != config.pad_id
@@ -191,15 +197,32 @@ class CrossThoughtEncoder(nn.Module):
             hidden_states = hidden_states.index_copy(0, sequences.index, crossed)
         # 7: within each row; the head reads the scored words only
         if scored is not None:
-            scored = F.pad(scored, (0, segments.numel() // num_samples - stream_length)).view_as(segments)
+            scored = scored.new_zeros(num_samples, segments.numel() // num_samples + 1).scatter(
+                1, stream_places, scored
+            )
+            scored = scored[:, :-1].reshape_as(segments)
             places = F.pad(scored, (config.num_slots, 0)).flatten().nonzero().squeeze(1)
             read = invert_index(rows.index, keep.numel())[places]
             return self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups, read=read)
         hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups)
-        # 8: drop the slots, lay the segments end to end, cut to L
+        # 8: drop the slots, lay the segments' states where the stream has their tokens
         unpacked = hidden_states.new_zeros(keep.numel(), config.embed_dim).index_copy(0, rows.index, hidden_states)
         unpacked = unpacked.view(num_samples, num_segments, -1, config.embed_dim)[:, :, config.num_slots :]
-        return unpacked.flatten(1, 2)[:, :stream_length]
+        unpacked = F.pad(unpacked.flatten(1, 2), (0, 0, 0, 1))  # a state of zeros for the pads
+        return unpacked.gather(1, stream_places.unsqueeze(2).expand(-1, -1, config.embed_dim))
+
+    def cut_streams(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut token streams, shape (N, L), into segments as the config says.
+
+        Returns:
+            Token ids, shape (N, B, T), right-padded; and for each token of the streams its place in its stream's
+            flattened segments, shape (N, L); B * T is no place.
+        """
+        config = self.config
+        if config.segment_by == "sentence":
+            return fold_sentences(tokens, config.segment_length, config.pad_id, config.eos_id)
+        segments = fold_stream(tokens, config.segment_length, config.pad_id)
+        return segments, torch.arange(tokens.size(1), device=tokens.device).expand_as(tokens)
 
     def encode_sentences(self, tokens: Tensor) -> Tensor:
         """Compute the fine-tuning forward of single sentences and pairs, in any mix.

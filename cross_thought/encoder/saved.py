@@ -87,9 +87,11 @@ def build_encoder(
             raise ValueError(f"{source}: {name} is {settings[name]!r} but the weights have {size}: export it again")
     for name, value in settings.items():
         default = getattr(EncoderConfig, name)
+        is_text = isinstance(default, str)
         is_number = isinstance(value, int | float) and (isinstance(value, int) or not isinstance(default, int))
-        if not (is_number or (value is None and default is None)):
-            raise ValueError(f"{source}: {name} is {value!r}, which is no number of its kind: export or fetch it again")
+        if not (isinstance(value, str) if is_text else is_number or (value is None and default is None)):
+            kind = "text" if is_text else "number of its kind"
+            raise ValueError(f"{source}: {name} is {value!r}, which is no {kind}: export or fetch it again")
     try:
         with torch.device("meta"), _WithoutInitialisation():
             encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,50 @@ def fold_stream(tokens: Tensor, segment_length: int, pad_id: int) -> Tensor:
 
     Source: method.md, pre-training, step 1.
     """
+    _check_streams(tokens, segment_length)
+    tail = -tokens.size(1) % segment_length
+    return F.pad(tokens, (0, tail), value=pad_id).view(tokens.size(0), -1, segment_length)
+
+
+def fold_sentences(tokens: Tensor, segment_length: int, pad_id: int, eos_id: int) -> tuple[Tensor, Tensor]:
+    """Cut each token stream after every `</s>`, and what is longer than a segment after each T tokens.
+
+    Args:
+        tokens: token ids, shape (N, L), L >= 1; pads, wherever they stand, are left out.
+        segment_length: tokens in a segment at most, T >= 1.
+        pad_id: id of the pads, written behind the segments' tokens.
+        eos_id: id of `</s>`, the last token of a sentence.
+
+    Returns:
+        Token ids, shape (N, B, T), segments of pads alone last; and for each token of the streams its place in its
+        stream's flattened segments, shape (N, L), B * T for a pad.
+
+    Raises:
+        ValueError: as of `fold_stream`.
+    """
+    _check_streams(tokens, segment_length)
+    is_word = tokens != pad_id
+    # a sentence begins at a word that has more `</s>` before it than the word before has
+    ends_before = (tokens == eos_id).cumsum(1) - (tokens == eos_id).long()
+    ends_so_far = ends_before.masked_fill(~is_word, -1).cummax(1).values
+    is_first = is_word & (ends_before > F.pad(ends_so_far, (1, -1), value=-1))
+    number = is_word.cumsum(1) - 1
+    place_in_sentence = number - number.masked_fill(~is_first, 0).cummax(1).values
+    column = place_in_sentence % segment_length
+    row = (is_word & (column == 0)).cumsum(1) - 1
+    num_rows = max(1, int(row.max()) + 1)
+    size = num_rows * segment_length
+    places = (row * segment_length + column).masked_fill(~is_word, size)
+    folded = tokens.new_full((tokens.size(0), size + 1), pad_id).scatter(1, places, tokens)
+    return folded[:, :size].view(-1, num_rows, segment_length), places
+
+
+def _check_streams(tokens: Tensor, segment_length: int) -> None:
+    """Refuse what is no batch of streams, and what is no length."""
     if tokens.dim() != 2 or tokens.size(1) == 0:
         raise ValueError(f"token streams must have shape (N, L) with L >= 1, not {tuple(tokens.shape)}")
     if segment_length < 1:
         raise ValueError(f"segment_length must be at least 1, not {segment_length}")
-    tail = -tokens.size(1) % segment_length
-    return torch.nn.functional.pad(tokens, (0, tail), value=pad_id).view(tokens.size(0), -1, segment_length)
 
 
 def split_sentences(tokens: Tensor, pad_id: int, eos_id: int) -> Tensor:

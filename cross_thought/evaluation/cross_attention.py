@@ -53,38 +53,43 @@ def read_case_study(path: Path | str) -> CaseStudy:
     return CaseStudy(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def choose_segments(documents: "Iterable[Tensor]", *, segment_length: int) -> "Tensor":
+def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder") -> "Tensor":
     """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
 
     If none has two segments, documents are read on into each other, as in the streams of pre-training.
 
     Args:
         documents: token ids, each of shape (L,).
-        segment_length: T.
+        encoder: says how a stream is cut.
 
     Returns:
-        Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS.
+        Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS; whole segments, right-padded if they are sentences.
 
     Raises:
         UserError: if there are no two whole segments in all.
     """
     import torch
 
-    candidates = []
+    def cut(document: "Tensor") -> "Tensor":
+        segments = encoder.cut_streams(document.unsqueeze(0))[0][0]
+        if encoder.config.segment_by == "sentence":
+            return segments
+        return segments[(segments != encoder.config.pad_id).all(1)]
+
+    candidates, longest = [], torch.empty(0, encoder.config.segment_length)
     for document in islice(documents, MAX_DOCUMENTS):
         candidates.append(document)
-        if len(document) >= MAX_SEGMENTS * segment_length:
+        longest = max(longest, cut(document), key=len)
+        if len(longest) >= MAX_SEGMENTS:
             break
-    longest = max(candidates, key=len, default=torch.empty(0))
-    if len(longest) < 2 * segment_length:
-        longest = torch.cat(candidates or [longest])
-    num_segments = min(MAX_SEGMENTS, len(longest) // segment_length)
-    if num_segments < 2:
+    if len(longest) < 2 and candidates:
+        longest = cut(torch.cat(candidates))
+    if len(longest) < 2:
         raise UserError(
-            f"the held-out text has {len(longest)} tokens, which are no two segments of {segment_length}: "
-            "raise corpus.valid_fraction, or lower segment_length"
+            f"the held-out text has {sum(map(len, candidates))} tokens, which are no two segments of "
+            f"{encoder.config.segment_length}: raise corpus.valid_fraction, or lower segment_length"
         )
-    return longest[: num_segments * segment_length].view(num_segments, segment_length)
+    return longest[:MAX_SEGMENTS]
 
 
 def choose_token(segments: "Tensor", *, counts: Sequence[int], is_word: "Callable[[int], bool]") -> tuple[int, int]:
@@ -114,7 +119,7 @@ def cross_attention(encoder: "CrossThoughtEncoder", tokens: "Tensor") -> "Tensor
 
     Args:
         encoder: with cross layer 0 on.
-        tokens: token ids of whole segments, shape (B, T), without pads.
+        tokens: token ids of whole segments, shape (B, T), as `choose_segments` returns them.
 
     Returns:
         Weights, shape (k, H, B, B): how slot j of a segment attends to slot j of each segment; they sum to 1.

@@ -165,7 +165,7 @@ def _accuracy(
     places = masking.segments * segment_length + masking.columns
     answers = []
     encoder.eval()
-    with torch.inference_mode(), _cross_sequence(encoder, cross_sequence):
+    with torch.inference_mode(), with_cross_sequence(encoder, cross_sequence):
         for rows in torch.arange(num_documents).split(BATCH_SIZE):
             scored = torch.zeros(len(rows), num_segments * segment_length, dtype=torch.bool)
             scored[range(len(rows)), places[rows]] = True
@@ -176,7 +176,7 @@ def _accuracy(
 
 
 @contextmanager
-def _cross_sequence(encoder: "CrossThoughtEncoder", enabled: bool) -> Iterator[None]:
+def with_cross_sequence(encoder: "CrossThoughtEncoder", enabled: bool) -> Iterator[None]:
     """Switch cross layer 0 on or off for a while."""
     config = encoder.config
     encoder.config = replace(config, cross_sequence=enabled)

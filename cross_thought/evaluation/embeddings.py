@@ -6,6 +6,7 @@ pair's score, over all pairs of a split.
 Retrieval: the queries are the distinct first sentences of the positive pairs, the candidates all distinct second
 sentences of the split; right are those that stand in a positive pair with the query. Candidates are ranked by cosine;
 cosines that are equal to six decimals are ties, in which wrong candidates go before right ones, so that no luck helps.
+BM25, which ranks without embeddings, is held to the same, with its scores in place of cosines.
 A sentence is no candidate for itself. Then, over the queries: accuracy@1 is the share whose first candidate is right,
 mrr the mean of 1 / rank of the first right one, recall@k the mean share of the right ones among the first k.
 Pairs without a positive label count as wrong, even where their sentences mean the same.
@@ -13,7 +14,8 @@ Pairs without a positive label count as wrong, even where their sentences mean t
 Everything is computed from `pairs.tsv`, one line a pair: its scores and its cosine, or the rank of its second sentence.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +23,10 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.definitions import SIMILARITY, EmbeddingTask
+from cross_thought.data.definitions import BM25, SIMILARITY, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
-
-LEXICAL = "tf-idf"
 
 # rows of cosines that are held at once have this many numbers together: 128 MB
 BLOCK_NUMBERS = 1 << 24
@@ -34,6 +34,8 @@ COSINE_DECIMALS = 6
 
 # from n sentences to a matrix (n, d), dense or sparse
 Encode = Callable[[list[str]], np.ndarray | sparse.csr_matrix]
+# from the queries and the pool of candidates to each query's scores of all candidates, shape (P,), in turn
+Rank = Callable[[list[str], list[str]], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Rankings:
         query: the row that its first sentence first makes a query in; the same for all pairs of a query.
         candidates: how many sentences were ranked for the query.
         rank: of the pair's second sentence among them, from 1.
-        cosine: of the pair's embeddings, rounded as ranked.
+        cosine: of the pair's embeddings, or BM25's score; rounded as ranked.
     """
 
     row: list[int]
@@ -138,10 +140,14 @@ def evaluate_split(task: EmbeddingTask, examples: Sequence[Example], encode: Enc
     Raises:
         UserError: if the split has no positive pair, or an embedding is not finite.
     """
-    examples = [Example(label, tuple(map(str.strip, sentences))) for label, sentences in examples]
+    examples = _stripped(examples)
     if task.evaluation == SIMILARITY:
         return _similarities(examples, encode)
-    return _rankings(task, examples, encode)
+    return _rankings(task, examples, by_cosine(encode))
+
+
+def _stripped(examples: Iterable[Example]) -> list[Example]:
+    return [Example(label, tuple(map(str.strip, sentences))) for label, sentences in examples]
 
 
 def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
@@ -155,7 +161,7 @@ def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
     return Similarities(list(range(len(examples))), [float(example.label) for example in examples], cosines)
 
 
-def _rankings(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) -> Rankings:
+def _rankings(task: EmbeddingTask, examples: Iterable[Example], rank: Rank) -> Rankings:
     pool: dict[str, int] = {}  # each candidate's place
     pairs: dict[str, dict[str, int]] = {}  # query -> right candidate -> its row
     for row, (label, (first, second)) in enumerate(examples):
@@ -167,24 +173,55 @@ def _rankings(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) 
             f"{task.name} has no pair of two sentences with the label {task.positive_label!r}: mend the files, or the "
             "positive_label in the config"
         )
-    embeddings, places = _embed([*pairs, *pool], encode)
-    candidates = embeddings[[places[sentence] for sentence in pool]]
     ranked = Rankings([], [], [], [], [])
-    queries = list(pairs)
-    block = max(1, BLOCK_NUMBERS // len(pool))
-    for start in range(0, len(queries), block):
-        names = queries[start : start + block]
-        cosines = embeddings[[places[name] for name in names]] @ candidates.T
-        cosines = cosines if isinstance(cosines, np.ndarray) else cosines.toarray()
-        for name, row_cosines in zip(names, np.round(cosines.astype(np.float64), COSINE_DECIMALS), strict=True):
-            right = [pool[answer] for answer in pairs[name]]
-            rows = list(pairs[name].values())
-            ranked.row.extend(rows)
-            ranked.query.extend([rows[0]] * len(rows))
-            ranked.candidates.extend([len(pool) - (name in pool)] * len(rows))
-            ranked.rank.extend(rank_right(row_cosines, right, left_out=pool.get(name)))
-            ranked.cosine.extend(row_cosines[right].tolist())
+    for name, scores in zip(pairs, rank(list(pairs), list(pool)), strict=True):
+        scores = np.round(scores.astype(np.float64), COSINE_DECIMALS)
+        right = [pool[answer] for answer in pairs[name]]
+        rows = list(pairs[name].values())
+        ranked.row.extend(rows)
+        ranked.query.extend([rows[0]] * len(rows))
+        ranked.candidates.extend([len(pool) - (name in pool)] * len(rows))
+        ranked.rank.extend(rank_right(scores, right, left_out=pool.get(name)))
+        ranked.cosine.extend(scores[right].tolist())
     return ranked
+
+
+def by_cosine(encode: Encode) -> Rank:
+    """Return what ranks candidates by the cosine of their embeddings with the query's."""
+
+    def rank(queries: list[str], pool: list[str]) -> Iterator[np.ndarray]:
+        embeddings, places = _embed([*queries, *pool], encode)
+        candidates = embeddings[[places[sentence] for sentence in pool]]
+        block = max(1, BLOCK_NUMBERS // len(pool))
+        for start in range(0, len(queries), block):
+            names = queries[start : start + block]
+            cosines = embeddings[[places[name] for name in names]] @ candidates.T
+            yield from cosines if isinstance(cosines, np.ndarray) else cosines.toarray()
+
+    return rank
+
+
+def by_bm25(queries: list[str], pool: list[str]) -> Iterator[np.ndarray]:
+    """Rank candidates by BM25 over the pool, with bm25s's defaults (Lucene's form, k1 = 1.5, b = 0.75).
+
+    Words are those of `tf_idf`.
+    """
+    import bm25s  # no model's job needs it
+
+    candidates = [_words(sentence) for sentence in pool]
+    if not any(candidates):
+        yield from np.zeros((len(queries), len(pool)))
+        return
+    index = bm25s.BM25()
+    index.index(candidates, show_progress=False)
+    known = {word for words in candidates for word in words}
+    for query in queries:
+        words = [word for word in _words(query) if word in known]
+        yield index.get_scores(words) if words else np.zeros(len(pool))
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"\w+", sentence.lower())
 
 
 def rank_right(cosines: np.ndarray, right: Sequence[int], *, left_out: int | None = None) -> list[int]:
@@ -295,6 +332,17 @@ def embeddings_document(
         },
     }
     return document if counts is None else document | {"counts": counts}
+
+
+def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, ScoredPairs]]:
+    """Score the pairs of a task by what needs no training: method -> split -> pairs."""
+    found = {TF_IDF: evaluate_task(task, prepared, tf_idf)[0]}
+    if BM25 in task.lexical:
+        found[BM25] = {
+            split: _rankings(task, _stripped(read_prepared(prepared / f"{split}.tsv")), by_bm25)
+            for split in task.splits
+        }
+    return found
 
 
 def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:

@@ -17,7 +17,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 import cross_thought.fairseq.optimizer  # noqa: F401  (a checkpoint that it trained cannot be loaded without it)
-from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder import SEGMENTATIONS, CrossThoughtEncoder, EncoderConfig
 from cross_thought.environment import slow_bfloat16
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,12 @@ class CrossThoughtModel(RobertaModel):
         RobertaModel.add_args(parser)
         parser.add_argument("--num-slots", type=int, metavar="K", help="sentence slots before each segment")
         parser.add_argument("--segment-length", type=int, metavar="T", help="tokens in a pre-training segment")
+        parser.add_argument(
+            "--segment-by",
+            choices=SEGMENTATIONS,
+            help="where streams are cut into segments: after each T tokens, or after each sentence too "
+            "(then the task is masked_sentences, which leaves the sentences' ends unmasked)",
+        )
         parser.add_argument(
             "--num-positions", type=int, metavar="P", help="position range; the table has two rows more"
         )
@@ -114,6 +120,7 @@ class RegisteredEncoder(FairseqEncoder):
                 num_heads=args.encoder_attention_heads,
                 num_slots=args.num_slots,
                 segment_length=args.segment_length,
+                segment_by=args.segment_by,
                 num_positions=args.num_positions,
                 cross_sequence=not args.no_cross_sequence,
                 dropout=args.dropout,
@@ -219,6 +226,7 @@ def cross_thought_base(args: argparse.Namespace) -> None:
     base_architecture(args)
     args.num_slots = getattr(args, "num_slots", 5)
     args.segment_length = getattr(args, "segment_length", 64)
+    args.segment_by = getattr(args, "segment_by", "tokens")
     args.num_positions = getattr(args, "num_positions", 512)
     args.forward_mode = getattr(args, "forward_mode", None)
     args.no_cross_sequence = getattr(args, "no_cross_sequence", False)

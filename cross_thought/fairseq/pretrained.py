@@ -130,17 +130,18 @@ def _dictionary(vocabulary: Path) -> Dictionary:
     return dictionary
 
 
-def held_out_documents(binarized: Path, *, bos_id: int) -> Iterator[Tensor]:
+def held_out_documents(binarized: Path, *, bos_id: int, split: str = "valid") -> Iterator[Tensor]:
     """Yield the held-out documents as fairseq passes them to the model: `<s>`, then each line with its `</s>`.
 
     Args:
         binarized: folder of the binarized corpus.
         bos_id: id of `<s>`.
+        split: "valid", or "test" where the corpus has one.
 
     Yields:
         Token ids, shape (L,).
     """
-    lines = data_utils.load_indexed_dataset(str(binarized / "valid"))
+    lines = data_utils.load_indexed_dataset(str(binarized / split))
     document: list[Tensor] = []
     for number in range(len(lines)):
         line = lines[number].long()

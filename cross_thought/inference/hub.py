@@ -32,8 +32,14 @@ def fetched(path: Path, revision: str | None = None) -> Path:
 
     missing = f"{path} is no file or folder here, and"
     try:
-        place = {"endpoint": constants.ENDPOINT, "cache_dir": constants.HF_HUB_CACHE}
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=list(_DATA), **place))
+        folder = snapshot_download(
+            str(path),
+            revision=revision,
+            allow_patterns=list(_DATA),
+            endpoint=constants.ENDPOINT,
+            cache_dir=constants.HF_HUB_CACHE,
+        )
+        return Path(folder)
     except RepositoryNotFoundError:
         remedy = "correct it; if it is private, log in first (`hf auth login`)"
         raise UserError(f"{missing} {constants.ENDPOINT} has no model of that name: {remedy}") from None

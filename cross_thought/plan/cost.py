@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cross_thought.data.captions import with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.raw_files import own_or_download, raw_files
-from cross_thought.data.tasks import Task, finetuning_settings, is_demo, tasks_of
+from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
@@ -20,6 +21,8 @@ GPT2_SYMBOLS = 50260
 BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
 WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
 WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
+WORDS_OF_CAPTIONS = 88  # of a picture, by a vocabulary of 2,000 learnt from them, measured: 87.4
+CAPTIONS_RATIO = 3.2  # text in the captions' gzip files, measured
 LINE_BYTES = 120  # of a corpus: one entry of the index each
 GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
 _PACKED = {".gz": 30, ".parquet": 60}  # bytes of a row, where a file's lines cannot be counted without reading it whole
@@ -73,6 +76,8 @@ def pretrainings(config: Mapping[str, Any]) -> list[Training]:
         if config["models"][name]["source"] != "pretrain":
             continue
         length, updates = training["tokens_per_sample"], training["max_updates"]
+        if config["corpus"]["source"] == "captions" and training["sample_break_mode"] == "complete_doc":
+            length = min(length, WORDS_OF_CAPTIONS)
         streams = updates * training["batch_size"] * training["update_freq"]
         forward = streams * sizes.stream_flops(length, scored=training["mask_prob"])
         found.append(
@@ -100,7 +105,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
             num_examples(task, config) / settings["batch_size"]
         )
         examples = updates * settings["batch_size"]
-        sentence = SEGMENT_LENGTH + 1 if is_demo(task) else WORDS_A_SENTENCE
+        sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
         lengths = [sentence] * task.num_sentences
         classes = len(task.labels or (1,))
         forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
@@ -120,7 +125,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
 def num_examples(task: Task, config: Mapping[str, Any]) -> int:
     """Return the training examples of a task: as published or generated, or as many as its file has lines."""
     split = task.splits["train"]
-    if is_demo(task):
+    if generator(task) == "demo":
         count = TASK_SIZES[task.name]["train"]
     elif split.expected_rows is not None:
         count = split.expected_rows
@@ -143,11 +148,13 @@ def corpus_bytes(config: Mapping[str, Any]) -> float:
         return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
     sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
     total = 0.0
-    files = corpus_files(config["corpus"], data_dir=config["data_dir"], downloads_dir=DOWNLOADS)
-    for path in {file.path for split in files.values() for file in split}:
+    places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
+    files = corpus_files(config["corpus"], **places)
+    for path in set(with_caption_files((file.path for split in files.values() for file in split), **places)):
         there = Path(path)
         size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS}/")]
-        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else 1)
+        is_captions = config["corpus"]["source"] == "captions"
+        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else CAPTIONS_RATIO if is_captions else 1)
     return total
 
 
@@ -175,6 +182,7 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     for task in tasks_of(config["tasks"]).values():
         files = raw_files(task, **places).values()
         paths |= {path for file in files for path in (*file.paths, file.ids_path) if path}
+    paths = set(with_caption_files(paths, **places))
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}
 
@@ -235,7 +243,7 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"a GPU does at most {GPU_UPDATES_A_SECOND:.0f} updates a second"
     if config["corpus"]["source"] != "demo" and pretrainings(config):
         yield f"{BYTES_A_WORD} bytes of text a word; lines of {LINE_BYTES} bytes"
-    if any(not is_demo(task) for task in tasks_of(config["tasks"]).values()):
+    if any(generator(task) != "demo" for task in tasks_of(config["tasks"]).values()):
         yield f"sentences of {WORDS_A_SENTENCE} words in fine-tuning"
     if pretrainings(config):
         yield "full streams; memory beside that of Python and PyTorch themselves"
@@ -250,6 +258,6 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
 def _own_training_files(config: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the training files whose rows nobody has published."""
     for task in tasks_of(config["tasks"]).values():
-        if "train" in task.splits and task.splits["train"].expected_rows is None and not is_demo(task):
+        if "train" in task.splits and task.splits["train"].expected_rows is None and generator(task) is None:
             file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
             yield from map(Path, file.paths)

@@ -51,7 +51,10 @@ class ModelSizes:
         return embeddings + (self.num_layers + 2) * layer + head
 
     def stream_rows(self, length: int) -> list[int]:
-        """Return the states of each row that a stream of `length` words is cut into, slots included."""
+        """Return the states of each row that a stream of `length` words is cut into, slots included.
+
+        Where rows are sentences, which are shorter, there are more rows: the slots' share is then underestimated.
+        """
         full, rest = divmod(length, self.segment_length)
         rows = [self.num_slots + self.segment_length] * full
         return [*rows, self.num_slots + rest] if rest else rows

@@ -1,19 +1,23 @@
 """The ablation table: models that differ in one factor, by their held-out loss, the cross path, and the tasks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import Task
+from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
+from cross_thought.data.tasks import setting_of
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
 from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide
+from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
 from cross_thought.tables.pretraining import read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
+# how many masked words are told, as the model was trained; and how many more than with other documents' segments
+MASKED_WORDS = TOLD, GAIN = ("masked_words", "masked_words_gain")
 FACTOR_NAMES = {
     "num_slots": "slots k",
     "segment_length": "segment T",
@@ -21,18 +25,21 @@ FACTOR_NAMES = {
     "embed_dim": "width d",
     "ffn_dim": "FFN width",
     "num_heads": "heads",
+    "segment_by": "cut by",
+    "max_updates": "updates",
     "cross_sequence": "cross layer 0",
 }
 COLUMNS = ["factor", "setting", "model", "task", "metric", "mean", "sd", "n", "seeds"]
 
 # for each factor its setting in each of the models that differ in it
-Factors = Mapping[str, Mapping[str, int | bool]]
+Factors = Mapping[str, Mapping[str, int | bool | str]]
+EMBEDDED = "embedded "  # before pooling and metric of a task that embeddings are evaluated on as they are
 
 
 def factors_of(config: Mapping) -> Factors:
     """Look up, in an effective config with an ablation, each factor's setting in each of its models."""
     return {
-        factor: {model: config["models"][model][factor] for model in models}
+        factor: {model: setting_of(config["models"][model], factor) for model in models}
         for factor, models in config["ablation"].items()
     }
 
@@ -42,8 +49,11 @@ def read_ablation_rows(
     *,
     histories: Iterable[Path | str],
     cross_path_reports: Iterable[Path | str],
+    masked_words: Iterable[Path | str],
     metrics: Iterable[Path | str],
     tasks: Mapping[str, Task],
+    embeddings: Iterable[Path | str] = (),
+    embedding_tasks: Mapping[str, EmbeddingTask] | None = None,
 ) -> pd.DataFrame:
     """Read the results of the compared models into the rows of the ablation table.
 
@@ -51,23 +61,33 @@ def read_ablation_rows(
         factors: what is compared.
         histories: every `history.tsv` of pre-training.
         cross_path_reports: every report on the cross path; none where the corpus has no known answers.
+        masked_words: every `words.tsv`.
         metrics: every `metrics.json`.
         tasks: task name -> task; what counts is the main metric on the development set.
+        embeddings: every `metrics.json` of embeddings as they are, all by one pooling.
+        embedding_tasks: task name -> task; what counts is Spearman's correlation or MRR on the development set.
 
     Returns:
         One row a number: `metric` is a loss in bits (`valid_loss_bits`), an accuracy in percent (`cross_path`, as the
-        model was trained), or the main metric of `task`, in percent.
+        model was trained; `masked_words`, likewise; `masked_words_gain`, what it is above that with other documents'
+        segments), or of `task`, in percent, its main metric, or `embedded POOLING METRIC` of embeddings as they are.
     """
     models = list(dict.fromkeys(model for settings in factors.values() for model in settings))
     losses = read_pretraining_rows(histories).rename(columns={LOSS: "value"}).sort_values("seed", kind="stable")
     accuracies = read_cross_path_rows(cross_path_reports).drop_duplicates("model")  # as it was trained comes first
+    words = read_masked_words_rows(masked_words)
+    words = words[(words["words"] == "all") & (words["metric"] == "accuracy")]
+    told, gain = words.drop_duplicates("model"), words[words["condition"] == DIFFERENCE]
     results = tidy_results(read_metrics(metrics), models=models, tasks=tasks)
     main = results["metric"] == results["task"].map({name: task.metrics[0] for name, task in tasks.items()})
     numbers = pd.concat(
         [
             over_seeds(losses, ["model"]).assign(task="", metric=LOSS),
             accuracies.assign(task="", metric=CROSS_PATH),
+            told.assign(task="", metric=TOLD),
+            gain.assign(task="", metric=GAIN),
             over_seeds(results[main & (results["split"] == "valid")]),
+            _embedding_numbers(embeddings, models, embedding_tasks or {}),
         ]
     )
     settings = pd.DataFrame(
@@ -79,6 +99,16 @@ def read_ablation_rows(
         columns=COLUMNS[:3],
     )
     return settings.merge(numbers, on="model")[COLUMNS]
+
+
+def _embedding_numbers(
+    paths: Iterable[Path | str], models: Sequence[str], tasks: Mapping[str, EmbeddingTask]
+) -> pd.DataFrame:
+    documents = read_metrics(paths)
+    found = tidy_results(documents, models=models, tasks=tasks)
+    found = found[found["metric"].isin(["spearman", "mrr"]) & (found["split"] == "valid")]
+    (pooling,) = {document["pooling"] for document in documents} or {""}
+    return over_seeds(found.assign(metric=f"{EMBEDDED}{pooling} " + found["metric"]))
 
 
 def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
@@ -107,8 +137,15 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
             "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
             "right once in 6. `n/a`: a segment tells such words itself, so nothing is to be measured."
         )
-    if (rows["task"] != "").any():
+    if TOLD in set(rows["metric"]):
+        notes.append(
+            "Masked words: how many of any kind are told in held-out text, in percent, as the model was trained, and "
+            "how many points that is above what it tells with other documents' segments; their number grows with T."
+        )
+    if ((rows["task"] != "") & ~rows["metric"].str.startswith(EMBEDDED)).any():
         notes.append("Tasks: the main metric on the development set, in percent.")
+    if rows["metric"].str.startswith(EMBEDDED).any():
+        notes.append("Embedded: retrieval or similarity by the embeddings as pre-trained, likewise.")
     if demo and "segment_length" in set(rows["factor"]):
         notes.append(
             f"The demo's sentences have exactly {SENTENCE_LENGTH} tokens and state each fact once. At T = "
@@ -122,6 +159,10 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
 
 def column_title(row: Any) -> str:
     """Name a row's column for people."""
+    if row.metric.startswith(EMBEDDED):
+        return f"{row.task} {EMBEDDED}{METRIC_NAMES[row.metric.split()[-1]]}"
     if row.task:
         return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
-    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)"}[row.metric]
+    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)", TOLD: "masked words (%)", GAIN: "gain (points)"}[
+        row.metric
+    ]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import RETRIEVAL, SIMILARITY, EmbeddingTask
+from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
 from cross_thought.data.pairs import TUNED
-from cross_thought.evaluation.aggregate import KEYS, over_seeds, tidy_results
-from cross_thought.evaluation.embeddings import COSINE_DECIMALS, LEXICAL
+from cross_thought.evaluation.aggregate import over_seeds, tidy_results
+from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.tables.layout import (
     METRIC_NAMES,
     NOT_AVAILABLE,
@@ -28,7 +28,8 @@ POOLING_NAMES = {
     "slot0": "the state of a sentence's first slot",
 }
 SIZES = ["num_examples", "num_queries", "num_candidates"]
-COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
+ROW_KEYS = ["kind", "model", "pooling", "task", "split", "metric"]
+COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
 def embedding_rows(
@@ -38,26 +39,35 @@ def embedding_rows(
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask],
 ) -> pd.DataFrame:
-    """Compute the rows, task by task: our models in order, the bag of words, chance.
+    """Compute the rows, task by task: our models in order, one pooling after the other, bags of words, chance.
 
     Returns:
-        The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (a bag of words) or `chance` (a
+        The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (bags of words) or `chance` (a
         random order, or no correlation), which have one value; `num_examples` are the pairs that are scored, or to be
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
     """
-    ours = over_seeds(tidy_results(documents, models=models, tasks=tasks)).assign(kind="model")
+    of_pooling: dict[str, list[Mapping]] = {}
+    for document in documents:
+        of_pooling.setdefault(document["pooling"], []).append(document)
+    ours = pd.concat(
+        over_seeds(tidy_results(those, models=models, tasks=tasks)).assign(kind="model", pooling=pooling)
+        for pooling, those in of_pooling.items()
+    )
     ours["best"] = mark_best(ours, ["task", "split", "metric"])
+    lexical = sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
     untrained = pd.DataFrame(
         [
-            {"kind": kind, "model": model, "task": document["task"], "split": split, "metric": metric}
+            {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"]}
+            | {"split": split, "metric": metric}
             | {"mean": None if scored[key][metric] is None else 100 * scored[key][metric]}
             | {size: scored.get(size) for size in SIZES}
-            for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
+            for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
+            for document in lexical
             for split, scored in document["splits"].items()
-            for kind, model, key in (("lexical", LEXICAL, "metrics"), (CHANCE, CHANCE, "chance"))
             for metric in tasks[document["task"]].metrics
         ]
     ).assign(best=False)
+    untrained = untrained.drop_duplicates(ROW_KEYS)  # chance is the same beside every method
     untrained["mean"] = untrained["mean"].astype(float)
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
@@ -71,21 +81,22 @@ def embeddings_page(
     rows: pd.DataFrame,
     *,
     tasks: Mapping[str, EmbeddingTask],
-    pooling: str,
     documents: Sequence[Mapping] = (),
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
+    poolings = _poolings(rows)
     sections = []
     for (task, split), part in rows.groupby(["task", "split"], sort=False):
         first = part.iloc[0]
         size = f"{first['num_examples']:,} pairs"
         if not pd.isna(first["num_queries"]):
             size = f"{first['num_queries']:,} queries, {first['num_candidates']:,} candidates, {size} to find"
-        cells = wide(part, _cell, index=["kind", "model"], column=_metric_name, missing="")
+        names = ["model", *(["pooling"] if len(poolings) > 1 else [])]
+        cells = wide(part, _cell, index=["kind", *names], column=_metric_name, missing="")
         rules = group_rules(cells["kind"] == "model")
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
         sections.append(Section(cells.drop(columns="kind"), heading, rules))
-    notes = embeddings_notes(rows, tasks=tasks, pooling=pooling, documents=documents)
+    notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
 
 
@@ -105,13 +116,12 @@ def embeddings_notes(
     rows: pd.DataFrame,
     *,
     tasks: Mapping[str, EmbeddingTask],
-    pooling: str,
     documents: Sequence[Mapping],
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
     notes = [
-        f"An embedding is {POOLING_NAMES[pooling]}, as pre-trained: nothing is learnt from these tasks.",
+        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
         "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
     ]
     if _has_tuned(rows):
@@ -140,13 +150,24 @@ def embeddings_notes(
         positive = [f"{label} in {', '.join(those.index)}" for label, those in labels.groupby(labels, sort=False)]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
-        f"`{LEXICAL}`: cosine of bags of words weighted by rarity, which needs no training. `{CHANCE}`: what a random "
-        "order can expect; of a correlation, none."
+        f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "
+        + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
+        + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
     )
     notes += _cut_notes(documents)
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
     return [*notes, "**Bold**: highest mean of a model."]
+
+
+def _poolings(rows: pd.DataFrame) -> list[str]:
+    return list(rows.loc[rows["kind"] == "model", "pooling"].unique())
+
+
+def _poolings_in_words(poolings: Sequence[str]) -> str:
+    if len(poolings) == 1:
+        return POOLING_NAMES[poolings[0]]
+    return " or ".join(f"{POOLING_NAMES[pooling]} (`{pooling}`)" for pooling in poolings)
 
 
 def _cut_notes(documents: Sequence[Mapping]) -> list[str]:

@@ -15,6 +15,7 @@ from cross_thought.evaluation.cross_attention import CaseStudy
 from cross_thought.evaluation.history import of_split
 from cross_thought.files import atomic_file
 from cross_thought.tables.ablations import FACTOR_NAMES, column_title
+from cross_thought.tables.masked_words import CONDITIONS, WORDS
 from cross_thought.tables.tasks import MAJORITY, column_name
 
 COLUMN_WIDTH_IN = 3.3
@@ -107,6 +108,41 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         axes.grid(axis="x", linewidth=0.3, color="0.8")
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+
+
+def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
+    """Draw how many masked words are told in each condition: a panel for all, one for those said elsewhere.
+
+    Args:
+        rows: the table's of masked words.
+        paths: files to write; the ending says the format.
+    """
+    rows = rows[(rows["metric"] == "accuracy") & rows["condition"].isin(list(CONDITIONS))]
+    models = list(rows["model"].unique())
+    with _drawn(1.2 + 0.4 * len(models), paths) as figure:
+        panels = figure.subplots(1, len(WORDS), sharey=True)
+        for axes, (words, title) in zip(panels, WORDS.items(), strict=True):
+            for place, (condition, label) in enumerate(CONDITIONS.items()):
+                points = rows[(rows["words"] == words) & (rows["condition"] == condition)].dropna(subset="mean")
+                axes.errorbar(
+                    points["mean"],
+                    points["model"].map(models.index) + 0.2 * (place - 1),
+                    xerr=points["sd"].fillna(0),
+                    fmt=_MARKERS[place],
+                    color=_COLOURS[place],
+                    markerfacecolor=_COLOURS[place] if place % 2 == 0 else "white",
+                    markersize=4,
+                    markeredgewidth=0.8,
+                    **_BARS,
+                    label=label,
+                )
+            axes.set_title("\n".join(wrap(title, 24)), loc="left")
+            axes.set_yticks(range(len(models)), models)
+            axes.set_ylim(len(models) - 0.5, -0.5)
+            axes.set_xlabel("told (%)")
+            axes.grid(axis="x", linewidth=0.3, color="0.8")
+            axes.set_axisbelow(True)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False)
 
 
 def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:

@@ -33,7 +33,20 @@ METRIC_NAMES = {
 
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
-_TEXT_COLUMNS = {"kind", "model", "task", "split", "metric", "factor", "setting", "condition", "hardware", "control"}
+_TEXT_COLUMNS = {
+    "kind",
+    "model",
+    "pooling",
+    "task",
+    "split",
+    "metric",
+    "factor",
+    "setting",
+    "condition",
+    "words",
+    "hardware",
+    "control",
+}
 _TEXT_COLUMNS |= {"p_mcnemar", "verdict", "source", "note"}
 _WHOLE_COLUMNS = {"n", "seed", "updates", "tokens"}  # and all that begin with num_
 
@@ -73,6 +86,13 @@ def mean_sd_n(row: Any, form: str = ".1f") -> str:
         return NOT_AVAILABLE
     spread = "" if pd.isna(row.sd) else f" ± {row.sd:{form}}"
     return f"{row.mean:{form}}{spread}" + ("" if pd.isna(row.n) else f" ({row.n})")
+
+
+def p_value(value: float) -> str:
+    """Write a p value."""
+    if pd.isna(value):
+        return NOT_AVAILABLE
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def bold(text: str, *, best: bool) -> str:

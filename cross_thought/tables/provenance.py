@@ -11,6 +11,7 @@ import pandas as pd
 from cross_thought.environment import environment
 from cross_thought.evaluation.aggregate import AVERAGE
 from cross_thought.files import file_hash
+from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
 
 
 def assemble(
@@ -26,7 +27,8 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `cross_path`, `ablations`) -> its CSV file.
+        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `masked_words`, `cross_path`,
+            `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
 
@@ -59,15 +61,21 @@ def assemble(
 def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results: Path) -> tuple[list[Path], list[Path]]:
     """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
     if table == "ablations":
-        table = "tasks" if row["task"] else "cross_path" if row["metric"] == "cross_path" else "pretraining"
+        of_metric = {"cross_path": "cross_path"} | dict.fromkeys(MASKED_WORDS, "masked_words")
+        of_task = "embeddings" if row["metric"].startswith(EMBEDDED) else "tasks"
+        table = of_task if row["task"] else of_metric.get(row["metric"], "pretraining")
     model, place = row["model"], f"seed-{seed}"
     if table == "pretraining":
         run = results / "pretrain" / model / place
         return [run / "history.tsv"], [run]
     if table == "cross_path":
         return [results / "cross_path" / model / f"{place}.json"], _pretraining_runs(model, place, results)
+    if table == "masked_words":
+        words = results / "masked_words" / model / place / "words.tsv"
+        return [words], _pretraining_runs(model, place, results)
     if table == "embeddings":
-        pairs = results / "embeddings" / model / row["task"] / place / "pairs.tsv"
+        pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
+        pairs = results / "embeddings" / model / row["task"] / pooling / place / "pairs.tsv"
         return [pairs], _pretraining_runs(model, place, results)
     evaluations: list[Path] = []
     runs: list[Path] = []
@@ -103,9 +111,10 @@ _FIGURES = {
     "embeddings": ("mean", "sd"),
     "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
     "cross_path": ("mean", "sd"),
+    "masked_words": ("mean", "sd", "ci_low", "ci_high", "p_documents", "p_seeds"),
     "ablations": ("mean", "sd"),
 }
-_KEYS = ("factor", "setting", "kind", "model", "task", "split", "metric", "condition", "control")
+_KEYS = ("factor", "setting", "kind", "model", "pooling", "task", "split", "metric", "words", "condition", "control")
 
 
 def _numbers_of(table: str, path: Path, results: Path) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from cross_thought.tables.layout import (
     group_rules,
     mark_best,
     mean_sd_n,
+    p_value,
     wide,
 )
 
@@ -228,17 +229,11 @@ def _difference(row: Any) -> dict[str, str]:
         "on": _column_of(row),
         "difference": NOT_AVAILABLE if pd.isna(row.difference) else f"{row.difference:+.1f}",
         "95 % interval": NOT_AVAILABLE if no_interval else f"{row.ci_low:+.1f} to {row.ci_high:+.1f}",
-        "p (examples)": _p_value(row.p_examples),
-        "p (seeds)": _p_value(row.p_seeds),
-        "McNemar p": ", ".join(_p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
+        "p (examples)": p_value(row.p_examples),
+        "p (seeds)": p_value(row.p_seeds),
+        "McNemar p": ", ".join(p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
         "verdict": row.verdict,
     }
-
-
-def _p_value(value: float) -> str:
-    if pd.isna(value):
-        return NOT_AVAILABLE
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # ----------------------------------------------------------------------------------------------------------- notes

@@ -7,7 +7,7 @@ agree. The bootstrap's numbers are among them: its generator is seeded.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,19 +15,21 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from cross_thought.data.definitions import Task
+from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.data.pairs import shown_name, tuned_place
-from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import KEYS, read_metrics
-from cross_thought.evaluation.embeddings import LEXICAL, embeddings_document, read_pairs
+from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
-from cross_thought.tables.embeddings import embedding_rows, embeddings_page
+from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
 from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
+from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
+from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
@@ -86,23 +88,31 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     A tuned model has the name that paths have for it.
     """
     tasks = embedding_tasks_of(config)
-    pooling = config["embedding"]["pooling"]
-    runs = [(model, seed, f"seed-{seed}", pooling) for model, those in seeds.items() for seed in those]
+    poolings = poolings_of(config)
+    runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
+        (model, task, seed, pooling)
+        for model, those in seeds.items()
+        for seed in those
+        for task in tasks.values()
+        for pooling in poolings
+    ]
+    runs += [(method, task, None, None) for task in tasks.values() for method in task.lexical]
     documents = []
-    for model, seed, place, pooled in [*runs, (LEXICAL, None, "", None)]:
-        for name, task in tasks.items():
-            folder = results / "embeddings" / model / name / place
-            pairs = read_pairs(folder / "pairs.tsv")
-            (written,) = read_metrics([folder / "metrics.json"])
-            computed = embeddings_document(
-                model=shown_name(model), task=task, seed=seed, pooling=pooled, pairs=pairs, counts=written.get("counts")
-            )
-            yield from _json_numbers(str(folder / "metrics.json"), written, computed)
-            documents.append(computed)
-    ours, lexical = documents[: -len(tasks)], documents[-len(tasks) :]
+    for model, task, seed, pooling in runs:
+        place = f"{pooling}/seed-{seed}" if pooling else ""
+        folder = results / "embeddings" / model / task.name / place
+        pairs = read_pairs(folder / "pairs.tsv")
+        (written,) = read_metrics([folder / "metrics.json"])
+        computed = embeddings_document(
+            model=shown_name(model), task=task, seed=seed, pooling=pooling, pairs=pairs, counts=written.get("counts")
+        )
+        yield from _json_numbers(str(folder / "metrics.json"), written, computed)
+        documents.append(computed)
+    ours = [document for document in documents if document["pooling"]]
+    lexical = [document for document in documents if not document["pooling"]]
     rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
-    page = embeddings_page(rows, tasks=tasks, pooling=pooling, documents=ours)
-    yield from table_numbers(results, "embeddings", rows, page, keys=["kind", *KEYS])
+    page = embeddings_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -111,6 +121,16 @@ def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence
         results / "pretrain" / model / f"seed-{seed}" / "history.tsv" for model in models for seed in seeds
     )
     yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=("model", "seed"))
+
+
+def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
+    """Recompute the tables of masked words from each `words.tsv`."""
+    rows = read_masked_words_rows(_masked_words(results, models, seeds))
+    yield from table_numbers(results, "masked_words", rows, masked_words_page(rows), keys=MASKED_WORDS_KEYS)
+
+
+def _masked_words(results: Path, models: Iterable[str], seeds: Iterable[int]) -> list[Path]:
+    return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model in models for seed in seeds]
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
@@ -128,7 +148,7 @@ def cross_path_numbers(results: Path) -> Iterator[Number]:
 def ablation_numbers(
     results: Path, config: Mapping, *, tasks: Mapping[str, Task], pretraining_seeds: Sequence[int]
 ) -> Iterator[Number]:
-    """Recompute the ablation tables from the histories, the cross-path reports that are there, and the metrics."""
+    """Recompute the ablation tables from histories, masked words, metrics, and what cross-path reports there are."""
     factors = factors_of(config)
     models = dict.fromkeys(model for settings in factors.values() for model in settings)
     runs = [f"{model}/seed-{seed}" for model in models for seed in pretraining_seeds]
@@ -137,6 +157,7 @@ def ablation_numbers(
         factors,
         histories=[results / "pretrain" / run / "history.tsv" for run in runs],
         cross_path_reports=[report for report in reports if report.exists()],
+        masked_words=_masked_words(results, models, pretraining_seeds),
         metrics=[
             results / "evaluate" / model / task / f"seed-{seed}" / "metrics.json"
             for model in models
@@ -144,6 +165,13 @@ def ablation_numbers(
             for seed in config["seeds"]
         ],
         tasks=tasks,
+        embeddings=[
+            results / "embeddings" / model / task / poolings_of(config)[0] / f"seed-{seed}" / "metrics.json"
+            for model in models
+            for task in config["embedding_tasks"]
+            for seed in pretraining_seeds
+        ],
+        embedding_tasks=embedding_tasks_of(config),
     )
     page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
     yield from table_numbers(results, "ablations", rows, page, keys=("factor", "model", "task", "metric"))
@@ -161,6 +189,7 @@ def numbers(results: Path) -> Iterator[Number]:
     )
     if trained:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
+        yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
         of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in config["models"]}
         tuned_on = config.get("embedding_tuning", {}).get("pairs", {})

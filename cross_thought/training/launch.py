@@ -325,6 +325,7 @@ def model_flags(model: dict) -> dict[str, object]:
         "encoder_attention_heads": model.get("num_heads"),
         "num_slots": model["num_slots"],
         "segment_length": model["segment_length"],
+        "segment_by": "sentence" if model["segment_by"] == "sentence" else None,  # no flag for what is published
         "num_positions": model["num_positions"],
         "no_cross_sequence": not model["cross_sequence"],
     }

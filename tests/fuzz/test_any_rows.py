@@ -26,6 +26,24 @@ def test_folding_keeps_each_token_in_its_place(batch: int, length: int, segment_
 
 
 @settings(max_examples=100 * FACTOR)
+@given(st.lists(st.lists(st.sampled_from([PAD, EOS, 5, 6]), min_size=1, max_size=12), min_size=1), st.integers(1, 4))
+def test_folding_sentences_equals_a_loop(rows: list[list[int]], segment_length: int) -> None:
+    width = max(map(len, rows))
+    tokens = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+    folded, places = segments.fold_sentences(tokens, segment_length, PAD, EOS)
+    for row, found, found_places in zip(tokens.tolist(), folded, places.tolist(), strict=True):
+        wanted: list[list[int]] = []
+        for token in (token for token in row if token != PAD):
+            if not wanted or len(wanted[-1]) == segment_length or wanted[-1][-1] == EOS:
+                wanted.append([])
+            wanted[-1].append(token)
+        assert [[token for token in segment if token != PAD] for segment in found.tolist()][: len(wanted)] == wanted
+        assert (found[len(wanted) :] == PAD).all()
+        spread = [*found.flatten().tolist(), PAD]
+        assert [spread[place] for place in found_places] == row
+
+
+@settings(max_examples=100 * FACTOR)
 @given(MASKS, st.integers(2, 5))
 def test_cutting_keeps_the_first_and_the_last(mask: list[list[bool]], max_length: int) -> None:
     cut = segments.cut_long_rows(torch.tensor(mask), max_length).tolist()

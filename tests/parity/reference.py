@@ -132,6 +132,19 @@ def fold(stream: Tensor, *, num_slots: int, segment_length: int, pad_id: int, bo
     return torch.cat([slots, padded.reshape(num_rows, segment_length)], dim=1)
 
 
+def fold_sentences(
+    stream: Tensor, *, num_slots: int, segment_length: int, pad_id: int, bos_id: int, eos_id: int = 2
+) -> Tensor:
+    """As `fold`, but a row ends after a `</s>`, or after T tokens: (B, k + T)."""
+    rows: list[list[int]] = [[]]
+    for token in stream.tolist():
+        if len(rows[-1]) == segment_length or eos_id in rows[-1]:
+            rows.append([])
+        rows[-1].append(token)
+    padded = [row + [pad_id] * (segment_length - len(row)) for row in rows]
+    return torch.tensor([[bos_id] * num_slots + row for row in padded], device=stream.device)
+
+
 def pretrain_positions(rows: Tensor, *, num_slots: int, start_position: int, pad_id: int) -> Tensor:
     """Step 3: slot j has position j; the first word of a row has position k - 1 + r + 1, the next one more, and so on.
 
@@ -151,12 +164,14 @@ def pretrain_stream(
     segment_length: int,
     start_position: int,
     cross_sequence: bool = True,
+    segment_by: str = "tokens",
     pad_id: int = 1,
     bos_id: int = 0,
     dropout: float = 0.0,
 ) -> Tensor:
     """Steps 1 to 8 on one stream of L tokens, (L,) -> (L, d); `cross_sequence=False` leaves step 6 out."""
-    rows = fold(stream, num_slots=num_slots, segment_length=segment_length, pad_id=pad_id, bos_id=bos_id)
+    cut = fold_sentences if segment_by == "sentence" else fold
+    rows = cut(stream, num_slots=num_slots, segment_length=segment_length, pad_id=pad_id, bos_id=bos_id)
     positions = pretrain_positions(rows, num_slots=num_slots, start_position=start_position, pad_id=pad_id)
     hidden = encode(state, apply_layer, rows, positions, pad_id=pad_id, dropout=dropout)  # (k + T, B, d)
     if cross_sequence:
@@ -165,7 +180,7 @@ def pretrain_stream(
         hidden = torch.cat([slots.transpose(0, 1), hidden[num_slots:]])
     hidden = apply_layer("crossthought_layers.1", hidden, rows == pad_id)
     words = hidden[num_slots:].transpose(0, 1)  # (B, T, d)
-    return words.reshape(-1, words.shape[-1])[: len(stream)]
+    return words[rows[:, num_slots:] != pad_id]
 
 
 def pretrain_forward(
@@ -177,6 +192,7 @@ def pretrain_forward(
     num_heads: int,
     start_position: int,
     cross_sequence: bool = True,
+    segment_by: str = "tokens",
     pad_id: int = 1,
     bos_id: int = 0,
     dropout: float = 0.0,
@@ -188,6 +204,7 @@ def pretrain_forward(
         tokens: token ids, shape (N, L); a shorter stream is right-padded.
         start_position: r of step 3.
         cross_sequence: with False, step 6 is left out (the masked-LM control).
+        segment_by: "tokens", as published, or "sentence": rows end with sentences as well.
 
     Returns:
         Shape (N, L, d), zero where a stream has ended.
@@ -206,6 +223,7 @@ def pretrain_forward(
             segment_length=segment_length,
             start_position=start_position,
             cross_sequence=cross_sequence,
+            segment_by=segment_by,
             pad_id=pad_id,
             bos_id=bos_id,
             dropout=dropout,

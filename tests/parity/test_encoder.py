@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder import SEGMENTATIONS, CrossThoughtEncoder, EncoderConfig
 
 NUM_POSITIONS = 512
 LONGEST = 510  # tokens of a stream or of a fine-tuning row
@@ -56,6 +56,7 @@ def run_pretraining_reference(state: dict[str, Tensor], config: EncoderConfig, t
         num_heads=config.num_heads,
         start_position=start,
         cross_sequence=config.cross_sequence,
+        segment_by=config.segment_by,
     )
 
 
@@ -72,6 +73,9 @@ def test_the_references_segments_and_positions_are_the_published_ones() -> None:
     assert rows.tolist() == [[BOS, BOS, 7, 8, 9], [BOS, BOS, 10, PAD, PAD]]
     positions = reference.pretrain_positions(rows, num_slots=2, start_position=5, pad_id=PAD)
     assert positions.tolist() == [[0, 1, 7, 8, 9], [0, 1, 7, 7, 7]]
+    sizes = {"num_slots": 1, "segment_length": 3, "pad_id": PAD, "bos_id": BOS}
+    rows = reference.fold_sentences(torch.tensor([0, EOS, 7, 8, EOS, 7, 8, 9, EOS]), **sizes)
+    assert rows[:, 1:].tolist() == [[0, EOS, PAD], [7, 8, EOS], [7, 8, 9], [EOS, PAD, PAD]]
 
 
 @pytest.mark.parametrize("layers", ["fairseq", "torch"])
@@ -184,6 +188,7 @@ def test_pretraining_equals_the_reference(data: st.DataObject, dtype: torch.dtyp
         num_slots=data.draw(st.sampled_from([1, 5]), label="num_slots"),
         segment_length=data.draw(st.sampled_from([8, 64]), label="segment_length"),
         cross_sequence=data.draw(st.booleans(), label="cross_sequence"),
+        segment_by=data.draw(st.sampled_from(SEGMENTATIONS), label="segment_by"),
     )
     batch_size = data.draw(st.integers(1, LARGEST_BATCH), label="batch size")
     stream_lengths = st.integers(1, data.draw(longest(LONGEST), label="longest"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import reference
 import torch
-from comparison import PAD, gradient_errors, random_sentences, random_streams, relative_error, trainable
+from comparison import BOS, EOS, PAD, gradient_errors, random_sentences, random_streams, relative_error, trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,6 +43,7 @@ def set_up(data: Path, *flags: str) -> Training:
     from fairseq import options, tasks
 
     import cross_thought.fairseq.answer_selection
+    import cross_thought.fairseq.masked_sentences
     import cross_thought.fairseq.model  # noqa: F401  (registers the architectures)
 
     parser = options.get_training_parser()
@@ -135,6 +136,44 @@ def test_masked_lm_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths
     assert int(sample_size) == int(masked.sum()) > 0
     assert 1 <= start_position <= 512 - NUM_SLOTS - SEGMENT_LENGTH - 1
     assert_same(training, loss, expected, state)
+
+
+def test_masked_sentences_spares_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dictionary(tmp_path, [str(symbol) for symbol in range(NUM_WORDS)])
+    training = set_up(tmp_path, "--task", "masked_sentences", "--criterion", "masked_lm", "--segment-by", "sentence")
+    tokens = random_streams([45, 30, 9], vocab_size=VOCAB_SIZE - 1, seed=2)
+    drawn = (torch.rand(tokens.shape, generator=torch.Generator().manual_seed(3)) < 0.5) & (tokens != PAD)
+    masked = drawn & (tokens != BOS) & (tokens != EOS)
+    assert masked.sum() < drawn.sum()
+    mask = training.task.mask_idx
+
+    def sample(masked: Tensor) -> dict:
+        return {
+            "net_input": {"src_tokens": tokens.masked_fill(masked, mask), "src_lengths": (tokens != PAD).sum(1)},
+            "target": tokens.masked_fill(~masked, PAD),
+            "nsentences": 3,
+            "ntokens": 84,
+        }
+
+    loss, sample_size, _ = training.task.valid_step(sample(drawn), training.model, training.criterion)
+    assert int(sample_size) == int(masked.sum())
+
+    _, encoder_state = split_state(training.model)
+    monkeypatch.setattr(training.model.encoder, "_draw_start_position", lambda: 7)
+    loss, _, _ = training.task.valid_step(sample(drawn), training.model, training.criterion)
+    features = reference.pretrain_forward(
+        encoder_state,
+        tokens.masked_fill(masked, mask),
+        num_slots=NUM_SLOTS,
+        segment_length=SEGMENT_LENGTH,
+        num_heads=NUM_HEADS,
+        start_position=7,
+        segment_by="sentence",
+    )
+    state, _ = split_state(training.model)
+    logits = reference.lm_logits(state, features[masked], prefix="encoder.lm_head.")
+    expected = F.cross_entropy(logits, tokens[masked], reduction="sum")
+    assert relative_error(loss, expected) < 1e-5
 
 
 @pytest.mark.parametrize("regression", [False, True], ids=["classes", "regression"])

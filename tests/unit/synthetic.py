@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,19 @@ def write_history(folder: Path, *, seed: int, end: float) -> None:
     write_json(folder / "command.json", record)
 
 
+def write_masked_words(folder: Path, *, seed: int, conditions: Sequence[str]) -> None:
+    """Write a words.tsv of two words in each of 40 documents; with cross layer 0 on more are told."""
+    generator = random.Random(seed)
+    columns = [f"{name}_{condition}" for condition in conditions for name in ("right", "loss")]
+    lines = ["\t".join(["split", "document", "segment", "column", "symbol", "elsewhere", *columns])]
+    for number in range(80):
+        told = [int(generator.random() < (0.6 if condition == "on" else 0.3)) for condition in conditions]
+        guesses = [f"{right}\t{generator.uniform(0, 1) if right else generator.uniform(1, 6):.6f}" for right in told]
+        lines.append("\t".join(["test", str(number // 2), "1", str(number % 2), "9", str(number % 3 // 2), *guesses]))
+    folder.mkdir(parents=True)
+    (folder / "words.tsv").write_text("\n".join(lines) + "\n")
+
+
 def write_embeddings(folder: Path, *, model: str, task: EmbeddingTask, seed: int | None, skill: float) -> None:
     """Write one model's pairs.tsv and metrics.json: the scores of 50 pairs, or the ranks of 40 sentences."""
     generator = random.Random(f"{model}{task.name}{seed}")
@@ -123,6 +136,7 @@ def make_results(folder: Path) -> Results:
             report = {"model": model, "seed": seed, "guess_rate": 1 / 6, "accuracy": accuracy, "num_words": 900}
             (folder / "cross_path" / model).mkdir(parents=True, exist_ok=True)
             write_json(folder / "cross_path" / model / f"seed-{seed}.json", report)
+            write_masked_words(folder / "masked_words" / model / f"seed-{seed}", seed=seed, conditions=conditions)
             for name, task in tasks.items():
                 place = folder / "evaluate" / model / name / f"seed-{seed}"
                 write_evaluation(place, model=model, task=task, seed=seed, skill=skill, size=SIZES[name])
@@ -145,10 +159,11 @@ def make_results(folder: Path) -> Results:
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     for name, task in embedding_tasks_of(config).items():
-        write_embeddings(folder / "embeddings/tf-idf" / name, model="tf-idf", task=task, seed=None, skill=0.3)
+        for method, skill in zip(task.lexical, (0.3, 0.4), strict=False):
+            write_embeddings(folder / "embeddings" / method / name, model=method, task=task, seed=None, skill=skill)
         for model, skill in zip(MODELS, (0.6, 0.2), strict=True):
             for seed in SEEDS:
-                place = folder / "embeddings" / model / name / f"seed-{seed}"
+                place = folder / "embeddings" / model / name / "mean" / f"seed-{seed}"
                 write_embeddings(place, model=model, task=task, seed=seed, skill=skill)
     return Results(folder, tasks)
 
@@ -159,8 +174,11 @@ def ablation_rows(results: Results) -> pd.DataFrame:
         factors_of(results.config),
         histories=results.files("pretrain/*/*/history.tsv"),
         cross_path_reports=results.files("cross_path/*/*.json"),
+        masked_words=results.files("masked_words/*/*/words.tsv"),
         metrics=results.metrics,
         tasks=results.tasks,
+        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
+        embedding_tasks=embedding_tasks_of(results.config),
     )
 
 
@@ -190,19 +208,21 @@ def tabulate(results: Results, folder: Path) -> None:
         files=files("tasks"),
     )
     script("tabulate_embeddings")(
-        results.files("embeddings/*/*/seed-*/metrics.json"),
-        results.files("embeddings/tf-idf/*/metrics.json"),
+        results.files("embeddings/*/*/mean/seed-*/metrics.json"),
+        [*results.files("embeddings/tf-idf/*/metrics.json"), *results.files("embeddings/bm25/*/metrics.json")],
         models=MODELS,
         tasks=list(embedding_tasks_of(config).values()),
-        pooling="mean",
         files=files("embeddings"),
     )
     script("tabulate_pretraining")(histories, files=files("pretraining"))
     script("tabulate_cross_path")(results.files("cross_path/*/*.json"), files=files("cross_path"))
+    script("tabulate_masked_words")(results.files("masked_words/*/*/words.tsv"), files=files("masked_words"))
     script("tabulate_ablations")(
         config,
         histories=histories,
         cross_path_reports=results.files("cross_path/*/*.json"),
+        masked_words=results.files("masked_words/*/*/words.tsv"),
         metrics=results.metrics,
+        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
         files=files("ablations"),
     )

@@ -171,7 +171,7 @@ def test_models_of_an_ablation_differ_in_one_factor(config: dict) -> None:
     assert effective_config(config)["ablation"] == config["ablation"]
     config["models"]["slots"]["pretraining"] = {"mask_prob": 0.3}
     with pytest.raises(
-        UserError, match=r"num_slots: slots and cross_thought also differ in pretraining; all else must"
+        UserError, match=r"num_slots: slots and cross_thought also differ in pretraining.mask_prob; all else must"
     ):
         effective_config(config)
 

@@ -34,10 +34,10 @@ ANSWERS = {"files": OWN["files"], "input_columns": [1, 2, 3, 4], "label_column":
 DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv")
 
 
-def test_the_registry_has_glue_snli_and_the_demo() -> None:
+def test_the_registry_has_glue_snli_the_demo_and_the_captions() -> None:
     assert list(TASKS) == [
         *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "AX", "SNLI"),
-        *("demo-match", "demo-overlap", "demo-job", "demo-answer"),
+        *("demo-match", "demo-overlap", "demo-job", "demo-answer", "captions-same", "captions-pick"),
     ]
     for task in TASKS.values():
         assert set(task.metrics) <= set(METRICS)

@@ -6,6 +6,7 @@ import torch
 from cross_thought.encoder.segments import (
     count_positions,
     cut_long_rows,
+    fold_sentences,
     fold_stream,
     invert_index,
     mean_of_sequences,
@@ -33,6 +34,16 @@ def test_fold_stream_pads_the_last_segment(length: int, segments: int) -> None:
 def test_fold_stream_refuses_what_is_no_stream(tokens: torch.Tensor, segment_length: int) -> None:
     with pytest.raises(ValueError, match="must"):
         fold_stream(tokens, segment_length, PAD)
+
+
+def test_fold_sentences_cuts_after_each_end_and_after_each_t_tokens() -> None:
+    tokens = torch.tensor([[0, 5, EOS, 6, EOS, 7, 8, 9, 10, EOS], [0, PAD, 5, EOS, PAD, 6, 7, PAD, PAD, PAD]])
+    segments, places = fold_sentences(tokens, 3, PAD, EOS)
+    assert segments.tolist() == [
+        [[0, 5, EOS], [6, EOS, PAD], [7, 8, 9], [10, EOS, PAD]],
+        [[0, 5, EOS], [6, 7, PAD], [PAD] * 3, [PAD] * 3],
+    ]
+    assert places.tolist() == [[0, 1, 2, 3, 4, 6, 7, 8, 9, 10], [0, 12, 1, 2, 12, 3, 4, 12, 12, 12]]
 
 
 def test_split_sentences_after_the_first_end() -> None:

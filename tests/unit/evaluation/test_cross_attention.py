@@ -1,5 +1,7 @@
 """The case study of cross layer 0: its weights against the layer itself, and what it is shown on."""
 
+from dataclasses import replace
+
 import pytest
 
 from cross_thought.errors import UserError
@@ -47,27 +49,35 @@ def test_the_control_is_refused() -> None:
 
 
 def documents(*lengths: int) -> list[torch.Tensor]:
-    """Return documents of these lengths, each of one number."""
-    return [torch.full((length,), number) for number, length in enumerate(lengths)]
+    """Return documents of these lengths, each of one number from 3 on."""
+    return [torch.full((length,), 3 + number) for number, length in enumerate(lengths)]
 
 
 @pytest.mark.parametrize(
     ("lengths", "chosen", "num_segments"),
     [
-        ((3, 40, 90), 1, 8),  # the first that fills the figure
-        ((3, 9, 14, 12), 2, 3),  # else the longest, whole segments
+        ((3, 40, 90), 4, 8),  # the first that fills the figure
+        ((3, 9, 14, 12), 5, 3),  # else the longest, whole segments
     ],
 )
 def test_choice_of_a_document(lengths: tuple[int, ...], chosen: int, num_segments: int) -> None:
-    segments = choose_segments(documents(*lengths), segment_length=4)
+    segments = choose_segments(documents(*lengths), encoder())
     assert segments.tolist() == [[chosen] * 4] * num_segments
 
 
 def test_short_documents_are_read_on() -> None:
-    assert choose_segments(documents(3, 3, 3), segment_length=4).tolist() == [[0, 0, 0, 1], [1, 1, 2, 2]]
+    assert choose_segments(documents(3, 3, 3), encoder()).tolist() == [[3, 3, 3, 4], [4, 4, 5, 5]]
     for lengths in ((), (3, 4)):
         with pytest.raises(UserError, match="no two segments of 4"):
-            choose_segments(documents(*lengths), segment_length=4)
+            choose_segments(documents(*lengths), encoder())
+
+
+def test_segments_that_are_sentences() -> None:
+    model = encoder(replace(CONFIG, segment_by="sentence"))
+    document = torch.tensor([0, 9, 2, 7, 8, 7, 8, 2, 6, 2])
+    segments = choose_segments([torch.tensor([0, 5, 2]), document], model)
+    assert segments.tolist() == [[0, 9, 2, 1], [7, 8, 7, 8], [2, 1, 1, 1], [6, 2, 1, 1]]
+    assert cross_attention(model, segments).shape == (3, 2, 4, 4)
 
 
 def test_the_rarest_shared_word_is_masked() -> None:

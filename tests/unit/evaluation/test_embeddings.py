@@ -10,15 +10,17 @@ import pytrec_eval
 from scipy import stats
 
 from cross_thought.data.definitions import EmbeddingTask
-from cross_thought.data.prepared import Example
+from cross_thought.data.prepared import Example, write_prepared
 from cross_thought.data.tasks import embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation import embeddings
 from cross_thought.evaluation.embeddings import (
     Rankings,
     Similarities,
+    by_bm25,
     embeddings_document,
     evaluate_split,
+    evaluate_words,
     rank_right,
     read_pairs,
     tf_idf,
@@ -249,3 +251,23 @@ def test_the_sentences_of_each_split_are_counted(tmp_path: Path) -> None:
     assert counts == {"valid": {"sentences": 4, "cut": 1}, "test": {"sentences": 3, "cut": 0}}
     document = embeddings_document(model="m", task=task, seed=1, pooling="mean", pairs=pairs, counts=counts)
     assert document["counts"] == counts
+
+
+def test_bm25_ranks_by_rare_words_and_takes_any_text() -> None:
+    pool = ["a dog runs", "a cat sleeps on a mat", "Dog, dog and a dog", "..."]
+    scores = list(by_bm25(["A DOG", "a cat", "unknown words", ""], pool))
+    assert [list(np.argsort(-row, kind="stable")[:2]) for row in scores[:2]] == [[2, 0], [1, 0]]
+    assert scores[0][0] > scores[0][1] > scores[0][3] == 0  # the dog is rarer than the article
+    assert not np.any(scores[2:])
+    assert not np.any(list(by_bm25(["a dog"], ["!", "?"])))
+
+
+def test_what_needs_no_training_is_scored_as_embeddings_are(tmp_path: Path) -> None:
+    pairs = [("1", "a man walks", "the man walks along"), ("0", "a dog", "a tree"), ("1", "a red car", "one red car")]
+    write_prepared(tmp_path / "valid.tsv", [Example(label, pair) for label, *pair in pairs])
+    found = evaluate_words(MRPC, tmp_path)
+    assert list(found) == ["tf-idf", "bm25"]
+    assert found["bm25"]["valid"].rank == found["tf-idf"]["valid"].rank == [1, 1]
+    assert found["bm25"]["valid"].candidates == [3, 3]
+    write_prepared(tmp_path / "valid.tsv", [Example("1.0", ("a dog", "a cat")), Example("5.0", ("a dog", "a dog"))])
+    assert list(evaluate_words(STS, tmp_path)) == ["tf-idf"]

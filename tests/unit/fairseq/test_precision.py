@@ -131,9 +131,11 @@ TRAINING = shlex.split(
 )
 
 
-def test_a_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--task", "masked_sentences", "--segment-by", "sentence"]])
+def test_a_training_goes_on_to_the_same_bits(tmp_path: Path, more: list[str]) -> None:
     write_streams(tmp_path / "data")
-    finished = run_fairseq(tmp_path / "data", *TRAINING, "--bf16", "--save-dir", tmp_path / "whole")
+    more = ["--bf16", *more]
+    finished = run_fairseq(tmp_path / "data", *TRAINING, *more, "--save-dir", tmp_path / "whole")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     whole = load_checkpoint(tmp_path / "whole" / "checkpoint_last.pt")
     assert {weight.dtype for weight in whole["model"].values()} == {torch.float32}
@@ -143,7 +145,7 @@ def test_a_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
     (half,) = (tmp_path / "whole").glob("checkpoint_*_4.pt")
     # memory that is short half-way changes nothing either
-    flags = ["--bf16", "--restore-file", half, "--checkpoint-activations", "--save-dir", tmp_path / "resumed"]
+    flags = [*more, "--restore-file", half, "--checkpoint-activations", "--save-dir", tmp_path / "resumed"]
     finished = run_fairseq(tmp_path / "data", *TRAINING, *flags)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     resumed = load_checkpoint(tmp_path / "resumed" / "checkpoint_last.pt")

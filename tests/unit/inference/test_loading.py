@@ -45,6 +45,16 @@ def test_weights_and_sizes_come_from_the_checkpoint(folder: Path) -> None:
     assert tokenizer.vocab_size == encoder.config.vocab_size
 
 
+def test_a_checkpoint_whose_segments_are_sentences_is_loaded_and_exported(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    state = torch.load(tmp_path / "model.pt", weights_only=False)
+    state["args"].segment_by = "sentence"
+    torch.save(state, tmp_path / "model.pt")
+    export_model(tmp_path / "model.pt", tmp_path / "sentences", output_format="safetensors")
+    for place in ("model.pt", "sentences"):
+        assert load_pretrained(tmp_path / place)[0].config.segment_by == "sentence"
+
+
 def test_a_published_checkpoint_says_less_and_may_be_in_float16(folder: Path, tmp_path: Path) -> None:
     """The authors' arguments know neither slots nor segment length: they are the published ones."""
     vocabulary = write_vocabulary(tmp_path / "vocabulary")
@@ -207,6 +217,7 @@ def test_an_export_loads_the_same(folder: Path) -> None:
         ("config.json", b'{"encoder": {"num_layer": 2}}', "config.json has the unknown setting 'num_layer'"),
         ("config.json", b'{"encoder": {"num_layers": 1000000000}}', "num_layers is 1000000000 but the weights have 2"),
         ("config.json", b'{"encoder": {"num_heads": null}}', "num_heads is None, which is no number of its kind"),
+        ("config.json", b'{"encoder": {"segment_by": 28}}', "segment_by is 28, which is no text"),
         ("config.json", b'{"encoder": {"num_heads": 1e3}}', "num_heads is 1000.0, which is no number of its kind"),
         ("config.json", b'{"encoder": {"pad_id": 4000000}}', "its settings do not fit together"),
         ("config.json", None, "has no config.json: give a fairseq checkpoint, or a folder that"),

@@ -113,7 +113,7 @@ def test_a_device_that_is_unknown_or_does_not_fit_is_refused(capsys: pytest.Capt
 def test_a_line_of_devices_that_lacks_a_figure_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "devices.tsv"
     table.write_text(Path(REPOSITORY, "resources/devices.tsv").read_text() + "mine\tfast\t1\t1\t1\tme\n")
-    with pytest.raises(UserError, match=r"line 9: could not convert string to float: 'fast' is amiss"):
+    with pytest.raises(UserError, match=r"line 10: could not convert string to float: 'fast' is amiss"):
         read_devices(table)
 
 

@@ -17,13 +17,13 @@ TASKS = {
 }
 
 
-def document(model: str, task: str, seed: int | None, *, rank: int) -> dict:
+def document(model: str, task: str, seed: int | None, *, rank: int, pooling: str = "mean") -> dict:
     """Return the metrics of a model that puts the last of three answers at a rank."""
     pairs = {
         "STS-B": Similarities([0, 1, 2], [0.0, 2.0, 5.0], [0.1, 0.1 * rank, 0.9]),
         "MRPC": Rankings([0, 1, 5], [0, 1, 5], [1200, 1200, 1199], [1, 2, rank], [0.5, 0.5, 0.5]),
     }
-    return embeddings_document(model=model, task=TASKS[task], seed=seed, pooling="mean", pairs={"valid": pairs[task]})
+    return embeddings_document(model=model, task=TASKS[task], seed=seed, pooling=pooling, pairs={"valid": pairs[task]})
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +54,17 @@ def test_rows_are_means_over_seeds(rows: pd.DataFrame) -> None:
 
 
 def test_each_task_has_a_section(rows: pd.DataFrame) -> None:
-    text = markdown(embeddings_page(rows, tasks=TASKS, pooling="concat"))
+    text = markdown(embeddings_page(rows, tasks=TASKS))
     assert "## STS-B (valid), similarity: 3 pairs" in text
     assert "## MRPC (valid), retrieval: 3 queries, 1,200 candidates, 3 pairs to find" in text
     assert re.search(r"\| chance +\| 0\.1", text)
-    assert "- An embedding is a sentence's slot states, one after the other, as pre-trained" in text
+    assert "- An embedding is the mean of a sentence's slot states, as pre-trained" in text
+    assert "pooling" not in text
     assert "- Positive pairs: label `1` in MRPC." in text
 
 
 def test_the_latex_says_the_same(rows: pd.DataFrame) -> None:
-    text = latex(embeddings_page(rows, tasks=TASKS, pooling="mean"))
+    text = latex(embeddings_page(rows, tasks=TASKS))
     assert text.count("\\begin{tabular}{lcc}") == text.count("\\begin{tabular}{lccccc}") == 1
     assert "tf-idf & 66.7" in text
     assert "**" not in text
@@ -76,7 +77,7 @@ def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
         for model in ("a", "b")
         for task, sentences, cut in (("STS-B", 1805, 488), ("MRPC", 9, 0))
     ]
-    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
+    page = embeddings_page(rows, tasks=TASKS, documents=documents)
     assert [note for note in page.notes if "cut at" in note] == [
         "STS-B (valid): 488 of 1,805 sentences cut at the positions."
     ]
@@ -84,8 +85,22 @@ def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
 
     # a model with fewer positions cuts more
     documents[2]["counts"]["valid"]["cut"] = 500
-    page = embeddings_page(rows, tasks=TASKS, pooling="mean", documents=documents)
+    page = embeddings_page(rows, tasks=TASKS, documents=documents)
     assert [note for note in page.notes if "cut at" in note] == [
         "STS-B (valid): 488 of 1,805 sentences cut at the positions (a).",
         "STS-B (valid): 500 of 1,805 sentences cut at the positions (b).",
     ]
+
+
+def test_two_poolings_stand_below_each_other_and_bm25_where_it_ranks() -> None:
+    ours = [document("ct", "MRPC", 1, rank=rank, pooling=pooling) for pooling, rank in (("mean", 4), ("concat", 2))]
+    lexical = [document(method, "MRPC", None, rank=1) for method in ("tf-idf", "bm25")]
+    rows = embedding_rows(ours, lexical, models=["ct"], tasks={"MRPC": TASKS["MRPC"]})
+    page = embeddings_page(rows, tasks={"MRPC": TASKS["MRPC"]})
+    cells = page.sections[0].cells
+    assert cells[["model", "pooling"]].to_numpy().tolist() == [
+        ["ct", "mean"], ["ct", "concat"], ["tf-idf", ""], ["bm25", ""], ["chance", ""]
+    ]  # fmt: skip
+    assert list(cells["MRR"][:2]) == ["58.3 (1)", "**66.7 (1)**"]
+    assert "(`mean`) or a sentence's slot states, one after the other (`concat`), as pre-trained" in page.notes[0]
+    assert any("Okapi BM25" in note for note in page.notes)

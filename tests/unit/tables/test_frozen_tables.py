@@ -22,7 +22,7 @@ def tables(shared_results: Results, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-@pytest.mark.parametrize("name", ["tasks", "embeddings", "pretraining", "cross_path", "ablations"])
+@pytest.mark.parametrize("name", ["tasks", "embeddings", "pretraining", "masked_words", "cross_path", "ablations"])
 def test_tables(name: str, tables: Path) -> None:
     assert (tables / f"{name}.csv").read_text() == (FROZEN / f"{name}.csv").read_text()
 

@@ -1,0 +1,150 @@
+"""Multi30k's English captions: the five sentences about a picture are a document, and three tasks ask about pictures.
+
+People wrote them without seeing each other's, so a document says one thing five times, in words of their own.
+Source: the repository multi30k/dataset, `data/task2/raw` (Elliott et al., 2016); the pictures are Flickr30k's.
+"""
+
+import gzip
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cross_thought.data.raw_files import own_or_download
+from cross_thought.errors import UserError
+from cross_thought.files import atomic_directory
+
+CAPTIONS_PER_PICTURE = 5
+# our names of the splits, and the files' own
+SPLITS = {"train": "train", "dev": "val", "test": "test_2016"}
+NUM_PICTURES = {"train": 29_000, "dev": 1_014, "test": 1_000}
+NUM_CANDIDATES = 8
+# rows of a task's split; of retrieval, each picture's first caption with each of its others
+NUM_PAIRS = {"train": 12_000, "dev": 2_000, "test": 2_000}
+NUM_QUESTIONS = {"train": 6_000, "dev": 1_000, "test": 1_000}
+
+Picture = tuple[str, ...]  # its captions
+
+
+def caption_files(split: str) -> list[str]:
+    """Return the names of a split's files in the table of downloads: line n of each is about picture n."""
+    return [f"multi30k/{SPLITS[split]}.{number}.en.gz" for number in range(1, CAPTIONS_PER_PICTURE + 1)]
+
+
+def with_caption_files(
+    paths: Iterable[str], *, data_dir: str | None, downloads_dir: str = "results/downloads"
+) -> list[str]:
+    """Return paths, and in place of those of files that `write_captions` makes the fifteen that they are made of."""
+    paths = list(paths)
+    given = [path for path in paths if not path.startswith(f"{downloads_dir}/captions/")]
+    if len(given) == len(paths):
+        return given
+    names = [name for split in SPLITS for name in caption_files(split)]
+    return given + [own_or_download(name, data_dir=data_dir, downloads_dir=downloads_dir) for name in names]
+
+
+def read_pictures(paths: Sequence[Path]) -> list[Picture]:
+    """Read the captions of one split, from one gzip file for each of a picture's captions.
+
+    Raises:
+        UserError: if a file is missing, damaged or empty, has an empty line, or has not as many lines as the first.
+    """
+    columns = [_read_lines(path) for path in paths]
+    for path, column in zip(paths, columns, strict=True):
+        if len(column) != len(columns[0]):
+            raise UserError(
+                f"{path} has {len(column)} lines, {paths[0]} {len(columns[0])}: line n of each is about picture n; "
+                "take the files of one version"
+            )
+    return list(zip(*columns, strict=True))
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+            lines = [line.removesuffix("\n").strip() for line in file]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: put it there, or leave it to the download") from None
+    except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is no whole gzip file of UTF-8 text ({error}): fetch it again") from None
+    empty = next((number for number, line in enumerate(lines, 1) if not line), 0 if lines else 1)
+    if empty:
+        raise UserError(f"{path}, line {empty} is empty: each line is a caption; fetch the file again")
+    return lines
+
+
+def write_captions(output_dir: Path, pictures: Mapping[str, Sequence[Picture]], *, seed: int) -> None:
+    """Write the corpus, a document for each picture, and the tasks, whole or not at all.
+
+    - `captions-same`: do two captions describe one picture? Half of the pairs do.
+    - `captions-pick`: which of eight captions describes the picture of the first? The others are of other pictures.
+    - `captions-find`, for embeddings without fine-tuning: the first caption of each picture with each of its others,
+      to be found among those of all pictures of the split.
+
+    Nothing of one split's pictures stands in another's files.
+
+    Args:
+        output_dir: the folder to write.
+        pictures: the captions of each picture, by split: train, dev, test.
+        seed: of the draws; the same seed gives the same bytes.
+
+    Raises:
+        UserError: if a split has fewer pictures than a question has candidates.
+    """
+    for split, captions in pictures.items():
+        if len(captions) < NUM_CANDIDATES:
+            raise UserError(
+                f"multi30k: {len(captions)} pictures in {SPLITS[split]} are too few for questions with "
+                f"{NUM_CANDIDATES} candidates: take the whole files"
+            )
+    with atomic_directory(output_dir) as folder:
+        for split, captions in pictures.items():
+            _write(folder / "corpus" / f"{split}.txt", _documents(captions))
+            files = {
+                "captions-same": (("caption1", "caption2", "same"), _pairs(captions, NUM_PAIRS[split], seed, split)),
+                "captions-pick": (
+                    ("caption", *(f"candidate{number}" for number in range(1, NUM_CANDIDATES + 1)), "answer"),
+                    _questions(captions, NUM_QUESTIONS[split], seed, split),
+                ),
+                "captions-find": (("caption1", "caption2"), _others(captions)),
+            }
+            for task, (header, rows) in files.items():
+                _write(folder / task / f"{split}.tsv", ("\t".join(row) for row in (header, *rows)))
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def _documents(pictures: Sequence[Picture]) -> Iterator[str]:
+    for number, captions in enumerate(pictures):
+        yield from ("", *captions) if number else captions
+
+
+def _pairs(pictures: Sequence[Picture], size: int, seed: int, split: str) -> Iterator[tuple[str, ...]]:
+    generator = random.Random(f"captions-same {split} {seed}")
+    for number in range(size):
+        first, other = generator.sample(range(len(pictures)), 2)
+        left, right = generator.sample(range(CAPTIONS_PER_PICTURE), 2)
+        is_same = number % 2 == 0
+        yield pictures[first][left], pictures[first if is_same else other][right], "yes" if is_same else "no"
+
+
+def _questions(pictures: Sequence[Picture], size: int, seed: int, split: str) -> Iterator[tuple[str, ...]]:
+    generator = random.Random(f"captions-pick {split} {seed}")
+    while size:
+        chosen = generator.sample(range(len(pictures)), NUM_CANDIDATES)
+        question, answer = generator.sample(pictures[chosen[0]], 2)
+        candidates = [answer, *(generator.choice(pictures[other]) for other in chosen[1:])]
+        if len({question, *candidates}) <= NUM_CANDIDATES:
+            continue  # some short captions stand at several pictures
+        order = generator.sample(range(NUM_CANDIDATES), NUM_CANDIDATES)
+        yield question, *(candidates[place] for place in order), str(order.index(0) + 1)
+        size -= 1
+
+
+def _others(pictures: Sequence[Picture]) -> Iterator[tuple[str, str]]:
+    for first, *others in pictures:
+        yield from ((first, other) for other in others)

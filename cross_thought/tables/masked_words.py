@@ -1,0 +1,178 @@
+"""The table of masked words: what the other segments of a document tell of a masked word, on any text.
+
+Two kinds of rows: what was measured in each condition, and cross layer 0 on less fed with other documents' segments.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cross_thought.errors import UserError
+from cross_thought.evaluation.aggregate import over_seeds
+from cross_thought.evaluation.masked_words import BYPASSED, MAX_DOCUMENTS, ON, SHUFFLED
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, p_value, wide
+
+CONDITIONS = {
+    ON: "cross layer 0 on",
+    SHUFFLED: "fed with other documents' segments",
+    BYPASSED: "cross layer 0 bypassed",
+}
+DIFFERENCE = f"{ON} - {SHUFFLED}"
+WORDS = {"all": "all masked words", "elsewhere": "words that the document says elsewhere"}
+METRICS = {"accuracy": "accuracy", "bits": "bits"}
+KEYS = ["model", "words", "condition", "metric"]
+COLUMNS = [*KEYS, "mean", "sd", "n", "seeds", "values", "ci_low", "ci_high", "p_documents", "p_seeds"]
+COLUMNS += ["split", "num_words", "num_documents"]
+
+
+def read_masked_words_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Read `results/masked_words/<model>/seed-<s>/words.tsv` files and summarise them over seeds.
+
+    Returns:
+        One row a number: `words` is `all` or `elsewhere` (those that another segment of the document has too),
+        `condition` is `on`, `shuffled`, `bypassed` or `on - shuffled`, `metric` is `accuracy` (percent) or `bits`. A
+        difference has its 95 % interval and p value over documents, and over seeds where there are two or more.
+
+    Raises:
+        UserError: if a file is missing or has other columns.
+    """
+    runs: dict[str, dict[int, pd.DataFrame]] = {}
+    for path in map(Path, paths):
+        runs.setdefault(path.parts[-3], {})[int(path.parts[-2].removeprefix("seed-"))] = _read_words(path)
+    rows = [_rows_of(model, dict(sorted(seeds.items()))) for model, seeds in runs.items()]
+    return pd.concat(rows, ignore_index=True).astype({"num_words": "Int64", "num_documents": "Int64"})
+
+
+def _read_words(path: Path) -> pd.DataFrame:
+    """Read the words of one run, a row a word: document, elsewhere, split, and (condition, metric) for each."""
+    try:
+        found = pd.read_csv(path, sep="\t", dtype={"split": str})
+        known = [condition for condition in CONDITIONS if f"right_{condition}" in found]
+        words = found[["split", "document", "elsewhere"]].copy()
+        for condition in known:
+            words[condition, "accuracy"] = 100.0 * found[f"right_{condition}"]
+            words[condition, "bits"] = found[f"loss_{condition}"] / np.log(2)
+        return words
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
+    except (KeyError, ValueError):
+        raise UserError(f"{path} is no file of masked words: delete it and run `snakemake {path}`") from None
+
+
+def _rows_of(model: str, seeds: dict[int, pd.DataFrame]) -> pd.DataFrame:
+    """Return a model's rows; every seed has the same words."""
+    columns = [column for column in next(iter(seeds.values())) if isinstance(column, tuple)]
+    parts = []
+    for words in WORDS:
+        chosen = {seed: frame if words == "all" else frame[frame["elsewhere"] == 1] for seed, frame in seeds.items()}
+        first = next(iter(chosen.values()))
+        tidy = pd.DataFrame(
+            [
+                {"condition": condition, "metric": metric, "seed": seed, "value": frame[condition, metric].mean()}
+                for condition, metric in columns
+                for seed, frame in chosen.items()
+            ]
+        )
+        summary = over_seeds(tidy, ["condition", "metric"])
+        if (ON, "accuracy") in columns:
+            summary = pd.concat([summary, *(_difference(chosen, metric) for metric in METRICS)])
+        sizes = {"num_words": len(first), "num_documents": first["document"].nunique()}
+        parts.append(summary.assign(model=model, words=words, split=first["split"].min(), **sizes))
+    return pd.concat(parts).reindex(columns=COLUMNS)  # a model without cross layer 0 has no differences
+
+
+def _difference(seeds: dict[int, pd.DataFrame], metric: str) -> pd.DataFrame:
+    """Return the row of cross layer 0 on less fed with other documents' segments."""
+    differences = {seed: frame[ON, metric] - frame[SHUFFLED, metric] for seed, frame in seeds.items()}
+    tidy = pd.DataFrame(
+        [
+            {"condition": DIFFERENCE, "metric": metric, "seed": seed, "value": d.mean()}
+            for seed, d in differences.items()
+        ]
+    )
+    documents = next(iter(seeds.values()))["document"]
+    of_document = pd.concat(differences, axis=1).mean(axis=1).groupby(documents).agg(["sum", "size"])
+    found = over_seeds(tidy, ["condition", "metric"])
+    if len(of_document) < 2:
+        return found
+    # the mean over words is a ratio of two means over documents; linear around it, so that t tests the documents
+    mean = of_document["sum"].sum() / of_document["size"].sum()
+    linear = mean + (of_document["sum"] - mean * of_document["size"]) / of_document["size"].mean()
+    test = stats.ttest_1samp(linear, 0)
+    interval = test.confidence_interval(0.95)
+    over = stats.ttest_1samp(tidy["value"], 0).pvalue if len(tidy) > 1 else np.nan
+    return found.assign(ci_low=interval.low, ci_high=interval.high, p_documents=test.pvalue, p_seeds=over)
+
+
+def masked_words_page(rows: pd.DataFrame) -> Page:
+    """Lay the rows out: the conditions of each model, then the differences."""
+    measured, differences = rows[rows["condition"] != DIFFERENCE], rows[rows["condition"] == DIFFERENCE]
+    measured = measured.assign(place=measured["condition"].map(list(CONDITIONS).index))
+    models = measured["model"].map({model: n for n, model in enumerate(measured["model"].unique())})
+    measured = measured.assign(number=models).sort_values(["number", "place"], kind="stable")
+    cells = wide(
+        measured,
+        lambda row: mean_sd_n(row, ".3f" if row.metric == "bits" else ".1f"),
+        index=["model", "condition"],
+        column=lambda row: f"{METRICS[row.metric]}, {row.words}",
+        missing=NOT_AVAILABLE,
+    )
+    rules = group_rules(cells["model"])
+    cells["condition"] = cells["condition"].map(CONDITIONS)
+    sections = [Section(cells, "Told, and at what loss", rules)]
+    if len(differences):
+        cells = pd.DataFrame(
+            [
+                {
+                    "model": row.model,
+                    "words": row.words,
+                    "on": METRICS[row.metric],
+                    "difference": _signed(row.mean, row.metric),
+                    "95 % interval": NOT_AVAILABLE
+                    if pd.isna(row.ci_low)
+                    else f"{_signed(row.ci_low, row.metric)} to {_signed(row.ci_high, row.metric)}",
+                    "p (documents)": p_value(row.p_documents),
+                    "p (seeds)": p_value(row.p_seeds),
+                }
+                for row in differences.itertuples()
+            ]
+        )
+        heading = "Cross layer 0 on, less fed with other documents' segments"
+        sections.append(Section(cells, heading, group_rules(cells["model"])))
+    return Page("Masked words", sections, masked_words_notes(rows))
+
+
+def _signed(value: float, metric: str) -> str:
+    return NOT_AVAILABLE if pd.isna(value) else f"{value:+.3f}" if metric == "bits" else f"{value:+.1f}"
+
+
+def masked_words_notes(rows: pd.DataFrame) -> list[str]:
+    """Say what a reader must know of these rows, in one sentence or two each."""
+    sizes = rows.groupby(["split", "num_documents", "num_words", "words"], sort=False, dropna=False)["model"].unique()
+    texts = [
+        f"{words}: {num_words:,} in {documents:,} documents of `{split}`"
+        + ("" if len(models) == rows["model"].nunique() else f" ({', '.join(models)})")
+        for (split, documents, num_words, words), models in sizes.items()
+        if num_words
+    ]
+    notes = [
+        "In one segment of each held-out document the same share of words is masked as in training, none elsewhere. "
+        "Accuracy: the likeliest symbol is right, in percent. Bits: loss of a masked symbol; lower is better. Mean ± "
+        "sample standard deviation over seeds (number of seeds).",
+        f"Masked words (BPE symbols), the same for every seed, in the first {MAX_DOCUMENTS:,} documents at most: "
+        f"{'; '.join(texts) or 'none'}.",
+        "`elsewhere`: words that another segment of the document has, too.",
+    ]
+    if (rows["condition"] == DIFFERENCE).any():
+        notes.append(
+            "Differences are paired: interval and p (documents) by a t test over documents, p (seeds) by one over the "
+            "seeds' differences."
+        )
+    if rows["mean"].isna().any():
+        notes.append(
+            f"`{NOT_AVAILABLE}`: the held-out text has no two documents of two segments with such words; hold out more."
+        )
+    return notes
