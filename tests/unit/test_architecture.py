@@ -216,6 +216,7 @@ WITHOUT_CODE = {
     "pretrain.py",
     "finetune.py",
     "evaluate.py",
+    "tune_embeddings.py",
 }
 
 

@@ -15,7 +15,7 @@ import yaml
 from cross_thought.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md"]
+PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "tuning.md"]
 
 
 def steps(page: str) -> Iterator[tuple[str, str, str]]:
@@ -73,10 +73,13 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
             *(f"results/tasks/{name}/summary.json" for name in ("reviews", "lines", "from-the-hub")),
         ],
+        "tuning.md": ["tuned.npy", "results/tune/mlm/demo-match/seed-2/model/modules.json"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
         assert "tickets" in printed[0]  # the tables of the run
+    if page == "tuning.md":
+        assert "cross_thought (tuned on demo-match)" in printed[0]
     if page == "embedding.md":
         assert_answers_are_ranked(clone)
 
