@@ -22,8 +22,10 @@ install: .venv/installed
 	$(RUN) pip install --requirement requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt requirements-slurm.txt
-	$(RUN) pip install --requirement requirements-dev.txt --requirement requirements-slurm.txt
+EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt
+
+.venv/installed-dev: .venv/installed $(EXTRAS)
+	$(RUN) pip install $(EXTRAS:%=--requirement %)
 	touch $@
 
 demo: .venv/installed

@@ -6,13 +6,16 @@ min_version("9.0")
 
 
 include: "rules/common.smk"
-include: "rules/gpus.smk"
+include: "rules/hardware.smk"
+include: "rules/targets.smk"
 include: "rules/data.smk"
 include: "rules/bpe.smk"
 include: "rules/binarize.smk"
+include: "rules/tracking.smk"
 include: "rules/pretrain.smk"
 include: "rules/finetune.smk"
 include: "rules/evaluate.smk"
+include: "rules/predict.smk"
 include: "rules/tune.smk"
 include: "rules/embed.smk"
 include: "rules/tables.smk"
@@ -32,6 +35,7 @@ localrules:
     binarize,
     pretrain,
     finetune,
+    predict,
     embeddings,
     tables,
     submission,
@@ -42,6 +46,7 @@ rule all:
     default_target: True
     input:
         all_tables(),
+        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
 
 
 rule download:
@@ -62,6 +67,11 @@ rule pretrain:
 rule finetune:
     input:
         all_metrics(),
+
+
+rule predict:
+    input:
+        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
 
 
 rule embeddings:

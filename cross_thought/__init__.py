@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+    from cross_thought.inference.classifier import SentenceClassifier
     from cross_thought.inference.embed import SentenceEncoder
 
 __version__ = "0.1.0"
@@ -16,10 +17,11 @@ __version__ = "0.1.0"
 _HOME = {
     "CrossThoughtEncoder": "cross_thought.encoder",
     "EncoderConfig": "cross_thought.encoder",
+    "SentenceClassifier": "cross_thought.inference.classifier",
     "SentenceEncoder": "cross_thought.inference.embed",
 }
 
-__all__ = ["CrossThoughtEncoder", "EncoderConfig", "SentenceEncoder", "__version__"]
+__all__ = ["CrossThoughtEncoder", "EncoderConfig", "SentenceClassifier", "SentenceEncoder", "__version__"]
 
 
 def __getattr__(name: str) -> object:

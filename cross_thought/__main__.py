@@ -1,4 +1,4 @@
-"""The command line, `cross-thought` or `python -m cross_thought`: embed sentences, export models, verify results."""
+"""The command line, `cross-thought` or `python -m cross_thought`: embed, predict, export models, verify results."""
 
 import argparse
 import logging
@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from cross_thought import __version__
+from cross_thought.data.readers import FORMATS as INPUT_FORMS
+from cross_thought.data.readers import JSON_LINES, PARQUET, TSV, format_of
 from cross_thought.encoder import POOLINGS
 from cross_thought.errors import UserError, environment_error, exit_on_user_error
 from cross_thought.files import check_output
+from cross_thought.inference.classifier import STDIN, Form, SentenceClassifier, predict_files
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
+from cross_thought.inference.fine_tuned import PRECISIONS as FINE_TUNED_PRECISIONS
 from cross_thought.inference.settings import FORMATS
 
 _INTERRUPTED = 128 + signal.SIGINT
+_EXTRAS = dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx")  # of packages that a command needs at times
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -55,7 +60,7 @@ def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:
     name = (error.name or "").partition(".")[0]
     if name == "cross_thought":
         return error
-    extra = "" if command == "embed" else f"[{command}]"
+    extra = "" if command == "embed" else f"[{_EXTRAS.get(name, command)}]"
     return UserError(
         f"`cross-thought {command}` needs the package {name}, which is not installed: "
         f"pip install 'cross-thought{extra}'"
@@ -63,7 +68,7 @@ def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cross-thought", description="Sentence embeddings.")
+    parser = argparse.ArgumentParser(prog="cross-thought", description="Sentence embeddings, and predictions.")
     parser.add_argument("--version", action="version", version=f"cross-thought {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     model = argparse.ArgumentParser(add_help=False)
@@ -83,9 +88,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="dict.txt, encoder.json and vocab.bpe of a checkpoint (default: beside it, or in its results folder)",
     )
-    model.add_argument("--pooling", choices=POOLINGS, help="of the slot states (default: an export's own, or mean)")
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    pooling = argparse.ArgumentParser(add_help=False)
+    pooling.add_argument("--pooling", choices=POOLINGS, help="of the slot states (default: an export's own, or mean)")
+    task = argparse.ArgumentParser(add_help=False)
+    task.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="NAME",
+        help="the labels' names, in the order of the head's outputs (default: as the model tells them)",
+    )
+    task.add_argument(
+        "--score-scale", type=float, metavar="S", help="what scores were divided by for training (default: likewise)"
+    )
 
-    embed = commands.add_parser("embed", parents=[model], help="embed the lines of a text file")
+    embed = commands.add_parser("embed", parents=[model, pooling, device], help="embed the lines of a text file")
     embed.add_argument("--input", default="-", metavar="FILE", help="UTF-8 text, a sentence a line (default: stdin)")
     embed.add_argument("--output", default="-", metavar="FILE", help=".npy file to write, float32 (default: stdout)")
     embed.add_argument(
@@ -96,14 +114,39 @@ def _parser() -> argparse.ArgumentParser:
     prompts = embed.add_mutually_exclusive_group()
     prompts.add_argument("--prompt", metavar="TEXT", help="put before each sentence (default: an export's own, if any)")
     prompts.add_argument("--prompt-name", metavar="NAME", help="a prompt of the export, by its name")
-    embed.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     embed.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the computation")
     embed.add_argument("--batch-tokens", type=_positive, metavar="N", help="tokens at once (default: by the device)")
     embed.set_defaults(run=_embed)
 
-    export = commands.add_parser("export", parents=[model], help="write a model folder for others to load")
+    predict = commands.add_parser(
+        "predict", parents=[model, task, device], help="predict the rows of a file with a fine-tuned model"
+    )
+    predict.add_argument(
+        "--input", default="-", metavar="FILE", help="TSV, CSV, JSON lines or Parquet, maybe .gz (default: stdin)"
+    )
+    predict.add_argument("--output", default="-", metavar="FILE", help="the TSV file to write (default: stdout)")
+    predict.add_argument(
+        "--columns",
+        nargs="+",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        metavar="COLUMN",
+        help="of the sentences, by name or by number from 1 (default: as in the task's files)",
+    )
+    predict.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line of TSV and CSV names the columns (default: if --columns has names, or the task's "
+        "files have it)",
+    )
+    predict.add_argument("--format", choices=INPUT_FORMS, help="of the input (default: by its ending, else tsv)")
+    predict.add_argument("--probabilities", action="store_true", help="write those of all labels, too")
+    predict.add_argument("--precision", choices=FINE_TUNED_PRECISIONS, default="float32", help="of the computation")
+    predict.set_defaults(run=_predict)
+
+    export = commands.add_parser("export", parents=[model, pooling, task], help="write a model folder for others")
     export.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the folder to write")
     export.add_argument("--format", choices=FORMATS, default="safetensors", help="(default: safetensors)")
+    export.add_argument("--int8", action="store_true", help="of --format onnx: int8 weights (default: float32)")
     export.add_argument(
         "--results",
         type=Path,
@@ -164,6 +207,38 @@ def _embed(options: argparse.Namespace) -> None:
     print(f"embedded {num_sentences} sentences{cut}", file=sys.stderr)
 
 
+def _predict(options: argparse.Namespace) -> None:
+    to_stdout = options.output == "-"
+    if not to_stdout and format_of(options.output) != TSV:
+        raise UserError(f"--output {options.output}: predictions are written as TSV; give a name that ends in .tsv")
+    if not to_stdout:
+        check_output(Path(options.output))
+    form = Form(columns=tuple(options.columns or ()), form=options.format, header=options.header)
+    classifier = SentenceClassifier.from_pretrained(
+        options.model,
+        vocabulary=options.vocabulary,
+        labels=options.labels,
+        score_scale=options.score_scale,
+        device=options.device,
+        precision=options.precision,
+    )
+    num_rows = predict_files(
+        classifier,
+        [STDIN if options.input == "-" else Path(options.input)],
+        None if to_stdout else Path(options.output),
+        form=form,
+        probabilities=options.probabilities,
+        show_progress=True,
+    )
+    num_cut, longest = classifier.num_cut_sentences, classifier.max_seq_length
+    cut = f", {num_cut} sentences of them cut to {longest} tokens, as in training" if num_cut else ""
+    print(f"predicted {num_rows} rows{cut}", file=sys.stderr)
+    form = form.of(classifier.task)
+    has_lines = (form.form or format_of(options.input)) not in (JSON_LINES, PARQUET)
+    if has_lines and form.header and not any(isinstance(column, str) for column in form.columns):
+        print("the first line was taken for the names of the columns (--no-header: for a row)", file=sys.stderr)
+
+
 def _export(options: argparse.Namespace) -> None:
     from cross_thought.inference.export import export_model
 
@@ -176,6 +251,9 @@ def _export(options: argparse.Namespace) -> None:
         revision=options.revision,
         results=options.results,
         model_name=options.name,
+        labels=options.labels,
+        score_scale=options.score_scale,
+        int8=options.int8,
     )
     print(f"wrote {options.output}", file=sys.stderr)
 

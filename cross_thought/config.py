@@ -20,8 +20,9 @@ import jsonschema
 import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
+from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
-from cross_thought.data.tasks import REGISTRY_FILE, TASKS, embedding_tasks_of, finetuning_settings, setting_of, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
@@ -165,7 +166,7 @@ def effective_config(raw: Config) -> Config:
     check_files(config)
     for name, task in config["tasks"].items():
         _check_start(name, config["tasks"])
-        _check_updates(name, task, config["finetuning"])
+        check_finetuning(name, task, config["finetuning"])
     for name, entry in config["embedding_tasks"].items():
         _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
@@ -326,14 +327,6 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
         raise UserError(
             f"{place} is {shown(start)}, which itself starts from {tasks[start]['start_from']}; name that one"
         )
-
-
-def _check_updates(name: str, entry: Config, finetuning: Config) -> None:
-    """Refuse a warm-up that takes as long as the fine-tuning, as far as that is known before there are data."""
-    settings = finetuning_settings(TASKS[name], finetuning, entry) if name in TASKS else finetuning | entry
-    updates, warmup = settings.get("num_updates"), settings.get("warmup_updates")
-    if updates is not None and warmup is not None and warmup >= updates:
-        raise UserError(f"config: warmup_updates {warmup} of tasks.{name} must be less than its num_updates {updates}")
 
 
 def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) -> None:

@@ -12,7 +12,8 @@ _OWN = {
     **dict.fromkeys(("--save-dir", "--checkpoint-suffix"), "the workflow says where checkpoints go"),
     **dict.fromkeys(
         ("--restore-file", "--finetune-from-model"),
-        "the workflow says where a training starts: give a checkpoint by models.NAME.location",
+        "the workflow says where a training starts: to pre-train from a checkpoint, set models.NAME.initialize_from; "
+        "to fine-tune one as it is, give a checkpoint by models.NAME.location",
     ),
     **dict.fromkeys(
         ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader"),
@@ -26,6 +27,10 @@ _OWN = {
     "--seed": "set seeds or pretraining_seed",
     **dict.fromkeys(("--fp16", "--bf16", "--memory-efficient-bf16"), "set hardware.precision"),
     "--checkpoint-activations": "set hardware.checkpoint_activations",
+    "--class-weights": "set class_weights",
+    "--label-smoothing": "set label_smoothing",
+    "--tensorboard-logdir": "set tracking to tensorboard",
+    "--started-from": "set models.NAME.initialize_from",
     **dict.fromkeys(("--cpu", "--device-id"), "set hardware.device"),
     **dict.fromkeys(("--distributed-world-size", "--distributed-no-spawn"), "set hardware.processes"),
     **dict.fromkeys(("--task", "--criterion", "--arch", "-a", "--forward-mode"), "the workflow sets it"),

@@ -9,12 +9,13 @@ import logging
 import os
 import shutil
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from cross_thought.errors import DISK_FULL, UserError, shown
 
@@ -128,7 +129,7 @@ def check_writable(*folders: Path) -> None:
 
 @contextmanager
 def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file, or a member of the zip archive at `path`, for reading bytes; what gzip has packed is unpacked.
+    """Open a file, or a member of the zip or tar archive at `path`, for bytes; what gzip has packed is unpacked.
 
     Raises:
         UserError: if the file or the member is not there, or the archive or what gzip has packed is damaged.
@@ -143,33 +144,46 @@ def open_bytes(path: Path, *, member: str | None = None) -> Iterator[IO[bytes]]:
 @contextmanager
 def _open_plain_or_gzip(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, which gzip has packed if it begins like that, whatever its name."""
-    with open(path, "rb") as file:
-        if not file.peek(len(_GZIP)).startswith(_GZIP):
-            yield file
-            return
-        try:
-            with gzip.open(file) as unpacked:
-                yield cast(IO[bytes], unpacked)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path} is no sound gzip file ({reason}): fetch it or pack it again") from error
+    with open(path, "rb") as file, _unpacked(file, path) as handle:
+        yield handle
+
+
+@contextmanager
+def _unpacked(file: Any, path: Path) -> Iterator[IO[bytes]]:
+    """Hand out an open file, unpacked if gzip has packed it."""
+    if not file.peek(len(_GZIP)).startswith(_GZIP):
+        yield file
+        return
+    try:
+        with gzip.open(file) as unpacked:
+            yield cast(IO[bytes], unpacked)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is no sound gzip file ({reason}): fetch it or pack it again") from error
 
 
 @contextmanager
 def _open_member(path: Path, member: str) -> Iterator[IO[bytes]]:
     """Open a file in an archive."""
+    kind = "tar" if ".tar" in path.suffixes[-2:] else "zip"
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
-            yield handle
+        with ExitStack() as stack:
+            if kind == "tar":
+                file: Any = stack.enter_context(tarfile.open(path)).extractfile(member)
+            else:
+                file = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open(member))
+            yield stack.enter_context(_unpacked(file, path))
     except KeyError as error:
         raise UserError(
             f"{path} has no member {member}: the archive is not the expected one, fetch it again"
         ) from error
+    except UserError:
+        raise
     except Exception as error:  # zipfile stumbles over damage in many ways, a seek to nowhere (EINVAL) among them
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is no sound zip archive ({reason}): delete it and fetch it again") from error
+        raise UserError(f"{path} is no sound {kind} archive ({reason}): delete it and fetch it again") from error
 
 
 def decode(data: bytes, *, path: Path | str, offset: int) -> str:
@@ -195,7 +209,7 @@ def read_chunks(
     A line longer than `chunk_bytes` comes whole. Only `\\n` ends a line.
 
     Args:
-        path: a file, or a zip archive.
+        path: a file, or a zip or tar archive.
         member: the file inside the archive.
         start: byte to start at, the beginning of a line.
         end: byte to stop before; None: read all.

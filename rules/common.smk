@@ -25,6 +25,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.starts import as_trained, model_downloads, start_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 
@@ -54,7 +55,7 @@ PREPARED_TASKS = {
     for section, entries in reversed(DATA_ENTRIES.items())
     for name, entry in entries.items()
 } | TASKS
-MODELS = config["models"]
+MODELS = {name: as_trained(model) for name, model in config["models"].items()}
 SEEDS = config["seeds"]
 TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
 # each model tuned on each task, by the name that paths have for it
@@ -62,7 +63,6 @@ TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS f
 ENCODERS = [*MODELS, *TUNED_MODELS]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
-TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
 
 
 # raw files
@@ -73,11 +73,7 @@ DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
 CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
 CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
-MODEL_DOWNLOADS = [
-    checkpoint_download(KNOWN_DOWNLOADS, source=model["source"], location=model["location"])
-    for model in MODELS.values()
-    if model["source"] in ("gdrive", "url")
-]
+MODEL_DOWNLOADS = model_downloads(MODELS, KNOWN_DOWNLOADS)
 DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in MODEL_DOWNLOADS}
 GPT2_FILES = {
     "encoder": "gpt2_bpe/encoder.json",
@@ -95,11 +91,6 @@ wildcard_constraints:
     model=alternatives(ENCODERS),
     task=alternatives(PREPARED_TASKS),
     seed=r"\d+",
-
-
-def growing(amount):
-    """Return a limit that doubles with each attempt: on a cluster, a job that met its limit comes back with more."""
-    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
 
 
 def own_or_download_path(name):
@@ -130,7 +121,7 @@ def corpus_inputs():
 def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
-    return sorted({path for file in files for path in (*file.paths, file.ids_path) if path})
+    return sorted({path for file in files for path in file.inputs})
 
 
 # What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
@@ -210,12 +201,13 @@ def all_downloads():
 
 # A task that is evaluated with another one's model has none of its own.
 TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None]
-# A checkpoint is deleted once it is evaluated, unless the config keeps it or another task starts from it.
+# A checkpoint is deleted once it is evaluated, unless the config keeps it, or another task or a prediction needs it.
 STARTS = {task.start_from for task in TASKS.values()} - {None}
+ANSWERING = {TASKS[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
 KEPT_TASKS = [
     task
     for task, entry in config["tasks"].items()
-    if task in STARTS or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
+    if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
 ]
 
 
@@ -250,7 +242,7 @@ def encoder_path(model, seed):
 
 
 def finetuning_data(task, model):
-    """Return what the data of a fine-tuning, or a tuning, are made of, and the checkpoint that it starts from if one is given."""
+    """Return what the data of a fine-tuning or a tuning are made of, and the checkpoint, if one is given."""
     given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
     return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 
@@ -270,131 +262,19 @@ def tuned_checkpoint(wildcards):
     return f"results/finetune/{wildcards.model}/{task}/seed-{wildcards.seed}/best.pt"
 
 
-def all_pretrained():
-    """Return every pre-trained checkpoint."""
-    return [pretrained_checkpoint(model, seed) for model in MODELS for seed in PRETRAINING_SEEDS]
+# pre-training
+PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
+STARTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name].get("initialize_from")]
 
 
-def all_histories():
-    """Return the loss curves of every pre-training."""
-    return expand("results/pretrain/{model}/seed-{seed}/history.tsv", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
-
-
-def all_evaluations(name):
-    """Return one file of every evaluation."""
-    return expand(f"results/evaluate/{{model}}/{{task}}/seed-{{seed}}/{name}", model=MODELS, task=TASKS, seed=SEEDS)
-
-
-def all_metrics():
-    """Return the metrics of every evaluation."""
-    return all_evaluations("metrics.json")
-
-
-def all_predictions():
-    """Return the predictions of every evaluation."""
-    return all_evaluations("predictions.tsv")
-
-
-def seeds_of(model):
-    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed.
-
-    Of a tuned model, those of the tuning.
-    """
-    if model in TUNED_MODELS:
-        return SEEDS
-    return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
-
-
-def all_embeddings(name, models=ENCODERS, poolings=POOLINGS):
-    """Return one file of every evaluation of embeddings."""
-    return [
-        f"results/embeddings/{model}/{task}/{pooling}/seed-{seed}/{name}"
-        for model in models
-        for seed in seeds_of(model)
-        for task in EMBEDDING_TASKS
-        for pooling in poolings
-    ]
-
-
-def all_binarized():
-    """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
-    corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
-    return corpus + expand("results/binarized/tasks/{task}", task=TASKS)
-
-
-def all_cross_path():
-    """Return what the cross path carries in each model that it can be told of.
-
-    Only the demo's text has known answers, and a segment of more than one of its sentences tells them itself.
-    """
-    if config["corpus"]["source"] != "demo":
+def files_of_start(model):
+    """Return the files that a model starts from; none if its weights are drawn."""
+    if model not in STARTED_MODELS:
         return []
-    models = [name for name in TRAINED_MODELS if MODELS[name]["segment_length"] <= DEMO_SEGMENT_LENGTH]
-    return expand("results/cross_path/{model}/seed-{seed}.json", model=models, seed=PRETRAINING_SEEDS)
+    return start_files(MODELS[model]["initialize_from"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
 
 
-def all_masked_words():
-    """Return what each model trained here makes of masked words of held-out documents."""
-    return expand("results/masked_words/{model}/seed-{seed}/words.tsv", model=TRAINED_MODELS, seed=PRETRAINING_SEEDS)
-
-
-def case_study():
-    """Return the case study of cross layer 0, in a list: of the first model trained here that has it, if any."""
-    models = [name for name in TRAINED_MODELS if MODELS[name]["cross_sequence"]]
-    return [f"results/cross_attention/{models[0]}/seed-{PRETRAINING_SEEDS[0]}.json"] if models else []
-
-
-# A table is made where the config has something for it: no pre-training of our own, no row.
-TABLES = [
-    "tasks",
-    *(["embeddings"] if EMBEDDING_TASKS else []),
-    *(["pretraining"] if all_histories() else []),
-    *(["masked_words"] if all_masked_words() else []),
-    *(["cross_path"] if all_cross_path() else []),
-    *(["ablations"] if config["ablation"] else []),
-]
-
-
-FIGURES = [
-    "tasks",
-    *(["losses"] if all_histories() else []),
-    *(["masked_words"] if all_masked_words() else []),
-    *(["cross_attention"] if case_study() else []),
-    *(["ablations"] if config["ablation"] else []),
-]
-
-
-def table_files(name, label):
-    """Return a table's outputs, by name: those that the report shows under a label, and LaTeX."""
-
-    def shown(ending, kind):
-        about = {"caption": f"../report/{name}.rst", "category": "Tables", "labels": {"table": label, "format": kind}}
-        return report(f"results/tables/{name}.{ending}", **about)
-
-    return {"csv": shown("csv", "CSV"), "markdown": shown("md", "Markdown"), "latex": f"results/tables/{name}.tex"}
-
-
-def figure_files(name, label):
-    """Return a figure's outputs, by name: what the report shows of it under a label, and the same as pixels."""
-    svg = report(
-        f"results/figures/{name}.svg",
-        caption=f"../report/{name}_figure.rst",
-        category="Figures",
-        labels={"figure": label},
-    )
-    return {"svg": svg, "png": f"results/figures/{name}.png"}
-
-
-def all_tables():
-    """Return every table, every figure, the provenance of the numbers, and the page that shows all of it."""
-    return [
-        *expand("results/tables/{name}.{ending}", name=TABLES, ending=["csv", "md", "tex"]),
-        *expand("results/figures/{name}.{ending}", name=FIGURES, ending=["svg", "png"]),
-        "results/provenance.json",
-        "results/report.html",
-    ]
-
-
-def all_exports():
-    """Return the export of every pre-trained or tuned encoder; of a checkpoint that all seeds share, one."""
-    return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in seeds_of(model)]
+def start_of(wildcards):
+    """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
+    start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
+    return [start(wildcards)] if wildcards.model in STARTED_MODELS else []

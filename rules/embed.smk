@@ -2,19 +2,6 @@
 
 if EMBEDDING_TASKS:
 
-    def model_embeddings(name):
-        """Return one file of a model's evaluations: of each task, and of each pooling."""
-        place = f"results/embeddings/{{{{model}}}}/{{task}}/{{pooling}}/seed-{{{{seed}}}}/{name}"
-        return expand(place, task=EMBEDDING_TASKS, pooling=POOLINGS)
-
-    def lexical_embeddings(name):
-        """Return one file of each evaluation of what needs no training."""
-        return [
-            f"results/embeddings/{method}/{task.name}/{name}"
-            for task in EMBEDDING_TASKS.values()
-            for method in task.lexical
-        ]
-
     # One job for all tasks: it starts and loads the model once, which takes longer than most tasks do.
     rule embed_tasks:
         input:
@@ -61,7 +48,7 @@ if EMBEDDING_TASKS:
             runtime=growing(60),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
-            folder="results/embeddings",
+            folder=lambda wildcards, output: str(Path(output.metrics[0]).parents[2]),
             code=code_of("embed_words.py", "report.yaml"),
         script:
             "../workflow_scripts/embed_words.py"

@@ -46,7 +46,7 @@ rule finetune_task:
     wildcard_constraints:
         task=alternatives(task for task in TUNED_TASKS if task not in KEPT_TASKS),
     conda:
-        TRAINING_ENV
+        TRACKING_ENV
     threads: config["hardware"]["threads"]
     resources:
         mem_mb=growing(16000),
@@ -57,6 +57,7 @@ rule finetune_task:
         model=lambda wildcards: MODELS[wildcards.model],
         finetuning=config["finetuning"],
         hardware=config["hardware"],
+        curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/finetune.py"
 

@@ -1,6 +1,7 @@
 """Pre-training. In: the binarized corpus. Out: one checkpoint for each model and seed, its loss curves, its command.
 
-Checkpoints in progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
+A model that starts from a RoBERTa gets a checkpoint made of it, which goes once the training is done. Checkpoints in
+progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
 """
 
 
@@ -25,18 +26,43 @@ rule note_pretraining:
         settings=lambda wildcards: {
             "model": MODELS[wildcards.model],
             "hardware": config["hardware"],
-            "data": training_data(corpus_inputs()),
+            "data": training_data([*corpus_inputs(), *files_of_start(wildcards.model)]),
         },
     script:
         "../workflow_scripts/note_settings.py"
 
 
+rule make_start:
+    input:
+        vocabulary="results/bpe/vocabulary",
+        files=lambda wildcards: files_of_start(wildcards.model),
+    output:
+        temp("results/pretrain/{model}/seed-{seed}/start.pt"),
+    log:
+        "results/logs/make_start/{model}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/make_start/{model}/seed-{seed}.jsonl"
+    wildcard_constraints:
+        model=alternatives(STARTED_MODELS),
+    conda:
+        TRAINING_ENV
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(30),
+    params:
+        model=lambda wildcards: MODELS[wildcards.model],
+    script:
+        "../workflow_scripts/make_start.py"
+
+
 rule pretrain_model:
     input:
-        data=ancient_once("results/pretrain/{model}/seed-{seed}/model.pt", "results/binarized/corpus"),
+        data=ancient_once(PRETRAINED, "results/binarized/corpus"),
+        start=start_of,
         settings="results/pretrain/{model}/settings.json",
     output:
-        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        checkpoint=PRETRAINED,
         history="results/pretrain/{model}/seed-{seed}/history.tsv",
         command="results/pretrain/{model}/seed-{seed}/command.json",
     log:
@@ -44,7 +70,7 @@ rule pretrain_model:
     benchmark:
         "results/benchmarks/pretrain_model/{model}/seed-{seed}.jsonl"
     conda:
-        TRAINING_ENV
+        TRACKING_ENV
     threads: config["hardware"]["threads"] * config["hardware"]["processes"]
     resources:
         **pretraining_processes(),
@@ -53,5 +79,6 @@ rule pretrain_model:
     params:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
+        curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/pretrain.py"

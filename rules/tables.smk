@@ -1,12 +1,6 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
 
-def all_submissions():
-    """Return a GLUE submission for each model; none if no task is GLUE's."""
-    glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/") and not task.selection]
-    return expand("results/submissions/{model}.zip", model=MODELS) if glue else []
-
-
 rule tabulate_tasks:
     input:
         metrics=all_metrics(),

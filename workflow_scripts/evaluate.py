@@ -1,73 +1,79 @@
 """Predict the dev and test sets of one task with one fine-tuned model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import read_prepared
+from cross_thought.data.indexed import read_dataset
+from cross_thought.data.prepared import count_sentences, read_prepared
 from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
-from cross_thought.fairseq.predict import Predictor
+from cross_thought.inference.fine_tuned import FineTunedModel, Sentence, describe, precision_of
+from cross_thought.inference.loading import load_fine_tuned
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
 
-def predict_split(predictor: Predictor, task: Task, prepared: Path, split: str) -> SplitPredictions:
+def token_rows(data: Path, split: str, task: Task, *, bos_id: int) -> Iterator[list[Sentence]]:
+    """Yield the rows of a binarized split: each sentence's ids, `<s>` before them.
+
+    Args:
+        data: binarized task: input0, input1, ....
+        split: its name.
+        task: the task.
+        bos_id: id of `<s>`.
+    """
+    inputs = [read_dataset(data / f"input{number}" / split) for number in range(task.num_sentences)]
+    for sentences in zip(*inputs, strict=True):
+        # of nothing but `</s>`, a candidate is none
+        yield [[] if task.selection and len(sentence) < 2 else [bos_id, *sentence.tolist()] for sentence in sentences]
+
+
+def predict_split(model: FineTunedModel, task: Task, data: Path, prepared: Path, split: str) -> SplitPredictions:
     """Predict one split.
 
     Args:
-        predictor: the fine-tuned model.
-        task: what it learnt.
+        model: the fine-tuned model.
+        task: what it answers.
+        data: binarized task.
         prepared: folder of the task's prepared TSV files, which hold the labels as text.
         split: name of the split.
 
     Raises:
-        UserError: if the binarized split has not the rows of the prepared one.
+        UserError: if the split has no example, or its binarized form not the rows of the prepared one.
     """
     labels = [example.label for example in read_prepared(prepared / f"{split}.tsv")]
-    scores = predictor.answer_weights(split) if task.selection else predictor.scores(split)
-    if len(scores) != len(labels):
-        raise UserError(f"{prepared}/{split}.tsv has {len(labels)} rows, its binarized form {len(scores)}: delete both")
-    indices = [str(index) for index in range(len(labels))]
-    if task.labels is None:
-        return SplitPredictions(indices, labels, [repr(score * task.score_scale) for score in scores[:, 0].tolist()])
-    if task.selection:
-        probabilities, answers = scores.exp(), rankings(scores, names=task.labels)
-    else:
-        probabilities = torch.softmax(scores, dim=1)
-        answers = [task.labels[choice] for choice in scores.argmax(1).tolist()]
-    return SplitPredictions(
-        indices,
-        labels,
-        answers,
-        dict(zip(task.labels, probabilities.T.tolist(), strict=True)),
-    )
-
-
-def rankings(log_alpha: torch.Tensor, *, names: Sequence[str]) -> list[str]:
-    """Return each question's candidates, the one with the largest weight first, as `3 1 2 4`.
-
-    Args:
-        log_alpha: shape (questions, N); -inf for no candidate.
-        names: of the candidates, in the order of the columns.
-    """
-    order = log_alpha.argsort(dim=1, descending=True, stable=True).tolist()
-    numbers = (~log_alpha.isneginf()).sum(1).tolist()
-    return [" ".join(names[place] for place in row[:number]) for row, number in zip(order, numbers, strict=True)]
+    rows = token_rows(data, split, task, bos_id=model.encoder.config.bos_id)
+    predictions: list[str] = []
+    scores: list[list[float]] = []
+    for outputs in model.outputs(rows):
+        answers, probabilities = model.answers(outputs)
+        predictions += answers
+        scores += [] if probabilities is None else probabilities.tolist()
+    if not labels:
+        raise UserError(f"split {split!r} of the task has no example: check its data file")
+    if len(predictions) != len(labels):
+        raise UserError(
+            f"{prepared}/{split}.tsv has {len(labels)} rows, its binarized form {len(predictions)}: delete both"
+        )
+    by_label = dict(zip(task.labels or (), map(list, zip(*scores, strict=True)), strict=True))
+    return SplitPredictions([str(index) for index in range(len(labels))], labels, predictions, by_label)
 
 
 def evaluate(
     checkpoint: Path, data: Path, prepared: Path, *, task: Task, device: str, precision: str, predictions_file: Path
 ) -> None:
     """Write the predictions for every split but train."""
-    predictor = Predictor(checkpoint, data, device=device, precision=precision)
+    task = task.with_sentences(count_sentences(prepared))
+    saved = load_fine_tuned(checkpoint, describe(task))
+    model = FineTunedModel(saved, device=device, precision=precision_of(precision))
     predictions = {}
     for split in task.splits:
         if split != "train":
-            predictions[split] = predict_split(predictor, task, prepared, split)
+            predictions[split] = predict_split(model, task, data, prepared, split)
             print(f"{split}: {len(predictions[split].indices)} examples")
     write_predictions(predictions_file, predictions)
 

@@ -15,12 +15,13 @@ from cross_thought.data.tasks import Task, finetuning_settings, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits
+from cross_thought.inference.fine_tuned import describe
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
 from cross_thought.training.devices import usable_device
 from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
-from cross_thought.training.runs import LOG, go_on
+from cross_thought.training.runs import LOG, go_on, restore_flags
 
 BEST = "checkpoint_best.pt"
 SAVE_INTERVAL_MINUTES = 10  # as much as a kill may cost; what takes less is never saved but for its best model
@@ -79,13 +80,39 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
     return settings | {"num_updates": updates, "warmup_updates": warmup}
 
 
+def class_weights(given: str | dict[str, float] | None, label_dictionary: Path) -> list[float] | None:
+    """Return the weight of each class in the loss, in the order of the classes.
+
+    Args:
+        given: of the settings: "balanced", weights by label, or None.
+        label_dictionary: the task's labels with how often the training set has each.
+
+    Raises:
+        UserError: if weights are to be balanced and the training set lacks a label.
+    """
+    if given is None:
+        return None
+    lines = [line.rpartition(" ") for line in label_dictionary.read_text(encoding="utf-8").splitlines()]
+    counts = {label: int(count) for label, _, count in lines}
+    if not isinstance(given, str):
+        weights = {str(label): weight for label, weight in given.items()}
+        return [float(weights[label]) for label in counts]
+    absent = next((label for label, count in counts.items() if not count), None)
+    if absent is not None:
+        raise UserError(f"config: class_weights cannot be balanced: no training example is {absent!r}; give weights")
+    return [sum(counts.values()) / (len(counts) * count) for count in counts.values()]
+
+
 def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardware: dict) -> list[str]:
-    """Return fairseq's flags for a fine-tuning run."""
+    """Return fairseq's flags for a fine-tuning run; class weights are those that `class_weights` returns."""
     by_loss = task.best_metric == "loss"
     kind = "answer_selection" if task.selection else "sentence_prediction"
+    weights, smoothing = settings.get("class_weights"), settings.get("label_smoothing") or None
     flags = {
         "task": kind,
-        "criterion": kind,
+        "criterion": "sentence_classification" if weights or smoothing else kind,
+        "class_weights": ",".join(map(repr, weights)) if weights else None,
+        "label_smoothing": smoothing,
         **model_flags(model),
         "forward_mode": "finetune",
         "num_classes": 1 if task.labels is None else len(task.labels),
@@ -130,6 +157,7 @@ def finetune(
     checkpoint: Path,
     history: Path,
     command_record: Path,
+    curves: Path | None = None,
 ) -> None:
     """Train, and keep the checkpoint that is best on the dev set.
 
@@ -145,6 +173,7 @@ def finetune(
         checkpoint: the best model, without the optimizer's state.
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
+        curves: folder for TensorBoard's event files, in a folder for each run; None: there are none.
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run, until it
     is done.
@@ -156,8 +185,10 @@ def finetune(
     if model["source"] != "pretrain" and not task.start_from:
         check_fits(pretrained, model_name, model, data / "input0")
     usable_device(hardware["device"])
+    task = task.with_sentences(len(list(data.glob("input*"))))
     lengths = row_lengths(data)
     settings = with_schedule(settings, lengths, task=task)
+    settings["class_weights"] = class_weights(settings.get("class_weights"), data / "label" / "dict.txt")
     print(f"{len(lengths)} training examples, learning rate over {settings['num_updates']} updates", flush=True)
 
     flags = training_flags(task, model=model, settings=settings, seed=seed, hardware=hardware)
@@ -171,24 +202,25 @@ def finetune(
         run,
         data,
         flags,
-        start={
-            "restore_file": pretrained,
-            "reset_optimizer": True,
-            "reset_lr_scheduler": True,
-            "reset_dataloader": True,
-            "reset_meters": True,
-        },
+        start=restore_flags(pretrained),
         places={
             "no_epoch_checkpoints": True,
             "no_last_checkpoints": True,
             "no_save_optimizer_state": True,
             "save_interval_minutes": SAVE_INTERVAL_MINUTES,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+            "tensorboard_logdir": None if curves is None else curves / run.name,
         },
         total_updates=settings["num_updates"],
         threads=hardware["threads"],
     )
-    export_model(run / BEST, checkpoint)
+    best = load_checkpoint(run / BEST)
+    export_model(
+        run / BEST,
+        checkpoint,
+        dictionary=data / "input0" / "dict.txt",
+        fine_tuned_on=describe(task, data=data, best=best).document(),
+    )
     write_history(run / LOG, history)
     record_command(command_record, command, started, time.time() - started)
     shutil.rmtree(run)
@@ -221,4 +253,5 @@ if "snakemake" in globals():
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),
+            curves=Path(snakemake.params.curves) if snakemake.params.curves else None,
         )

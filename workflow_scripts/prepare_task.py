@@ -14,7 +14,7 @@ if "snakemake" in globals():
         task = task_from_config(snakemake.wildcards.task, params.entry, section=params.section)
         raw = raw_files(task, data_dir=params.data_dir)
         for file in raw.values():
-            for path in file.paths:
+            for path in file.inputs:
                 report_source(path, data_dir=params.data_dir)
         for name in missing_files(task, data_dir=params.data_dir):
             print(f"data_dir {params.data_dir} has no {name}")

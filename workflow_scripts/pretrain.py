@@ -10,7 +10,7 @@ from cross_thought.training.checkpoints import export_model, newest_checkpoint
 from cross_thought.training.devices import usable_device
 from cross_thought.training.gpus import own_gpus
 from cross_thought.training.launch import as_flags, hardware_flags, model_flags, optimizer, run_key, write_history
-from cross_thought.training.runs import LOG, go_on
+from cross_thought.training.runs import LOG, go_on, restore_flags
 
 
 def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
@@ -21,6 +21,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "criterion": "masked_lm",
         **model_flags(model),
         "forward_mode": "pretrain",
+        "started_from": model.get("initialize_from"),
         "init_std": training["init_std"],
         "query_key_init_std": training["query_key_init_std"],
         "sample_break_mode": training["sample_break_mode"],
@@ -58,6 +59,8 @@ def pretrain(
     checkpoint: Path,
     history: Path,
     command_record: Path,
+    start: Path | None = None,
+    curves: Path | None = None,
 ) -> None:
     """Train and export.
 
@@ -69,6 +72,8 @@ def pretrain(
         checkpoint: the final model, without the optimizer's state.
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
+        start: checkpoint of the model's weights to start from; None: they are drawn.
+        curves: folder for TensorBoard's event files, in a folder for each run; None: there are none.
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run: a
     changed setting is another run.
@@ -78,17 +83,19 @@ def pretrain(
     """
     usable_device(hardware["device"], number=hardware["processes"] // hardware["nodes"])
     flags = training_flags(model, seed=seed, hardware=hardware)
-    run = checkpoint.parent / "runs" / run_key(flags, data)
+    run = checkpoint.parent / "runs" / run_key(flags, data, start=start)
     max_updates = model["pretraining"]["max_updates"]
     started = time.time()
     command = go_on(
         run,
         data,
         flags,
+        start=None if start is None else restore_flags(start),
         places={
             "no_epoch_checkpoints": True,
             "keep_interval_updates": 2,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
+            "tensorboard_logdir": None if curves is None else curves / run.name,
         },
         total_updates=max_updates,
         threads=hardware["threads"],
@@ -112,7 +119,9 @@ if "snakemake" in globals():
             model=snakemake.params.model,
             seed=int(snakemake.wildcards.seed),
             hardware=hardware,
+            start=Path(snakemake.input.start[0]) if snakemake.input.start else None,
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),
+            curves=Path(snakemake.params.curves) if snakemake.params.curves else None,
         )

@@ -8,6 +8,7 @@ from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.evaluation.rankings import write_trec_files
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 
@@ -15,7 +16,7 @@ from cross_thought.jobs import logged_job
 def score(
     predictions_file: Path, prepared: Path, data: Path, *, model: str, task: Task, seed: int, metrics_file: Path
 ) -> None:
-    """Write the metrics of each split whose labels are known.
+    """Write the metrics of each split whose labels are known; of answer selection, TREC's files beside the predictions.
 
     Raises:
         UserError: if the predictions are for other rows than the prepared ones.
@@ -39,6 +40,8 @@ def score(
         counts=read_counts(prepared, data),
     )
     write_json(metrics_file, document)
+    if task.selection is not None:
+        write_trec_files(predictions_file.parent, predictions, tag=model)
 
 
 if "snakemake" in globals():

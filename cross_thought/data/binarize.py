@@ -1,24 +1,23 @@
 """Encoded text to the binary files that fairseq reads, byte for byte those of its own `preprocess`.
 
-The format is that of fairseq 0.10.0's `MMapIndexedDatasetBuilder`: a `.bin` of ids, each item ended by `</s>`, and an
-`.idx` of item lengths and places. It is written here from whole arrays, without importing fairseq: the builder takes
-one tensor a line and keeps Python numbers for each, which is most of what makes a large corpus slow to binarize.
+It is written here from whole arrays, without importing fairseq: its builder takes one tensor a line and keeps Python
+numbers for each, which is most of what makes a large corpus slow to binarize.
 """
 
 import logging
 import shutil
-import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from cross_thought.data.bpe import NUM_SPECIALS, bpe_symbols, read_encoded
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import SUMMARY, Example, read_prepared
+from cross_thought.data.indexed import DatasetWriter, id_dtype
+from cross_thought.data.prepared import NONE_RIGHT, SUMMARY, Example, count_sentences, read_prepared
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, read_lines, write_json
 
@@ -26,10 +25,6 @@ logger = logging.getLogger(__name__)
 
 EOS_ID = 2
 UNKNOWN_ID = 3
-_MAGIC = b"MMIDIDX\x00\x00"
-_VERSION = 1
-_DTYPE_CODES = {np.dtype(np.uint16): 8, np.dtype(np.int32): 4}  # fairseq's numbers for them
-_LARGEST_16_BIT_DICTIONARY = 65500  # fairseq's bound, exclusive
 _SECONDS_BETWEEN_LOGS = 10
 
 
@@ -46,61 +41,6 @@ class SymbolMap:
     table: np.ndarray
     newline_id: int
     dictionary_size: int
-
-
-class DatasetWriter:
-    """Writes `PREFIX.bin` and, on leaving, `PREFIX.idx`.
-
-    Args:
-        prefix: path without the suffix.
-        dictionary_size: symbols of fairseq's dictionary as read from the file, without `<mask>`.
-    """
-
-    def __init__(self, prefix: Path, *, dictionary_size: int) -> None:
-        self.prefix = prefix
-        self.dtype = id_dtype(dictionary_size)
-        self._sizes: list[np.ndarray] = []
-
-    def __enter__(self) -> "DatasetWriter":
-        self._bin: IO[bytes] = open(self.prefix.with_name(self.prefix.name + ".bin"), "wb")
-        return self
-
-    def __exit__(self, exception_type: type | None, *_: object) -> None:
-        self._bin.close()
-        if exception_type is None:
-            self._write_index()
-
-    def write(self, ids: np.ndarray, sizes: np.ndarray) -> None:
-        """Append items: the ids of all of them, shape (sum of sizes,), and their sizes, shape (num_items,)."""
-        self._bin.write(np.ascontiguousarray(ids, self.dtype).data)
-        self._sizes.append(sizes.astype(np.int32))
-
-    @property
-    def num_items(self) -> int:
-        """Items written so far."""
-        return sum(map(len, self._sizes))
-
-    @property
-    def num_ids(self) -> int:
-        """Ids written so far, `</s>` included."""
-        return sum(int(sizes.sum(dtype=np.int64)) for sizes in self._sizes)
-
-    def _write_index(self) -> None:
-        with open(self.prefix.with_name(self.prefix.name + ".idx"), "wb") as index:
-            index.write(_MAGIC)
-            index.write(struct.pack("<QBQ", _VERSION, _DTYPE_CODES[self.dtype], self.num_items))
-            for sizes in self._sizes:
-                index.write(sizes.data)
-            start = 0
-            for sizes in self._sizes:
-                ends = start + np.cumsum(sizes, dtype=np.int64) * self.dtype.itemsize
-                index.write(np.concatenate(([start], ends[:-1])).astype(np.int64).data)
-                start = int(ends[-1])
-
-
-def id_dtype(dictionary_size: int) -> np.dtype:
-    """Return the number type that fairseq's preprocess stores ids in."""
-    return np.dtype(np.uint16 if dictionary_size < _LARGEST_16_BIT_DICTIONARY else np.int32)
 
 
 def read_dictionary(path: Path) -> list[str]:
@@ -220,21 +160,21 @@ def binarize_task(
         prepared: folder of its TSV files, for the labels.
         encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
         vocabulary: folder with the BPE files and dict.txt.
-        output_dir: folder for input0, input1, ... and label, and for `summary.json` with the sentences that were cut;
-            appears when all of it is written.
+        output_dir: folder for input0, input1, ... and label, and for `summary.json` with the sentences that were cut,
+            and at how many tokens; appears when all of it is written.
         max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
 
     Raises:
         UserError: if a split's sentences and labels differ in number.
     """
-    symbols = symbol_map(vocabulary)
+    task, symbols = task.with_sentences(count_sentences(prepared)), symbol_map(vocabulary)
     with atomic_directory(output_dir) as folder:
         for number in range(task.num_sentences):
             inputs = folder / f"input{number}"
             inputs.mkdir()
             shutil.copyfile(vocabulary / "dict.txt", inputs / "dict.txt")
         (folder / "label").mkdir()
-        summary = {split: {"cut": 0} for split in task.splits}
+        summary: dict[str, dict[str, int]] = {split: {"cut": 0} for split in task.splits}
         for split in task.splits:
             examples = list(read_prepared(prepared / f"{split}.tsv"))
             for number in range(task.num_sentences):
@@ -251,18 +191,24 @@ def binarize_task(
                         f"{prepared / split}.tsv: delete both folders and run again"
                     )
             write_labels(task, examples, folder / "label", split)
-        write_json(folder / SUMMARY, summary)
+        write_json(folder / SUMMARY, {**summary, "max_sentence_tokens": max_sentence_tokens})
 
 
 def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: str) -> None:
     """Write a split's labels; a split without any gets none. The dictionary of labels comes with the first split.
 
     fairseq would sort the label dictionary by frequency, so that a class index depended on the data. Ours stands in the
-    order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line.
+    order of `task.labels`: class i is label i. A regression has no dictionary but a text file with a number a line. In
+    answer selection the labels are the candidates' numbers, and a question has those of its right ones, or none.
     """
     labels = [example.label for example in examples]
+    if task.selection is not None:
+        items = [[number for number in label.split() if number != NONE_RIGHT] for label in labels]
+    else:
+        items = [[label] for label in labels]
     if task.labels is not None and not (folder / "dict.txt").exists():
-        _write_label_dictionary(task.labels, labels if split == "train" else [], folder / "dict.txt")
+        counts = Counter(name for item in items for name in item) if split == "train" else Counter[str]()
+        (folder / "dict.txt").write_text("".join(f"{name} {counts[name]}\n" for name in task.labels), encoding="utf-8")
     if not all(labels):
         return
     if task.labels is None:
@@ -270,13 +216,6 @@ def write_labels(task: Task, examples: Sequence[Example], folder: Path, split: s
         (folder / f"{split}.label").write_text("".join(f"{score!r}\n" for score in scores), encoding="utf-8")
         return
     index = {label: NUM_SPECIALS + place for place, label in enumerate(task.labels)}
-    ids = np.empty((len(labels), 2), np.int64)
-    ids[:, 0] = [index[label] for label in labels]
-    ids[:, 1] = EOS_ID
+    ids = [[*(index[name] for name in item), EOS_ID] for item in items]
     with DatasetWriter(folder / split, dictionary_size=NUM_SPECIALS + len(index)) as writer:
-        writer.write(ids.ravel(), np.full(len(labels), 2))
-
-
-def _write_label_dictionary(names: Iterable[str], labels: Sequence[str], path: Path) -> None:
-    """Write the label dictionary with the counts of the train split."""
-    path.write_text("".join(f"{name} {labels.count(name)}\n" for name in names), encoding="utf-8")
+        writer.write(np.concatenate(ids), np.array([len(item) for item in ids]))

@@ -7,6 +7,7 @@ from typing import Any
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION
+from cross_thought.data.starts import check_start
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
 
@@ -33,9 +34,12 @@ def fill_in_data_dir(config: dict) -> None:
         # none twice: a list and a pattern may name the same
         found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
+    for key, given in _question_files(config):
+        given["questions"] = fill(key, given["questions"])
     for name, model in config["models"].items():
-        if model["location"] is not None:
-            model["location"] = fill(f"models.{name}.location", model["location"])
+        for key in ("location", "initialize_from"):
+            if model[key] is not None:
+                model[key] = fill(f"models.{name}.{key}", model[key])
 
 
 def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -58,11 +62,21 @@ def _is_looked_for(task: dict[str, Any], split: str) -> bool:
 
 
 def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of each split that is given by paths, the config's key, and where they stand: key and mapping."""
+    """Yield, of splits and predictions that are given by paths, the config's key, and where they stand."""
     for place, split, task in _own_splits(config):
         if not _is_looked_for(task, split):
             key, given = f"{place}.files.{split}", task["files"][split]
             yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+    for name, entry in config["predict"].items():
+        yield f"predict.{name}.files", "files", entry
+
+
+def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield, of each split whose questions have a path of their own, the config's key and the split."""
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        if isinstance(given, dict) and "questions" in given and "download" not in given:
+            yield f"{place}.files.{split}.questions", given
 
 
 def _check_looked_for(config: dict) -> None:
@@ -73,6 +87,7 @@ def _check_looked_for(config: dict) -> None:
         said = given if isinstance(given, dict) else {"path": given}
         names = {f"{place}.archive": task.get("archive")}
         names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
+        names |= {f"{place}.files.{split}.questions": said.get("questions")} if "download" in said else {}
         for key, name in names.items():
             if name is not None and name not in known:
                 table = f"resources/{DOWNLOADS_TABLE.name}"
@@ -97,6 +112,21 @@ def _check_looked_for(config: dict) -> None:
                 )
 
 
+def _check_predictions(config: dict) -> None:
+    """Refuse predictions by a model, on a task or of a seed that the config has not."""
+    for name, entry in config["predict"].items():
+        for key, known in (("model", config["models"]), ("task", config["tasks"]), ("seed", config["seeds"])):
+            if key in entry and entry[key] not in known:
+                choice = ", ".join(map(str, known)) or "none"
+                place = f"config: predict.{name}.{key} is {shown(entry[key])}"
+                raise UserError(f"{place}, which the config has not; choose from {choice}")
+        named = [column for column in entry.get("input_columns", ()) if isinstance(column, str)]
+        if named and entry.get("header") is False:
+            raise UserError(
+                f"config: predict.{name} names the column {shown(named[0])} but has `header: false`; give its number"
+            )
+
+
 def check_files(config: dict) -> None:
     """Refuse paths that do not lead to what they name.
 
@@ -114,10 +144,15 @@ def check_files(config: dict) -> None:
     paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
+    paths += [(key, given["questions"]) for key, given in _question_files(config)]
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))
+        if model["initialize_from"] is not None:
+            check_start(name, model)
+            _refuse_braces(f"models.{name}.initialize_from", model["initialize_from"])
     _check_looked_for(config)
+    _check_predictions(config)
     for key, path in paths:
         if os.path.isdir(path):
             raise UserError(f"config: {key} is {shown(path)}, which is a folder; give a file")

@@ -1,13 +1,21 @@
 """What a task is: its files, their columns, its labels and metrics; and what embeddings are evaluated on."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 TWO_CLASS_METRICS = ("f1", "precision", "recall")  # of the last of two labels
 CLASS_METRICS = ("accuracy", "f1", "matthews", "precision", "recall", "macro_f1", "macro_precision", "macro_recall")
 SCORE_METRICS = ("pearson", "spearman")
-RANKING_METRICS = ("accuracy", "mrr")  # accuracy: how often the right candidate is ranked first
+RANKING_METRICS = ("accuracy", "mrr")  # those of rankings by default; `ranking_metric` tells which others there are
 METRICS = tuple(dict.fromkeys((*CLASS_METRICS, *SCORE_METRICS, *RANKING_METRICS)))
+
+# accuracy: how often a right candidate is ranked first; raw_: of all questions, those without a right candidate too
+_RANKING_METRIC = re.compile(
+    r"(raw_)?(?:(accuracy|mrr|map)|(precision|recall|full_recall|success|ndcg)@([1-9][0-9]{0,5}))"
+)
+RANKING_METRICS_TEXT = "accuracy, mrr, map, and with @k precision, recall, full_recall, success, ndcg, each with raw_"
 
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
@@ -19,6 +27,23 @@ EMBEDDING_METRICS = {
 }
 
 Column = int | str
+
+
+class RankingMetric(NamedTuple):
+    """A metric of rankings: its name without `raw_` and `@k`; k, 0 where it has none; whether it is a raw one."""
+
+    name: str
+    cutoff: int
+    is_raw: bool
+
+
+def ranking_metric(metric: str) -> RankingMetric | None:
+    """Return the metric of rankings that a name means; None if it means none."""
+    found = _RANKING_METRIC.fullmatch(metric)
+    if found is None:
+        return None
+    raw, plain, with_cutoff, cutoff = found.groups()
+    return RankingMetric(plain or with_cutoff, int(cutoff or 0), raw is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +63,10 @@ class Split:
         download: name in `resources/downloads.tsv` of the file itself; None where it is in the task's archive.
         ids: name there of a file of id pairs that select rows by their 2nd and 3rd column (MRPC's dev set).
         keep_ids: whether the rows with these ids are kept, or the others.
+        question_id_column: in answer selection with a row for each candidate, the column that tells questions apart;
+            None: their text does.
+        questions: the file of the questions that `file` has the passages of: its name in `resources/downloads.tsv` with
+            `download`, else its path; None: `file` has both.
     """
 
     file: str
@@ -52,6 +81,8 @@ class Split:
     download: str | None = None
     ids: str | None = None
     keep_ids: bool = False
+    question_id_column: Column | None = None
+    questions: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +90,16 @@ class AnswerSelection:
     """How the rows of a file become questions with candidate answers.
 
     Attributes:
-        num_candidates: N, the most candidates of a question; where one has fewer, the last are empty.
+        num_candidates: N, the most candidates of a question; None: as many as there are.
         row_labels: with a row for each candidate: the labels there; None: a row has a question with all its candidates
-            and, in place of a label, the number of the right one.
-        right_label: with a row for each candidate: the label of the right one's.
+            and, in place of a label, the numbers of the right ones.
+        right_label: with a row for each candidate: the label of the right ones'.
         fill: whether the sentences of other questions make every question's candidates N.
-        drop_unusable: whether a question without exactly one right candidate, or with one that stands twice, and wrong
-            candidates beyond N, are left out; otherwise they are refused.
+        drop_unusable: whether questions that are empty, or have an empty candidate, and wrong candidates beyond N, are
+            left out; otherwise they are refused.
     """
 
-    num_candidates: int
+    num_candidates: int | None = None
     row_labels: tuple[str, ...] | None = None
     right_label: str | None = None
     fill: bool = False
@@ -83,8 +114,8 @@ class Task:
         name: as in the config.
         metrics: names out of `METRICS`, the main one first.
         labels: label strings as GLUE's submissions want them, in the order of the class indices; None: regression. In
-            answer selection, the numbers of the candidates from 1.
-        num_sentences: 1 or 2; in answer selection, the question and its candidates.
+            answer selection, the numbers of the candidates from 1; () where there are as many as the data have.
+        num_sentences: 1 or 2; in answer selection, the question and its candidates, 0 if as many as the data have.
         selection: the form of an answer selection; None for other tasks.
         splits: the files, by split: train, valid, test, and valid1, test1 for MNLI's mismatched ones.
         folder: where the files lie under `data_dir`; None for generated ones and one's own.
@@ -126,6 +157,13 @@ class Task:
     start_from: str | None = None
     evaluated_with: str | None = None
 
+    def with_sentences(self, num_sentences: int) -> "Task":
+        """Return an answer selection with as many candidates as its data have, unless the task says how many."""
+        if self.num_sentences:
+            return self
+        labels = tuple(str(number) for number in range(1, num_sentences))
+        return replace(self, num_sentences=num_sentences, labels=labels)
+
     @property
     def is_regression(self) -> bool:
         """Whether the label is a number."""
@@ -140,7 +178,9 @@ class Task:
     @property
     def downloads(self) -> tuple[str, ...]:
         """Names in `resources/downloads.tsv` of what the files come from; none for other tasks."""
-        names = [self.archive, *(name for split in self.splits.values() for name in (split.download, split.ids))]
+        names = [self.archive]
+        for split in self.splits.values():
+            names += [split.download, split.ids, split.questions if split.download else None]
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from cross_thought.data.answers import CandidateRow, check_question, group_candidates
+from cross_thought.data.answers import questions_of
 from cross_thought.data.definitions import Task
 from cross_thought.data.prepared import SUMMARY, Example, write_prepared
+from cross_thought.data.question_files import QUESTION_FORMS, read_questions
 from cross_thought.data.raw_files import RawFile
 from cross_thought.data.readers import read_table
 from cross_thought.data.task_rows import SplitSummary, TaskRow, task_rows
@@ -31,8 +32,8 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
         raw_file: where its rows are.
 
     Returns:
-        The examples in file order, without malformed rows and rows of an ignored label. In answer selection with a
-        row for each candidate, the questions.
+        The examples in file order, without malformed rows and rows of an ignored label. In answer selection, the
+        questions, which may have as many sentences each as their candidates are.
 
     Raises:
         UserError: if a row lacks a column, a label is not one of the task's, the number of rows is not as published, a
@@ -47,7 +48,11 @@ def summarised_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[li
     summary = SplitSummary(files=list(raw_file.paths))
     rows: list[TaskRow] = []
     for path in raw_file.paths:
-        table = read_table(Path(path), member=raw_file.member, form=split.format, header=split.header)
+        if split.format in QUESTION_FORMS:
+            questions = None if raw_file.questions_path is None else Path(raw_file.questions_path)
+            table = read_questions(Path(path), member=raw_file.member, form=split.format, questions=questions)
+        else:
+            table = read_table(Path(path), member=raw_file.member, form=split.format, header=split.header)
         rows += task_rows(task, split_name, table, raw_file, summary)
     where = raw_file.path if raw_file.member is None else f"{raw_file.path}:{raw_file.member}"
     where += f" and {len(raw_file.more_paths)} more" if raw_file.more_paths else ""
@@ -58,19 +63,12 @@ def summarised_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[li
             f"fetch the file again, or set tasks.{task.name}.check_rows to false if yours differs on purpose"
         )
     _check_all_or_no_labels(rows)
-    selection = task.selection
-    if selection is not None and selection.right_label is not None:
-        questions, summary.dropped["questions unfit"] = group_candidates(
-            [CandidateRow(row.place, row.label, *row.sentences) for row in rows],
-            task=task.name,
-            selection=selection,
-            split=split_name,
-        )
-        examples = [Example(*question) for question in questions]
-    else:
-        for row in rows if selection is not None else ():
-            check_question(row.sentences, row.label, where=row.place)
+    if task.selection is None:
         examples = [Example(row.label, row.sentences) for row in rows]
+    else:
+        found = questions_of(rows, task=task.name, selection=task.selection, split=split_name)
+        examples, summary.questions = found.examples, found.notes
+        summary.dropped += found.dropped
     if not examples:
         raise UserError(f"{where} has no rows: {task.name} needs a filled {split_name} file")
     summary.examples = len(examples)
@@ -119,8 +117,19 @@ def _label_figures(task: Task, examples: Sequence[Example]) -> dict[str, float]:
     if task.labels is None:
         scores = [float(label) for label in labels]
         return {"min": min(scores), "mean": fmean(scores), "max": max(scores)}
+    if task.selection is not None:
+        numbers = Counter(number for label in labels for number in label.split())
+        return {number: numbers[number] for number in sorted(numbers, key=int)}
     counts = Counter(labels)
     return {label: counts[label] for label in task.labels}
+
+
+def _with_as_many(examples: Sequence[Example], num_sentences: int) -> list[Example]:
+    """Return questions with empty candidates to as many sentences as another split has."""
+    return [
+        example._replace(sentences=example.sentences + ("",) * (num_sentences - len(example.sentences)))
+        for example in examples
+    ]
 
 
 def prepare_task(
@@ -140,19 +149,28 @@ def prepare_task(
     Raises:
         UserError: as `read_split`.
     """
-    summaries = {}
+    splits = {}
+    for split_name in task.splits:
+        examples, summary = summarised_split(task, split_name, raw[split_name])
+        if split_name == "train" and max_train_examples is not None and max_train_examples < len(examples):
+            kept = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), max_train_examples))
+            logger.info("%s train: a sample of %d of %d rows", task.name, len(kept), len(examples))
+            examples = [examples[index] for index in kept]
+        if split_name == "train" and task.selection is None:
+            _check_classes(task, examples, where=raw[split_name].path)
+        splits[split_name] = examples, summary
+    num_sentences = max(len(example.sentences) for examples, _ in splits.values() for example in examples)
     with atomic_directory(output_dir) as folder:
-        for split_name in task.splits:
-            examples, summary = summarised_split(task, split_name, raw[split_name])
-            if split_name == "train" and max_train_examples is not None and max_train_examples < len(examples):
-                kept = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), max_train_examples))
-                logger.info("%s train: a sample of %d of %d rows", task.name, len(kept), len(examples))
-                examples = [examples[index] for index in kept]
-            if split_name == "train" and task.selection is None:
-                _check_classes(task, examples, where=raw[split_name].path)
-            write_prepared(folder / f"{split_name}.tsv", examples)
+        for split_name, (examples, summary) in splits.items():
+            write_prepared(folder / f"{split_name}.tsv", _with_as_many(examples, num_sentences))
             summary.used = len(examples)
             summary.labels = _label_figures(task, examples)
-            summaries[split_name] = summary
-        write_json(folder / SUMMARY, {split: vars(summary) for split, summary in summaries.items()})
-    return {split: summary.used for split, summary in summaries.items()}
+        of_selection = () if task.selection else ("questions",)
+        write_json(
+            folder / SUMMARY,
+            {
+                split: {key: value for key, value in vars(summary).items() if key not in of_selection}
+                for split, (_, summary) in splits.items()
+            },
+        )
+    return {split: summary.used for split, (_, summary) in splits.items()}

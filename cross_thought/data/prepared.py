@@ -12,12 +12,15 @@ from typing import NamedTuple
 from cross_thought.files import read_lines
 
 SUMMARY = "summary.json"
+NONE_RIGHT = "0"  # the label of a question of whose candidates none is right
+NO_RIGHT = "questions without a right candidate"  # what the summary calls them
 
 
 class Example(NamedTuple):
     """A row of a task: the label as text (empty where unknown), and its sentences.
 
-    In answer selection, the number of the right candidate, from 1; the question, and its candidates.
+    In answer selection, the numbers of the right candidates, from 1, as `2` or `1 4`, `NONE_RIGHT` where there is none;
+    the question, and its candidates, "" where it has fewer than others.
     """
 
     label: str
@@ -41,6 +44,12 @@ def read_prepared(path: Path) -> Iterator[Example]:
         yield Example(label, tuple(sentences))
 
 
+def count_sentences(folder: Path) -> int:
+    """Return how many sentences an example of a prepared task has, in answer selection those of the question, too."""
+    header = next(read_lines(next(folder.glob("*.tsv"))))
+    return len(header.split("\t")) - 1
+
+
 def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, int]] | None:
     """Return how many examples of a task were used, cut and left out, for `metrics.json`.
 
@@ -49,8 +58,9 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         binarized: folder of the binarized one, whose summary has the sentences that were cut.
 
     Returns:
-        Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`; of all of
-        them the sentences `cut` at the positions, and the cells that seem `quoted`. None where no summary was written.
+        Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`, and if
+        there are any, the questions `unanswered`, without a right candidate; of all of them the sentences `cut` at the
+        positions, and the cells that seem `quoted`. None where no summary was written.
     """
     try:
         summary = json.loads((prepared / SUMMARY).read_text(encoding="utf-8"))
@@ -63,5 +73,7 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         sizes = {"available": rows["examples"] + dropped, "used": rows["used"]}
         if split != "train":
             sizes = {"examples": rows["used"], "dropped": dropped}
+        unanswered = rows.get("questions", {}).get(NO_RIGHT, 0)
+        sizes |= {"unanswered": unanswered} if unanswered else {}
         counts[split] = sizes | {"cut": cut[split]["cut"], "quoted": rows["quoted"]}
     return counts

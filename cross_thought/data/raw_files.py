@@ -1,6 +1,6 @@
 """Where the raw files of a task are: one's own under `data_dir`, then downloads, or those made for it here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cross_thought.data.definitions import Split, Task
@@ -17,6 +17,7 @@ class RawFile:
         member: the file inside the archive.
         ids_path: a file of id pairs that select rows by their 2nd and 3rd column (MRPC's dev set).
         keep_ids: whether the rows with these ids are kept, or the others.
+        questions_path: the file of the questions, where that above has their passages alone.
     """
 
     path: str
@@ -24,11 +25,17 @@ class RawFile:
     member: str | None = None
     ids_path: str | None = None
     keep_ids: bool = False
+    questions_path: str | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All files, in the order in which they are read."""
+        """All files with rows, in the order in which they are read."""
         return (self.path, *self.more_paths)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All files that the rows are made of."""
+        return (*self.paths, *(path for path in (self.ids_path, self.questions_path) if path is not None))
 
 
 def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> str:
@@ -47,10 +54,14 @@ def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results
     found = {}
     for name, split in task.splits.items():
         if task.folder is None and task.archive is None and split.download is None:
-            found[name] = RawFile(path=split.file, more_paths=split.more_files)
+            found[name] = RawFile(path=split.file, more_paths=split.more_files, questions_path=split.questions)
             continue
         own = _own_file(task, split, data_dir)
-        found[name] = RawFile(path=own) if own else _published(task, split, data_dir, downloads_dir)
+        raw_file = RawFile(path=own) if own else _published(task, split, data_dir, downloads_dir)
+        if split.questions is not None:
+            questions = own_or_download(split.questions, data_dir=data_dir, downloads_dir=downloads_dir)
+            raw_file = replace(raw_file, questions_path=questions)
+        found[name] = raw_file
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from cross_thought.data.definitions import Column
 from cross_thought.errors import UserError
-from cross_thought.files import open_bytes, read_lines
+from cross_thought.files import CHUNK_BYTES, open_bytes, read_lines
 
 TSV, CSV, QUOTED_TSV, JSON_LINES, PARQUET = FORMATS = ("tsv", "csv", "quoted-tsv", "jsonl", "parquet")
 _FORMAT_OF_ENDING = {
@@ -29,6 +29,8 @@ _FORMAT_OF_ENDING = {
     ".pq": PARQUET,
 }
 _ROWS_AT_ONCE = 10_000
+
+BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
 class Row(NamedTuple):
@@ -68,7 +70,24 @@ def format_of(path: str) -> str:
     return _FORMAT_OF_ENDING.get(Path(path.lower().removesuffix(".gz")).suffix, TSV)
 
 
-def read_table(path: Path, *, member: str | None = None, form: str | None = None, header: bool = True) -> Table:
+def form_hint(cells: Sequence[str | None]) -> str:
+    """Say what else a file may be that seems to have one column; "" if it does not look like anything else."""
+    text = cells[0] if len(cells) == 1 else None
+    if text and text.lstrip().startswith(("{", "[")):
+        return "is it JSON lines? set `format: jsonl`, or name it .jsonl"
+    if text and "," in text:
+        return "is it CSV? set `format: csv`, or name it .csv"
+    return ""
+
+
+def read_table(
+    path: Path,
+    *,
+    member: str | None = None,
+    form: str | None = None,
+    header: bool = True,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Table:
     """Read a file of rows.
 
     Args:
@@ -76,6 +95,7 @@ def read_table(path: Path, *, member: str | None = None, form: str | None = None
         member: the file inside the archive.
         form: one of FORMATS; None: told by the file's ending.
         header: of TSV and CSV, whether the first line names the columns.
+        chunk_bytes: read at once, of text; as many must have come out of a pipe before the first row is there.
 
     Returns:
         The table, whose rows are read as they are asked for. Of TSV, the last line's `\\n` may be missing, and a line
@@ -88,7 +108,7 @@ def read_table(path: Path, *, member: str | None = None, form: str | None = None
     form = form or format_of(where)
     if form == PARQUET:
         return _read_parquet(path, member, where)
-    lines = read_lines(path, member=member)
+    lines = read_lines(path, member=member, chunk_bytes=chunk_bytes)
     if form == JSON_LINES:
         return _read_json_lines(lines, where)
     rows = _tsv_rows(lines) if form == TSV else _quoted_rows(lines, where, "," if form == CSV else "\t")
@@ -181,7 +201,7 @@ def _quoted_rows(lines: Iterable[str], where: str, separator: str) -> Iterator[R
 
 def _read_json_lines(lines: Iterable[str], where: str) -> Table:
     """Read an object, or a list, a line; an empty line is none."""
-    values = list(_json_values(lines, where))
+    values = list(json_values(lines, where))
     names = list(dict.fromkeys(name for _, value in values if isinstance(value, dict) for name in value))
     if names and not all(isinstance(value, dict) for _, value in values):
         raise UserError(f"{where} has objects and lists: write either in all lines")
@@ -189,12 +209,12 @@ def _read_json_lines(lines: Iterable[str], where: str) -> Table:
     def rows() -> Iterator[Row]:
         for number, value in values:
             cells = [value.get(name) for name in names] if isinstance(value, dict) else value
-            yield Row(number, [_json_cell(cell, f"{where}, line {number}") for cell in cells])
+            yield Row(number, [json_cell(cell, f"{where}, line {number}") for cell in cells])
 
     return Table(where, JSON_LINES, "line", names, rows())
 
 
-def _json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
+def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
     """Yield the value of each line that is not empty; numbers stay text."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -211,7 +231,7 @@ def _json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def _json_cell(value: Any, place: str) -> str | None:
+def json_cell(value: Any, place: str) -> str | None:
     """Return a value as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -220,6 +240,14 @@ def _json_cell(value: Any, place: str) -> str | None:
     if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise UserError(f"{place}: half a surrogate pair in {value[:40]!r}, which is no character; mend the text")
     return value
+
+
+def _parquet_source(path: Path, member: str | None) -> Path | io.BytesIO:
+    """Return what Arrow reads a Parquet file from: the file, so that it need not be in memory, unless it is packed."""
+    with open_bytes(path, member=member) as handle:
+        if path.is_file() and isinstance(handle, io.BufferedReader):
+            return path
+        return io.BytesIO(handle.read())
 
 
 def _read_parquet(path: Path, member: str | None, where: str) -> Table:
@@ -231,8 +259,6 @@ def _read_parquet(path: Path, member: str | None, where: str) -> Table:
         raise UserError(
             f"{where} is a Parquet file, which needs pyarrow: run `pip install pyarrow`, or save it as CSV"
         ) from None
-    with open_bytes(path, member=member) as handle:
-        content = handle.read()
 
     def damaged(error: Exception) -> UserError:
         reason = " ".join(str(error).split())
@@ -240,7 +266,7 @@ def _read_parquet(path: Path, member: str | None, where: str) -> Table:
 
     faults = (pyarrow.ArrowException, OSError, ValueError)  # as Arrow finds damage
     try:
-        file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        file = pyarrow.parquet.ParquetFile(_parquet_source(path, member))
     except faults as error:
         raise damaged(error) from None
 

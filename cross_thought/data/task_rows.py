@@ -1,21 +1,20 @@
 """What a task needs out of the rows of a file: label and sentences, checked; what is left out is counted."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from cross_thought.data.definitions import Column, Split, Task
+from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
-from cross_thought.data.readers import CSV, QUOTED_TSV, TSV, Row, Table
+from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint
 from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
 
 _WITH_HEADER = (TSV, CSV, QUOTED_TSV)  # others name their columns in each row, or in no line
-_BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
 @dataclass
@@ -32,6 +31,7 @@ class SplitSummary:
         quoted: cells of a TSV file that begin and end with a quote and double those inside.
         breaks: cells in which a tab or a line break became a space.
         labels: examples written with each label; of scores, the lowest, the mean and the highest.
+        questions: in answer selection, how many have which oddity, and candidates that were added or left out.
     """
 
     files: list[str]
@@ -43,14 +43,23 @@ class SplitSummary:
     quoted: int = 0
     breaks: int = 0
     labels: dict[str, float] = field(default_factory=dict)
+    questions: Counter[str] = field(default_factory=Counter)
 
 
 class TaskRow(NamedTuple):
-    """A row: the file with the line, for messages; the label, "" where it is unknown; the sentences."""
+    """A row of a task's file.
+
+    Attributes:
+        place: the file and the line, for messages.
+        label: "" where it is unknown.
+        sentences: in the order of the task's columns.
+        question_id: of answer selection, what tells the row's question from others; "" where its text does.
+    """
 
     place: str
     label: str
     sentences: tuple[str, ...]
+    question_id: str = ""
 
 
 def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summary: SplitSummary) -> Iterator[TaskRow]:
@@ -73,9 +82,10 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     width = len(table.names) or len(first.cells if first else ())
     inputs = [_column_index(column, table) for column in split.input_columns]
     label_index = _label_index(split, table, width=width)
+    id_index = None if split.question_id_column is None else _column_index(split.question_id_column, table)
     if split.header and table.form in _WITH_HEADER:
         _check_header(task, label_index, table)
-    last_index = max(inputs if label_index is None else [*inputs, label_index])
+    last_index = max(index for index in (*inputs, label_index, id_index) if index is not None)
     must_match = is_own(task) and split.num_fields is None and not task.extra_columns
     for row in _chain(first, rows):
         cells, place = row.cells, f"{table.where}, {table.unit} {row.number}"
@@ -88,7 +98,7 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         if must_match and len(cells) != width:
             raise UserError(f"{place}: {_field_count_fault(task, split, row, table, width)}")
         if len(cells) <= last_index:
-            hint = _form_hint(cells) or "mend the row or the task's columns"
+            hint = form_hint(cells) or "mend the row or the task's columns"
             raise UserError(f"{place}: {len(cells)} fields where columns {_columns_text(split)} are needed; {hint}")
         label = "" if label_index is None else cells[label_index] or ""
         if label in task.ignored_labels:
@@ -102,11 +112,14 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         if table.form == TSV:
             summary.quoted += sum(map(_seems_quoted, texts))
         else:
-            summary.breaks += sum(_BREAK.search(text) is not None for text in texts)
-            texts = [_BREAK.sub(" ", text) for text in texts]
+            summary.breaks += sum(BREAK.search(text) is not None for text in texts)
+            texts = [BREAK.sub(" ", text) for text in texts]
         sentences = tuple(texts)
         summary.empty += task.selection is None and not all(map(str.strip, sentences))
-        yield TaskRow(place, label, sentences)
+        question_id = "" if id_index is None else cells[id_index] or ""
+        if id_index is not None and not question_id.strip():
+            raise UserError(f"{place}: no question id in column {split.question_id_column!r}; fill it in")
+        yield TaskRow(place, label, sentences, question_id)
 
 
 def _chain(first: Row | None, rows: Iterator[Row]) -> Iterator[Row]:
@@ -121,7 +134,7 @@ def _column_index(column: Column, table: Table) -> int:
     index = table.index_of(column)
     place = f"{table.where}, line 1" if table.form in _WITH_HEADER else table.where
     if index is None:
-        hint = _form_hint(table.names) or "mend the header or the task's columns"
+        hint = form_hint(table.names) or "mend the header or the task's columns"
         raise UserError(f"{place}: no column {column!r} among {', '.join(table.names)}; {hint}")
     if isinstance(column, str) and table.names.count(column) > 1:
         raise UserError(f"{place}: several columns are named {column!r}; give the number of the one meant")
@@ -137,16 +150,6 @@ def _label_index(split: Split, table: Table, *, width: int) -> int | None:
         if index is None or index >= width:
             return None
     return _column_index(split.label_column, table)
-
-
-def _form_hint(cells: Sequence[str | None]) -> str:
-    """Say what else a file may be that seems to have one column; "" if it does not look like anything else."""
-    text = cells[0] if len(cells) == 1 else None
-    if text and text.lstrip().startswith(("{", "[")):
-        return "is it JSON lines? set `format: jsonl`, or name it .jsonl"
-    if text and "," in text:
-        return "is it CSV? set `format: csv`, or name it .csv"
-    return ""
 
 
 def _check_header(task: Task, label_index: int | None, table: Table) -> None:
@@ -165,7 +168,7 @@ def _check_header(task: Task, label_index: int | None, table: Table) -> None:
 def _field_count_fault(task: Task, split: Split, row: Row, table: Table, width: int) -> str:
     """Say that a row has another number of fields than the first line, and what to do."""
     found = f"{len(row.cells)} fields where line 1 has {width}"
-    if hint := _form_hint(row.cells):
+    if hint := form_hint(row.cells):
         return f"{found}; {hint}"
     if table.form == TSV and any(cell and cell.startswith('"') for cell in row.cells):
         return f"{found}; mend the row, or set `format: quoted-tsv` if a quote may hold tabs and line breaks"
@@ -194,6 +197,10 @@ def _checked_label(task: Task, split_name: str, label: str, place: str) -> str:
         return label
     if label in known:
         return _named(task, label)
+    numbers = label.split()
+    is_numbers = task.selection is not None and task.selection.right_label is None and len({*numbers}) == len(numbers)
+    if is_numbers and numbers and (label == NONE_RIGHT or {*numbers} <= {*known}):  # none, or several, are right
+        return " ".join(numbers)
     remedy = "mend the row or the task's labels"
     if split.labels_optional:
         remedy += f"; for files without labels, set files.{split_name} to {{path: ..., label_column: null}}"

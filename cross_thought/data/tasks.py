@@ -13,6 +13,7 @@ import yaml
 from cross_thought.data.definitions import (
     CLASS_METRICS,
     RANKING_METRICS,
+    RANKING_METRICS_TEXT,
     RESERVED_LABELS,
     RETRIEVAL,
     SCORE_METRICS,
@@ -23,6 +24,7 @@ from cross_thought.data.definitions import (
     EmbeddingTask,
     Split,
     Task,
+    ranking_metric,
 )
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
@@ -33,12 +35,13 @@ SPLITS = ("train", "valid", "valid1", "test", "test1")
 DESCRIPTION_KEYS = (
     "folder", "archive", "archive_folder", "files", "format", "header", "extra_columns",
     "input_columns", "label_column", "labels", "label_names", "no_label", "ignored_labels", "score_scale",
-    "right_label", "num_candidates", "fill_candidates", "drop_unusable",
+    "right_label", "num_candidates", "fill_candidates", "drop_unusable", "question_id_column",
 )  # fmt: skip
 # what the prepared text depends on; the rest of a task's entry concerns fine-tuning and the tables
 DATA_KEYS = (*DESCRIPTION_KEYS, "evaluated_with", "max_train_examples", "check_rows")
 # what an entry of the config may change in a task that ships
 CHANGEABLE = ("metrics", "best_metric", "in_average", "start_from", "evaluated_with", "check_rows")
+_CHANGEABLE_IN_ROWS = ("num_candidates", "drop_unusable")  # in one that has a row for each candidate
 _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
 
 PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
@@ -77,7 +80,7 @@ def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str
         raise UserError(
             f"{place} is unknown: choose from {', '.join(known)}, or describe a task of your own with `files`"
         )
-    changeable = {*CHANGEABLE, *(("num_candidates",) if "right_label" in REGISTRY[name] else ())}
+    changeable = {*CHANGEABLE, *(_CHANGEABLE_IN_ROWS if "right_label" in REGISTRY[name] else ())}
     misplaced = [key for key in DESCRIPTION_KEYS if key in entry and key not in changeable]
     if misplaced:
         raise UserError(f"{place}.{misplaced[0]} belongs to a task of your own, which also needs `files`")
@@ -213,8 +216,8 @@ def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task
     selection = _selection(place, entry, columns, labels)
     num_sentences = len(columns)
     if selection is not None:
-        num_sentences = 1 + selection.num_candidates
-        labels = tuple(str(number + 1) for number in range(selection.num_candidates))
+        num_sentences = 0 if selection.num_candidates is None else 1 + selection.num_candidates
+        labels = tuple(str(number + 1) for number in range(selection.num_candidates or 0))
     allowed = RANKING_METRICS if selection else CLASS_METRICS if labels else SCORE_METRICS
     no_label = entry.get("no_label", "-1" if has_numbers else None)
     return Task(
@@ -258,7 +261,7 @@ def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: st
     if label_column is not None and label_column in columns:
         raise UserError(f"{place}.label_column {label_column!r} is one of input_columns: name the label's own")
     header = bool(entry.get("header", True))
-    named = [column for column in (*columns, label_column) if isinstance(column, str)]
+    named = [column for column in (*columns, label_column, entry.get("question_id_column")) if isinstance(column, str)]
     if named and not header:
         raise UserError(f"{place} names the column {named[0]!r} but has `header: false`: give its number")
     paths = [entry["path"]] if isinstance(entry["path"], str) else list(entry["path"])
@@ -275,6 +278,8 @@ def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: st
         download=entry.get("download"),
         ids=entry.get("ids"),
         keep_ids=bool(entry.get("keep_ids")),
+        question_id_column=entry.get("question_id_column"),
+        questions=entry.get("questions"),
     )
 
 
@@ -284,6 +289,10 @@ def _metrics(
     """Return a task's metrics, or say which one does not fit its labels."""
     metrics = tuple(names or (("accuracy",) if allowed == CLASS_METRICS else allowed))
     for metric in metrics:
+        if allowed == RANKING_METRICS:
+            if ranking_metric(metric) is None:
+                raise UserError(f"{place}.metrics has {metric!r}: choose from {RANKING_METRICS_TEXT}")
+            continue
         if metric not in allowed:
             raise UserError(f"{place}.metrics has {metric!r}: choose from {', '.join(allowed)} for such labels")
         if metric in TWO_CLASS_METRICS and labels is not None and len(labels) > 2:
@@ -300,27 +309,28 @@ def _selection(
     """Return the form of answer selection that an entry describes; None if it describes no such task.
 
     With `right_label`, a row has a question, a candidate and whether it is right; with three columns or more, a
-    question with all its candidates and the number of the right one.
+    question with all its candidates and the numbers of the right ones.
     """
     right_label, num_candidates = entry.get("right_label"), entry.get("num_candidates")
     if right_label is None:
-        for key in ("num_candidates", "fill_candidates", "drop_unusable"):
-            if key in entry:
+        is_in_a_row = len(columns) > 2
+        for key in ("num_candidates", "fill_candidates", "question_id_column", "drop_unusable"):
+            if key in entry and not (is_in_a_row and key == "drop_unusable"):
                 raise UserError(f"{place}.{key} needs `right_label`, the label of a question's right candidate")
-        if len(columns) <= 2:
+        if not is_in_a_row:
             return None
         if labels is not None:
             raise UserError(
                 f"{place}.labels is of no use with {len(columns)} input_columns, a question and its candidates: "
                 "the label is the number of the right one; leave it out"
             )
-        return AnswerSelection(num_candidates=len(columns) - 1)
+        return AnswerSelection(num_candidates=len(columns) - 1, drop_unusable=bool(entry.get("drop_unusable")))
     if len(columns) != 2:
         raise UserError(f"{place}.input_columns names {len(columns)} columns: give question and candidate")
     if right_label not in (labels or ()):
         raise UserError(f"{place}.right_label is {right_label!r}, which is none of its labels: list it there too")
-    if num_candidates is None:
-        raise UserError(f"{place}.num_candidates is missing: give the most candidates that a question has")
+    if num_candidates is None and entry.get("fill_candidates"):
+        raise UserError(f"{place}.fill_candidates needs num_candidates: say how many every question is to have")
     return AnswerSelection(
         num_candidates=num_candidates,
         row_labels=labels,

@@ -22,8 +22,7 @@ from cross_thought.encoder.segments import (
     PackedRows,
     count_positions,
     cut_long_rows,
-    fold_sentences,
-    fold_stream,
+    cut_streams,
     invert_index,
     mean_of_sequences,
     pack_rows,
@@ -212,17 +211,9 @@ class CrossThoughtEncoder(nn.Module):
         return unpacked.gather(1, stream_places.unsqueeze(2).expand(-1, -1, config.embed_dim))
 
     def cut_streams(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut token streams, shape (N, L), into segments as the config says.
-
-        Returns:
-            Token ids, shape (N, B, T), right-padded; and for each token of the streams its place in its stream's
-            flattened segments, shape (N, L); B * T is no place.
-        """
+        """Cut token streams into segments as the config says: `segments.cut_streams`."""
         config = self.config
-        if config.segment_by == "sentence":
-            return fold_sentences(tokens, config.segment_length, config.pad_id, config.eos_id)
-        segments = fold_stream(tokens, config.segment_length, config.pad_id)
-        return segments, torch.arange(tokens.size(1), device=tokens.device).expand_as(tokens)
+        return cut_streams(tokens, config.segment_by, config.segment_length, config.pad_id, config.eos_id)
 
     def encode_sentences(self, tokens: Tensor) -> Tensor:
         """Compute the fine-tuning forward of single sentences and pairs, in any mix.

@@ -47,6 +47,25 @@ class SlotSequences:
     order: Tensor
 
 
+def cut_streams(
+    tokens: Tensor, segment_by: str, segment_length: int, pad_id: int, eos_id: int
+) -> tuple[Tensor, Tensor]:
+    """Cut token streams into segments, by `fold_sentences` or by `fold_stream`.
+
+    Args:
+        tokens: token ids, shape (N, L).
+        segment_by, segment_length, pad_id, eos_id: as of `EncoderConfig`.
+
+    Returns:
+        Token ids, shape (N, B, T), right-padded; and for each token of the streams its place in its stream's
+        flattened segments, shape (N, L); B * T is no place.
+    """
+    if segment_by == "sentence":
+        return fold_sentences(tokens, segment_length, pad_id, eos_id)
+    segments = fold_stream(tokens, segment_length, pad_id)
+    return segments, torch.arange(tokens.size(1), device=tokens.device).expand_as(tokens)
+
+
 def fold_stream(tokens: Tensor, segment_length: int, pad_id: int) -> Tensor:
     """Cut each token stream into equal segments, right-padding the last.
 

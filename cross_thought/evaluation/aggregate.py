@@ -1,6 +1,5 @@
 """From `metrics.json` files to a tidy frame, a row a number and seed; from there to mean, sd and n over seeds."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,28 +7,15 @@ import pandas as pd
 
 from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import read_documents
 
 AVERAGE = "average"
 KEYS = ["model", "task", "split", "metric"]
 
 
 def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
-    """Read `metrics.json` files.
-
-    Raises:
-        UserError: if one is missing or is no JSON of that kind.
-    """
-    documents = []
-    for path in map(Path, paths):
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            document["model"], document["task"], document["seed"], document["splits"]
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no metrics file ({error}): delete it and run `snakemake {path}`") from None
-        documents.append(document)
-    return documents
+    """Read `metrics.json` files; a UserError says that one is missing or is none."""
+    return read_documents(paths, "metrics file", keys=("model", "task", "seed", "splits"))
 
 
 def tidy_results(
@@ -38,39 +24,29 @@ def tidy_results(
     """Gather metrics in a frame of one row a number, in the order of `models`, `tasks` and seeds.
 
     Returns:
-        The columns model, task, split, metric, seed, value (in percent, NaN where undefined), num_examples and
-        num_train_examples.
+        The columns model, task, seed, num_train_examples, split, metric, value (in percent, NaN where undefined) and
+        num_examples.
 
     Raises:
         UserError: if a seed of a model and task comes twice.
     """
-    rows = [
-        {
-            **{key: document[key] for key in ("model", "task", "seed")},
-            "split": split,
-            "metric": metric,
-            "value": scored["metrics"][metric],
-            "num_examples": scored["num_examples"],
-            "num_train_examples": document.get("num_train_examples"),
-        }
-        for document in documents
-        if document["model"] in models and document["task"] in tasks
-        for split, scored in document["splits"].items()
-        for metric in tasks[document["task"]].metrics
-    ]
-    columns = [*KEYS, "seed", "value", "num_examples", "num_train_examples"]
-    whole = {"seed": int, "num_examples": "Int64", "num_train_examples": "Int64"}
-    tidy = pd.DataFrame(rows, columns=columns).astype({"value": float, **whole})
+    counted = [document for document in documents if document["model"] in models and document["task"] in tasks]
+    order = list(models), list(tasks)
+    counted.sort(key=lambda run: (order[0].index(run["model"]), order[1].index(run["task"]), run["seed"]))
+    of_run = ["model", "task", "seed", "num_train_examples"]
+    tidy = pd.DataFrame(
+        [
+            [*map(document.get, of_run), split, metric, scored["metrics"][metric], scored["num_examples"]]
+            for document in counted
+            for split, scored in document["splits"].items()
+            for metric in tasks[document["task"]].metrics
+        ],
+        columns=[*of_run, "split", "metric", "value", "num_examples"],
+    ).astype({"seed": int, "value": float, "num_examples": "Int64", "num_train_examples": "Int64"})
     tidy["value"] *= 100
     for twice in tidy[tidy.duplicated([*KEYS, "seed"])].itertuples():
         raise UserError(f"{twice.model}, {twice.task}: seed {twice.seed} comes twice")
-    places = {"model": list(models), "task": list(tasks)}
-    return tidy.sort_values(
-        ["model", "task", "seed"],
-        key=lambda column: column.map(places[column.name].index) if column.name in places else column,
-        kind="stable",
-        ignore_index=True,
-    )
+    return tidy
 
 
 def over_seeds(tidy: pd.DataFrame, by: Sequence[str] = KEYS) -> pd.DataFrame:

@@ -4,7 +4,6 @@ One word of the document is masked, one that other segments repeat: the slots of
 for. Nothing here depends on the corpus.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import read_json, result_file
 
 if TYPE_CHECKING:  # this module stays importable without torch
     from collections.abc import Callable
@@ -27,46 +27,33 @@ MAX_DOCUMENTS = 1000  # looked through for one long enough
 
 @dataclass(frozen=True)
 class CaseStudy:
-    """What the slots of one segment attend to.
-
-    Attributes:
-        model, seed: of the pre-training.
-        texts: of the segments, with `[mask]` for the masked word.
-        query: the segment with the masked word.
-        word: the masked word.
-        repeats: for each segment whether it has that word, masked or not.
-        weights: attention of the query segment's slots, averaged over heads: a list for each slot, with a weight for
-            each segment; they sum to 1.
-    """
+    """What the slots of one segment attend to."""
 
     model: str
-    seed: int
-    texts: list[str]
-    query: int
+    seed: int  # of the pre-training
+    texts: list[str]  # of the segments, with `[mask]` for the masked word
+    query: int  # the segment with the masked word
     word: str
-    repeats: list[bool]
-    weights: list[list[float]]
+    repeats: list[bool]  # for each segment whether it has that word, masked or not
+    weights: list[
+        list[float]
+    ]  # of the query's slots, the mean over heads: for each slot, each segment's; their sum is 1
 
 
 def read_case_study(path: Path | str) -> CaseStudy:
     """Read a case study as `write_json(path, asdict(study))` writes it."""
-    return CaseStudy(**json.loads(Path(path).read_text(encoding="utf-8")))
+    with result_file(path, "case study"):
+        return CaseStudy(**read_json(path))
 
 
 def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder") -> "Tensor":
     """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
 
-    If none has two segments, documents are read on into each other, as in the streams of pre-training.
-
-    Args:
-        documents: token ids, each of shape (L,).
-        encoder: says how a stream is cut.
+    If none has two segments, documents are read on into each other, as in the streams of pre-training. Documents have
+    the shape (L,); `encoder` says how a stream is cut. A UserError says that there are no two segments in all.
 
     Returns:
         Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS; whole segments, right-padded if they are sentences.
-
-    Raises:
-        UserError: if there are no two whole segments in all.
     """
     import torch
 
@@ -95,12 +82,8 @@ def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder
 def choose_token(segments: "Tensor", *, counts: Sequence[int], is_word: "Callable[[int], bool]") -> tuple[int, int]:
     """Choose what to mask: of the words that two segments or more have, the rarest in the corpus, where it is first.
 
-    If they share no word, the rarest symbol of all.
-
-    Args:
-        segments: token ids, shape (B, T).
-        counts: how often each id occurs in the corpus.
-        is_word: whether an id is a word.
+    If they share no word, the rarest symbol of all. `segments` has the shape (B, T); `counts` is how often each id
+    occurs in the corpus.
 
     Returns:
         Segment and column.
@@ -118,14 +101,11 @@ def cross_attention(encoder: "CrossThoughtEncoder", tokens: "Tensor") -> "Tensor
     The layer itself uses fused attention, which hands out no weights; they are computed again from what goes in.
 
     Args:
-        encoder: with cross layer 0 on.
+        encoder: with cross layer 0 on; a ValueError says that it is off.
         tokens: token ids of whole segments, shape (B, T), as `choose_segments` returns them.
 
     Returns:
         Weights, shape (k, H, B, B): how slot j of a segment attends to slot j of each segment; they sum to 1.
-
-    Raises:
-        ValueError: if the encoder leaves cross layer 0 out.
     """
     import torch
 

@@ -6,7 +6,6 @@ word for it is masked and nothing else. The answer, the likeliest of all symbols
 value.
 """
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import read_json
 
 if TYPE_CHECKING:  # this package stays importable without torch
     from collections.abc import Callable
@@ -29,34 +29,21 @@ _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
 
 @dataclass(frozen=True)
 class Masking:
-    """Documents that each have one word masked.
+    """Documents that each have one word masked."""
 
-    Attributes:
-        documents: token ids, shape (N, S, T).
-        segments: the segment with the masked word, shape (N,).
-        columns: the masked word's place in its segment, shape (N,).
-        answers: for each document the ids that are right.
-        guess_rate: share of right answers if one of the fact's values is drawn for each masked word.
-    """
-
-    documents: "Tensor"
-    segments: "Tensor"
-    columns: "Tensor"
-    answers: list[tuple[int, ...]]
-    guess_rate: float
+    documents: "Tensor"  # token ids, (N, S, T)
+    segments: "Tensor"  # the segment with the masked word, (N,)
+    columns: "Tensor"  # the masked word's place in its segment, (N,)
+    answers: list[tuple[int, ...]]  # for each document the ids that are right
+    guess_rate: float  # share of right answers if one of the fact's values is drawn for each masked word
 
 
 def fact_ids(facts: Mapping[str, Sequence[Sequence[str]]], vocabulary: Path) -> list[list[tuple[int, ...]]]:
     """Return fairseq's ids of the fact words: for each fact, for each of its values, those of its words.
 
-    Args:
-        facts: the words for each value of each fact.
-        vocabulary: folder of encoder.json and dict.txt.
-
-    Raises:
-        UserError: if a word is not one symbol of the vocabulary.
+    A UserError names a word that is not one symbol of the vocabulary, the folder of encoder.json and dict.txt.
     """
-    bpe_ids = json.loads((vocabulary / "encoder.json").read_text(encoding="utf-8"))
+    bpe_ids = read_json(vocabulary / "encoder.json")
     lines = (vocabulary / "dict.txt").read_text(encoding="utf-8").split("\n")
     # a fairseq dictionary begins with four symbols that its file leaves out
     ids = {line.rpartition(" ")[0]: number for number, line in enumerate(lines, start=4)}
@@ -77,39 +64,31 @@ def mask_facts(documents: "Tensor", values_of_facts: Sequence[Sequence[Sequence[
     """Choose what is masked: in each document one word for each fact, one at a time.
 
     Args:
-        documents: token ids, shape (documents, S, T).
+        documents: token ids, shape (documents, S, T); a UserError says that none states a fact.
         values_of_facts: for each fact, for each of its values, the ids of its words.
         seed: of the choice of segments.
 
     Returns:
         As many documents as there are pairs of a document and a fact that it states. They are not masked yet.
-
-    Raises:
-        UserError: if no document states a fact.
     """
     import torch
 
     generator = random.Random(f"cross path {seed}")
-    chosen, segments, columns, answers, guess_rates = [], [], [], [], []
+    chosen, answers, guess_rates = [], [], []
     for number, document in enumerate(documents.tolist()):
         for values in values_of_facts:
             words_of = {word: tuple(words) for words in values for word in words}
             # a segment that states the fact twice would tell the answer itself
             mentions = [[t for t, word in enumerate(segment) if word in words_of] for segment in document]
-            places = [(s, found[0]) for s, found in enumerate(mentions) if len(found) == 1]
-            if not places:
-                continue
-            segment, column = generator.choice(places)
-            chosen.append(number)
-            segments.append(segment)
-            columns.append(column)
-            answers.append(words_of[document[segment][column]])
-            guess_rates.append(1 / len(values))
+            if places := [(s, found[0]) for s, found in enumerate(mentions) if len(found) == 1]:
+                segment, column = generator.choice(places)
+                chosen.append((number, segment, column))
+                answers.append(words_of[document[segment][column]])
+                guess_rates.append(1 / len(values))
     if not chosen:
         raise UserError("no held-out document states a fact: the cross path can be measured on the demo's corpus only")
-    return Masking(
-        documents[chosen], torch.tensor(segments), torch.tensor(columns), answers, sum(guess_rates) / len(guess_rates)
-    )
+    numbers, segments, columns = torch.tensor(chosen).T
+    return Masking(documents[numbers], segments, columns, answers, sum(guess_rates) / len(guess_rates))
 
 
 def measure(
@@ -124,55 +103,39 @@ def measure(
 
     - `on`: as trained.
     - `shuffled`: the other segments are those of another document.
-    - `bypassed`: without cross layer 0; for a model that was trained so, this is the only condition.
+    - `bypassed`: without cross layer 0; the only condition of a model that has no cross sequence in pre-training.
 
-    Args:
-        encoder: the pre-trained encoder.
-        lm_head: scores over the dictionary, (n, d) to (n, V).
-        masking: documents and what is masked in them.
-        mask_id: id of `<mask>`.
-        has_cross_sequence: whether cross layer 0 was on in pre-training.
+    `lm_head` gives scores over the dictionary, (n, d) to (n, V).
 
     Returns:
         Accuracy, 0..1, by condition.
     """
-    chosen = range(len(masking.documents)), masking.segments
+    import torch
+
+    num_documents = len(masking.documents)
+    chosen = torch.arange(num_documents), masking.segments
     masked = masking.documents.clone()
     masked[*chosen, masking.columns] = mask_id
     # all segments but the chosen one are from half the documents further
-    shuffled = masking.documents.roll(len(masked) // 2, 0)
+    shuffled = masking.documents.roll(num_documents // 2, 0)
     shuffled[chosen] = masked[chosen]
-    conditions = {"on": (masked, True), "bypassed": (masked, False), "shuffled": (shuffled, True)}
-    return {
-        name: _accuracy(encoder, lm_head, documents, masking, cross_sequence=cross_sequence)
-        for name, (documents, cross_sequence) in conditions.items()
-        if has_cross_sequence or name == "bypassed"
-    }
+    scored = torch.zeros_like(masked, dtype=torch.bool)
+    scored[*chosen, masking.columns] = True
 
+    def accuracy(documents: "Tensor", cross_sequence: bool) -> float:
+        """Return the share of masked words for which the likeliest symbol is right."""
+        batches = zip(documents.flatten(1).split(BATCH_SIZE), scored.flatten(1).split(BATCH_SIZE), strict=True)
+        answers: list[int] = []
+        with torch.inference_mode(), with_cross_sequence(encoder, cross_sequence):
+            for tokens, places in batches:
+                # the first start position is in the range of every model
+                states = encoder.encode_streams(tokens, start_position=1, scored=places)
+                answers += lm_head(states).argmax(1).tolist()
+        return sum(answer in right for answer, right in zip(answers, masking.answers, strict=True)) / num_documents
 
-def _accuracy(
-    encoder: "CrossThoughtEncoder",
-    lm_head: "Callable[[Tensor], Tensor]",
-    masked: "Tensor",
-    masking: Masking,
-    *,
-    cross_sequence: bool,
-) -> float:
-    """Return the share of masked words for which the likeliest symbol is right."""
-    import torch
-
-    num_documents, num_segments, segment_length = masked.shape
-    places = masking.segments * segment_length + masking.columns
-    answers = []
     encoder.eval()
-    with torch.inference_mode(), with_cross_sequence(encoder, cross_sequence):
-        for rows in torch.arange(num_documents).split(BATCH_SIZE):
-            scored = torch.zeros(len(rows), num_segments * segment_length, dtype=torch.bool)
-            scored[range(len(rows)), places[rows]] = True
-            # the first start position is in the range of every model
-            states = encoder.encode_streams(masked[rows].flatten(1), start_position=1, scored=scored)
-            answers += lm_head(states).argmax(1).tolist()
-    return sum(answer in right for answer, right in zip(answers, masking.answers, strict=True)) / num_documents
+    conditions = {"on": (masked, True), "bypassed": (masked, False), "shuffled": (shuffled, True)}
+    return {name: accuracy(*how) for name, how in conditions.items() if has_cross_sequence or name == "bypassed"}
 
 
 @contextmanager

@@ -18,7 +18,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from scipy import sparse, stats
@@ -26,11 +29,13 @@ from scipy import sparse, stats
 from cross_thought.data.definitions import BM25, SIMILARITY, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared
 from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import result_file
 from cross_thought.files import atomic_file
 
 # rows of cosines that are held at once have this many numbers together: 128 MB
 BLOCK_NUMBERS = 1 << 24
 COSINE_DECIMALS = 6
+RECALL_AT = (1, 5, 10)
 
 # from n sentences to a matrix (n, d), dense or sparse
 Encode = Callable[[list[str]], np.ndarray | sparse.csr_matrix]
@@ -49,11 +54,9 @@ class Similarities:
     def metrics(self) -> dict[str, float | None]:
         """Return both correlations; None where the scores or the cosines are all the same."""
         if len(self.row) < 2 or np.ptp(self.score) == 0 or np.ptp(self.cosine) == 0:
-            return {"spearman": None, "pearson": None}
-        return {
-            "spearman": float(stats.spearmanr(self.score, self.cosine).statistic),
-            "pearson": float(stats.pearsonr(self.score, self.cosine).statistic),
-        }
+            return dict.fromkeys(("spearman", "pearson"))
+        tests = {"spearman": stats.spearmanr, "pearson": stats.pearsonr}
+        return {name: float(test(self.score, self.cosine).statistic) for name, test in tests.items()}
 
     def chance(self) -> dict[str, float]:
         """Return what cosines that know nothing of the scores can expect."""
@@ -66,21 +69,13 @@ class Similarities:
 
 @dataclass(frozen=True)
 class Rankings:
-    """The distinct positive pairs of one split.
+    """The distinct positive pairs of one split."""
 
-    Attributes:
-        row: of the pair in the prepared file, the first if it stands there more than once.
-        query: the row that its first sentence first makes a query in; the same for all pairs of a query.
-        candidates: how many sentences were ranked for the query.
-        rank: of the pair's second sentence among them, from 1.
-        cosine: of the pair's embeddings, or BM25's score; rounded as ranked.
-    """
-
-    row: list[int]
-    query: list[int]
-    candidates: list[int]
-    rank: list[int]
-    cosine: list[float]
+    row: list[int]  # of the pair in the prepared file, the first if it stands there more than once
+    query: list[int]  # the row that its first sentence first makes a query in; the same for all pairs of a query
+    candidates: list[int]  # how many sentences were ranked for the query
+    rank: list[int]  # of the pair's second sentence among them, from 1
+    cosine: list[float]  # of the pair's embeddings, or BM25's score; rounded as ranked
 
     def metrics(self) -> dict[str, float]:
         """Return the means over the queries."""
@@ -88,33 +83,22 @@ class Rankings:
         ranks = np.asarray(self.rank)
         first = np.full(len(num_right), np.iinfo(np.int64).max)
         np.minimum.at(first, query, ranks)
-
-        def recall(k: int) -> float:
-            return float(np.mean(np.bincount(query, weights=ranks <= k, minlength=len(num_right)) / num_right))
-
-        return {
-            "accuracy@1": float(np.mean(first == 1)),
-            "mrr": float(np.mean(1 / first)),
-            **{f"recall@{k}": recall(k) for k in (1, 5, 10)},
-        }
+        found = {k: np.bincount(query, weights=ranks <= k) / num_right for k in RECALL_AT}
+        recall = {f"recall@{k}": float(np.mean(shares)) for k, shares in found.items()}
+        return {"accuracy@1": float(np.mean(first == 1)), "mrr": float(np.mean(1 / first)), **recall}
 
     def chance(self) -> dict[str, float]:
         """Return what a random order can expect."""
         _, first, num_right = np.unique(self.query, return_index=True, return_counts=True)
         candidates = np.asarray(self.candidates)[first]
-        return {
-            "accuracy@1": float(np.mean(num_right / candidates)),
-            "mrr": float(np.mean([_random_mrr(*sizes) for sizes in zip(candidates, num_right, strict=True)])),
-            **{f"recall@{k}": float(np.mean(np.minimum(1, k / candidates))) for k in (1, 5, 10)},
-        }
+        mrr = float(np.mean(list(map(_random_mrr, candidates, num_right))))
+        recall = {f"recall@{k}": float(np.mean(np.minimum(1, k / candidates))) for k in RECALL_AT}
+        return {"accuracy@1": float(np.mean(num_right / candidates)), "mrr": mrr, **recall}
 
     def sizes(self) -> dict[str, int]:
         """Return how much was evaluated; of the candidates, the most that a query has."""
-        return {
-            "num_examples": len(self.row),
-            "num_queries": len(set(self.query)),
-            "num_candidates": max(self.candidates),
-        }
+        num_queries, num_candidates = len(set(self.query)), max(self.candidates)
+        return {"num_examples": len(self.row), "num_queries": num_queries, "num_candidates": num_candidates}
 
 
 ScoredPairs = Similarities | Rankings
@@ -130,15 +114,9 @@ def _random_mrr(candidates: int, num_right: int) -> float:
 
 
 def evaluate_split(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) -> ScoredPairs:
-    """Embed the sentences of one split and score its pairs.
+    """Embed the sentences of one split, with all its rows, and score its pairs.
 
-    Args:
-        task: the task.
-        examples: all rows of the split.
-        encode: gives the sentences' embeddings.
-
-    Raises:
-        UserError: if the split has no positive pair, or an embedding is not finite.
+    A UserError says that the split has no positive pair, or that an embedding is not finite.
     """
     examples = _stripped(examples)
     if task.evaluation == SIMILARITY:
@@ -152,10 +130,10 @@ def _stripped(examples: Iterable[Example]) -> list[Example]:
 
 def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
     embeddings, places = _embed([sentence for example in examples for sentence in example.sentences], encode)
-    pairs = np.asarray([[places[sentence] for sentence in example.sentences] for example in examples])
+    pairs = np.asarray([places[sentence] for example in examples for sentence in example.sentences]).reshape(-1, 2)
     cosines = []
-    for start in range(0, len(pairs), 1024):
-        left, right = (embeddings[pairs[start : start + 1024, column]] for column in (0, 1))
+    for rows in np.split(pairs, range(1024, len(pairs), 1024)):
+        left, right = embeddings[rows[:, 0]], embeddings[rows[:, 1]]
         products = left * right if isinstance(left, np.ndarray) else left.multiply(right)
         cosines += np.asarray(products.sum(axis=1), dtype=np.float64).ravel().tolist()
     return Similarities(list(range(len(examples))), [float(example.label) for example in examples], cosines)
@@ -163,27 +141,25 @@ def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
 
 def _rankings(task: EmbeddingTask, examples: Iterable[Example], rank: Rank) -> Rankings:
     pool: dict[str, int] = {}  # each candidate's place
-    pairs: dict[str, dict[str, int]] = {}  # query -> right candidate -> its row
+    pairs: dict[str, dict[int, int]] = {}  # query -> right candidate's place -> its row
     for row, (label, (first, second)) in enumerate(examples):
-        pool.setdefault(second, len(pool))
+        place = pool.setdefault(second, len(pool))
         if first != second and task.positive_label in (None, label):
-            pairs.setdefault(first, {}).setdefault(second, row)
+            pairs.setdefault(first, {}).setdefault(place, row)
     if not pairs:
         raise UserError(
             f"{task.name} has no pair of two sentences with the label {task.positive_label!r}: mend the files, or the "
             "positive_label in the config"
         )
-    ranked = Rankings([], [], [], [], [])
-    for name, scores in zip(pairs, rank(list(pairs), list(pool)), strict=True):
+    found: list[tuple] = []
+    for query, scores in zip(pairs, rank(list(pairs), list(pool)), strict=True):
         scores = np.round(scores.astype(np.float64), COSINE_DECIMALS)
-        right = [pool[answer] for answer in pairs[name]]
-        rows = list(pairs[name].values())
-        ranked.row.extend(rows)
-        ranked.query.extend([rows[0]] * len(rows))
-        ranked.candidates.extend([len(pool) - (name in pool)] * len(rows))
-        ranked.rank.extend(rank_right(scores, right, left_out=pool.get(name)))
-        ranked.cosine.extend(scores[right].tolist())
-    return ranked
+        right, rows = list(pairs[query]), list(pairs[query].values())
+        ranks = rank_right(scores, right, left_out=pool.get(query))
+        num_candidates = len(pool) - (query in pool)
+        for row, *ranked in zip(rows, ranks, scores[right].tolist(), strict=True):
+            found.append((row, rows[0], num_candidates, *ranked))
+    return Rankings(*map(list, zip(*found, strict=True)))
 
 
 def by_cosine(encode: Encode) -> Rank:
@@ -236,11 +212,7 @@ def rank_right(cosines: np.ndarray, right: Sequence[int], *, left_out: int | Non
         The rank of each right one, from 1. At equal cosines wrong ones go before right ones, and of right ones the one
         that stands earlier in the pool goes first.
     """
-    is_wrong = np.ones(len(cosines), dtype=bool)
-    is_wrong[right] = False
-    if left_out is not None:
-        is_wrong[left_out] = False
-    wrong = cosines[is_wrong]
+    wrong = np.delete(cosines, [*right] if left_out is None else [*right, left_out])
     ordered = sorted(right, key=lambda place: (-cosines[place], place))
     ranks = {place: number + int(np.count_nonzero(wrong >= cosines[place])) for number, place in enumerate(ordered, 1)}
     return [ranks[place] for place in right]
@@ -257,11 +229,11 @@ def _embed(sentences: Iterable[str], encode: Encode) -> tuple[np.ndarray | spars
         lengths = np.sqrt(np.asarray(embeddings.multiply(embeddings).sum(axis=1))).ravel()
         return sparse.diags_array(1 / np.where(lengths > 0, lengths, 1)) @ embeddings, places
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all():
-        sentence = list(places)[int(np.argmin(np.isfinite(lengths[:, 0])))]
-        raise UserError(
-            f"the embedding of {sentence!r} is not finite: the checkpoint is damaged, train the model again"
-        )
+    for sentence, length in zip(places, lengths[:, 0], strict=True):
+        if not np.isfinite(length):
+            raise UserError(
+                f"the embedding of {sentence!r} is not finite: the checkpoint is damaged, train the model again"
+            )
     return embeddings / np.where(lengths > 0, lengths, 1), places
 
 
@@ -281,28 +253,24 @@ def tf_idf(sentences: list[str]) -> sparse.csr_matrix:
 def evaluate_task(
     task: EmbeddingTask, prepared: Path, encode: Encode, *, num_cut: Callable[[], int] = lambda: 0
 ) -> tuple[dict[str, ScoredPairs], dict[str, dict[str, int]]]:
-    """Score the pairs of every split of a task whose labels are known.
+    """Score the pairs of every split of a task whose labels are known, from the folder of its prepared TSV files.
 
-    Args:
-        task: the task.
-        prepared: folder of its TSV files.
-        encode: gives the sentences' embeddings.
-        num_cut: tells how many sentences `encode` has cut so far.
+    `num_cut` tells how many sentences `encode` has cut so far.
 
     Returns:
         The scored pairs of each split, and its counts for `embeddings_document`.
     """
+    sizes: list[int] = []
+
+    def counted(sentences: list[str]) -> np.ndarray | sparse.csr_matrix:
+        sizes.append(len(sentences))
+        return encode(sentences)
+
     pairs, counts = {}, {}
     for split in task.splits:
         before = num_cut()
-        sizes: list[int] = []
-
-        def counted(sentences: list[str], sizes: list[int] = sizes) -> np.ndarray | sparse.csr_matrix:
-            sizes.append(len(sentences))
-            return encode(sentences)
-
         pairs[split] = evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), counted)
-        counts[split] = {"sentences": sum(sizes), "cut": num_cut() - before}
+        counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
     return pairs, counts
 
 
@@ -320,18 +288,12 @@ def embeddings_document(
     `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
     None where nothing is cut.
     """
-    document: dict[str, object] = {
-        "model": model,
-        "task": task.name,
-        "seed": seed,
-        "evaluation": task.evaluation,
-        "pooling": pooling,
-        "splits": {
-            split: {**scored.sizes(), "metrics": scored.metrics(), "chance": scored.chance()}
-            for split, scored in pairs.items()
-        },
+    known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
+    splits = {
+        split: {**scored.sizes(), "metrics": scored.metrics(), "chance": scored.chance()}
+        for split, scored in pairs.items()
     }
-    return document if counts is None else document | {"counts": counts}
+    return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
 
 
 def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, ScoredPairs]]:
@@ -347,37 +309,23 @@ def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, S
 
 def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:
     """Write `pairs.tsv`, whole or not at all."""
-    columns = _columns(type(next(iter(pairs.values()))))
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        print("split", *columns, sep="\t", file=file)
+        print("split", *vars(next(iter(pairs.values()))), sep="\t", file=file)
         for split, scored in pairs.items():
-            for values in zip(*(getattr(scored, column) for column in columns), strict=True):
+            for values in zip(*vars(scored).values(), strict=True):
                 print(split, *values, sep="\t", file=file)
 
 
 def read_pairs(path: Path) -> dict[str, ScoredPairs]:
-    """Read `pairs.tsv`, split by split.
-
-    Raises:
-        UserError: if the file is missing or has another form.
-    """
-    try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        kind = next(kind for kind in (Similarities, Rankings) if header.split("\t") == ["split", *_columns(kind)])
-        columns = _columns(kind)
-        parse = [float if column in ("score", "cosine") else int for column in columns]
-        pairs: dict[str, ScoredPairs] = {}
-        for line in lines:
-            split, *values = line.split("\t")
-            scored = pairs.setdefault(split, kind(*([] for _ in parse)))
-            for column, convert, value in zip(columns, parse, values, strict=True):
-                getattr(scored, column).append(convert(value))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-    except (ValueError, StopIteration):
-        raise UserError(f"{path} is no file of scored pairs: delete it and run `snakemake {path}`") from None
+    """Read `pairs.tsv`, split by split; a UserError says that it is missing or has another form."""
+    pairs: dict[str, ScoredPairs] = {}
+    with result_file(path, "file of scored pairs"):
+        header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+        kind = Similarities if "score" in header else Rankings
+        types = {field.name: get_args(field.type)[0] for field in fields(kind)}
+        if header != ["split", *types]:
+            raise ValueError(f"its columns are {', '.join(header)}")
+        for split, part in groupby(lines, key=itemgetter(0)):
+            _, *columns = zip(*part, strict=True)
+            pairs[split] = kind(*(list(map(*column)) for column in zip(types.values(), columns, strict=True)))
     return pairs
-
-
-def _columns(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cross_thought.errors import UserError
+from cross_thought.evaluation.result_files import result_file
 
 _TYPES = {"num_updates": "Int64", "loss": float, "elapsed_s": float, "tokens": "Int64"}
 
@@ -20,17 +20,11 @@ def read_history(path: Path | str) -> pd.DataFrame:
         UserError: if the file is missing, empty, or lacks a column.
     """
     path = Path(path)
-    try:
+    with result_file(path, "training history"):
         lines = pd.read_csv(path, sep="\t", dtype={"split": str})
-        for name in {"elapsed_s", "tokens"} - set(lines):
-            lines[name] = None
-        lines = lines[["split", *_TYPES]].astype(_TYPES)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} is no training history ({error}): delete it and train again") from None
-    if lines.empty:
-        raise UserError(f"{path} has no line but its header: delete it and train again")
+        lines = lines.assign(**dict.fromkeys({"elapsed_s", "tokens"} - set(lines)))[["split", *_TYPES]].astype(_TYPES)
+        if lines.empty:
+            raise ValueError("no line but its header")
     lines.insert(0, "model", path.parent.parent.name)
     lines.insert(1, "seed", int(path.parent.name.removeprefix("seed-")))
     return lines

@@ -1,12 +1,11 @@
-"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy; those of rankings.
+"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy.
 
 Values are fractions (0.91, not 91). A metric that has no value, such as the correlation with constant predictions, is
 `None` (`null` in JSON, `n/a` in tables): a made-up zero would look like a result.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -15,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precisi
 from cross_thought.data.definitions import CLASS_METRICS, Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
+from cross_thought.evaluation.rankings import chance_value, ranking_value
 
 Metrics = dict[str, float | None]
 
@@ -24,7 +24,7 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
 
     Args:
         task: whose `metrics` to compute; its `labels` are None for regression.
-        labels: the right answers, one string an example (a number's text for regression).
+        labels: the right answers, one string an example (a number's text for regression; see `rankings.py`).
         predictions: the model's answers in the same form and order; rankings in answer selection.
 
     Returns:
@@ -36,38 +36,13 @@ def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str
     if not labels or len(labels) != len(predictions):
         raise UserError(f"task {task.name}: {len(predictions)} predictions for {len(labels)} labels: evaluate it again")
     if task.selection is not None:
-        ranks = ranks_of_labels(task, labels, predictions)
-        return {metric: fmean(_ranking_scores(task, metric, ranks)) for metric in task.metrics}
+        return {metric: ranking_value(task, metric, labels, predictions) for metric in task.metrics}
     if task.labels is None:
-        numbers = [_as_numbers(task, values) for values in (labels, predictions)]
-        return {metric: _regression_metric(task, metric, *numbers) for metric in task.metrics}
+        return {metric: _regression_metric(task, metric, labels, predictions) for metric in task.metrics}
     for values in (labels, predictions):
         for unknown in sorted(set(values) - set(task.labels)):
             raise UserError(f"task {task.name}: {unknown!r} is none of its labels {', '.join(task.labels)}")
     return {metric: _classification_metric(task, metric, labels, predictions) for metric in task.metrics}
-
-
-def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[int]:
-    """Return at which place, from 1, each ranking has the right candidate.
-
-    Args:
-        task: an answer selection.
-        labels: the numbers of the right candidates.
-        rankings: the numbers of all candidates of each question, best first, separated by spaces.
-
-    Raises:
-        UserError: if a ranking is none, or lacks the right candidate.
-    """
-    ranks = []
-    for label, ranking in zip(labels, rankings, strict=True):
-        numbers = ranking.split()
-        if label not in numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(task.labels or ()):
-            raise UserError(
-                f"task {task.name}: {ranking!r} is no ranking of candidates with {label!r}, the right one, among them: "
-                "evaluate it again"
-            )
-        ranks.append(numbers.index(label) + 1)
-    return ranks
 
 
 def positive_label(task: Task, *, metric: str = "f1") -> str:
@@ -75,12 +50,6 @@ def positive_label(task: Task, *, metric: str = "f1") -> str:
     if task.labels is None or len(task.labels) != 2:
         raise UserError(f"task {task.name}: metric {metric} needs exactly two labels; use accuracy or macro_{metric}")
     return task.labels[-1]
-
-
-def majority_label(labels: Sequence[str]) -> str:
-    """Return the most frequent label; of equally frequent ones, the first in the alphabet."""
-    counts = Counter(labels)
-    return min(counts, key=lambda label: (-counts[label], label))
 
 
 def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
@@ -91,19 +60,20 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
     if task.labels is None:
         return dict.fromkeys(task.metrics)
     if task.selection is not None:
-        numbers = [len(ranking.split()) for ranking in rows.predictions]
-        return {
-            metric: fmean(fmean(_ranking_scores(task, metric, range(1, number + 1))) for number in numbers)
-            for metric in task.metrics
-        }
-    return compute_metrics(task, rows.labels, [majority_label(rows.labels)] * len(rows.labels))
+        return {metric: chance_value(task, metric, rows.labels, rows.predictions) for metric in task.metrics}
+    return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
     if task.selection is not None:
-        return fmean(1 / len(ranking.split()) for ranking in rows.predictions)
-    return None if task.labels is None else Counter(rows.labels)[majority_label(rows.labels)] / len(rows.labels)
+        return chance_value(task, "accuracy", rows.labels, rows.predictions)
+    return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
+
+
+def _majority(rows: SplitPredictions) -> tuple[str, int]:
+    """Return the most frequent label, of equally frequent ones the first in the alphabet, and how often it comes."""
+    return max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])
 
 
 def metrics_document(
@@ -120,22 +90,17 @@ def metrics_document(
     `num_train_examples` and `counts` (of `prepared.read_counts`) are facts about the data, which no prediction tells;
     None where they are not known.
     """
-    document = {
-        "model": model,
-        "task": task.name,
-        "seed": seed,
-        "num_train_examples": num_train_examples,
-        "splits": {
-            split: {
-                "num_examples": len(rows.labels),
-                "metrics": compute_metrics(task, rows.labels, rows.predictions),
-                "majority_rate": majority_rate(task, rows),
-            }
-            for split, rows in predictions.items()
-            if rows.has_labels
-        },
+    splits = {
+        split: {
+            "num_examples": len(rows.labels),
+            "metrics": compute_metrics(task, rows.labels, rows.predictions),
+            "majority_rate": majority_rate(task, rows),
+        }
+        for split, rows in predictions.items()
+        if rows.has_labels
     }
-    return document if counts is None else document | {"counts": counts}
+    known = {"model": model, "task": task.name, "seed": seed, "num_train_examples": num_train_examples}
+    return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
 
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
@@ -144,46 +109,31 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     if metric == "matthews":
         # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
         return float(matthews_corrcoef(labels, predictions))
-    name = metric.removeprefix("macro_")
-    if name not in _COUNTED:
+    score = _COUNTED.get(metric.removeprefix("macro_"))
+    if score is None:
         raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
-    score, sides = _COUNTED[name]
-    if name != metric:
+    if metric not in _COUNTED:
         # the mean over the labels that there are, 0 for one that is never predicted: as is usual
         return float(score(labels, predictions, average="macro", zero_division=0))
-    positive = positive_label(task, metric=metric)
-    if all(positive not in (labels, predictions)[side] for side in sides):
-        return None
-    return float(score(labels, predictions, pos_label=positive, average="binary"))
+    positive = [positive_label(task, metric=metric)]
+    value = float(score(labels, predictions, labels=positive, average=None, zero_division=np.nan)[0])
+    return None if np.isnan(value) else value
 
 
-# what is counted of one label: the function, and the sides (0: labels, 1: predictions) without which it is 0 / 0
-_COUNTED = {"f1": (f1_score, (0, 1)), "precision": (precision_score, (1,)), "recall": (recall_score, (0,))}
+_COUNTED = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
 
 
-def _ranking_scores(task: Task, metric: str, ranks: Iterable[int]) -> list[float]:
-    """Score each question by the place of its right candidate."""
-    if metric == "accuracy":
-        return [float(rank == 1) for rank in ranks]
-    if metric == "mrr":
-        return [1 / rank for rank in ranks]
-    raise UserError(f"task {task.name}: metric {metric} does not apply to rankings; use accuracy or mrr")
-
-
-def _regression_metric(task: Task, metric: str, labels: np.ndarray, predictions: np.ndarray) -> float | None:
-    if metric not in ("pearson", "spearman"):
+def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
+    if metric not in _CORRELATIONS:
         raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
-    if not all(
-        len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0 for values in (labels, predictions)
-    ):
+    try:
+        sides = [np.asarray(list(map(float, side))) for side in (labels, predictions)]
+    except ValueError as error:
+        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+    if not all(len(side) > 1 and np.isfinite(side).all() and np.ptp(side) > 0 for side in sides):
         return None
-    correlation = stats.pearsonr if metric == "pearson" else stats.spearmanr
-    value = float(correlation(labels, predictions).statistic)
+    value = float(_CORRELATIONS[metric](*sides).statistic)
     return value if np.isfinite(value) else None
 
 
-def _as_numbers(task: Task, values: Sequence[str]) -> np.ndarray:
-    try:
-        return np.asarray([float(value) for value in values])
-    except ValueError as error:
-        raise UserError(f"task {task.name} has scores, not labels: {error}") from None
+_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}

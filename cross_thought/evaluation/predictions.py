@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file
+from cross_thought.evaluation.result_files import result_file
+from cross_thought.files import atomic_file, split_lines
 
 COLUMNS = ("split", "index", "label", "prediction")
 
@@ -41,35 +42,22 @@ def read_predictions(path: Path | str) -> dict[str, SplitPredictions]:
     Raises:
         UserError: if the file is missing, has other columns, or has a line with another number of fields.
     """
-    path = Path(path)
-    try:
+    with result_file(path, "file of predictions"):
         # Only "\n" ends a line: a label may hold any other character.
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-    header = lines[0].split("\t")
-    if tuple(header[:4]) != COLUMNS or not all(name.startswith("score_") for name in header[4:]):
-        raise UserError(
-            f"{path}, line 1: the columns are {', '.join(header)}, expected {', '.join(COLUMNS)} and score_<label>: "
-            f"delete the file and run `snakemake {path}`"
-        )
-    splits: dict[str, SplitPredictions] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if not line and number == len(lines):
-            break
-        fields = line.split("\t")
-        if len(fields) != len(header):
-            raise UserError(
-                f"{path}, line {number}: {len(fields)} fields, expected {len(header)}: "
-                f"delete the file and run `snakemake {path}`"
-            )
-        split, index, label, prediction = fields[:4]
-        rows = splits.setdefault(split, SplitPredictions([], [], [], {name[6:]: [] for name in header[4:]}))
-        rows.indices.append(index)
-        rows.labels.append(label)
-        rows.predictions.append(prediction)
-        for name, value in zip(header[4:], fields[4:], strict=True):
-            rows.scores[name[6:]].append(float(value))
+        header, *lines = (line.split("\t") for line in split_lines(Path(path).read_bytes().decode("utf-8")))
+        remedy = f"delete the file and run `snakemake {path}`"
+        if tuple(header[:4]) != COLUMNS or not all(name.startswith("score_") for name in header[4:]):
+            expected = f"{', '.join(COLUMNS)} and score_<label>"
+            raise UserError(f"{path}, line 1: the columns are {', '.join(header)}, expected {expected}: {remedy}")
+        splits: dict[str, SplitPredictions] = {}
+        for number, fields in enumerate(lines, start=2):
+            if len(fields) != len(header):
+                raise UserError(f"{path}, line {number}: {len(fields)} fields, expected {len(header)}: {remedy}")
+            rows = splits.setdefault(fields[0], SplitPredictions([], [], [], {name[6:]: [] for name in header[4:]}))
+            for column, value in zip((rows.indices, rows.labels, rows.predictions), fields[1:4], strict=True):
+                column.append(value)
+            for scores, value in zip(rows.scores.values(), fields[4:], strict=True):
+                scores.append(float(value))
     return splits
 
 

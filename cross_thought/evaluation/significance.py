@@ -16,34 +16,27 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from cross_thought.data.definitions import Task
-from cross_thought.evaluation.metrics import compute_metrics, positive_label, ranks_of_labels
+from cross_thought.data.definitions import RANKING_METRICS, Task, ranking_metric
+from cross_thought.evaluation.metrics import compute_metrics, positive_label
+from cross_thought.evaluation.rankings import is_counted, question_scores, ranks_of_labels
 
 SIGNIFICANCE_LEVEL = 0.05
 NUM_RESAMPLES = 10_000
 
 # Resamples are drawn in portions of about this many weights, to bound memory.
-_WEIGHTS_AT_ONCE = 2_000_000
+_WEIGHTS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model's metric less the control's; fractions, None where undefined or not applicable.
+    """A model's metric less the control's; fractions, None where undefined or not applicable."""
 
-    Attributes:
-        difference: of the means over seeds.
-        ci_low, ci_high: the bootstrap's 95 % interval over examples.
-        p_examples: the bootstrap's two-sided p value.
-        p_seeds: Welch's two-sided p value over seeds; None unless both models have two seeds or more.
-        p_mcnemar: seed -> exact McNemar p value, for accuracy and the seeds that both models have.
-    """
-
-    difference: float | None
-    ci_low: float | None
+    difference: float | None  # of the means over seeds
+    ci_low: float | None  # the bootstrap's 95 % interval over examples
     ci_high: float | None
-    p_examples: float | None
-    p_seeds: float | None
-    p_mcnemar: dict[int, float]
+    p_examples: float | None  # the bootstrap's, two-sided
+    p_seeds: float | None  # Welch's over seeds, two-sided; None unless both models have two seeds or more
+    p_mcnemar: dict[int, float]  # of each seed that both models have: exact, for accuracy
 
     @property
     def verdict(self) -> str:
@@ -80,30 +73,35 @@ def compare(
     Returns:
         The comparison; all None if the metric is undefined for any seed.
     """
-    values, control_values = (
-        [compute_metrics(task, labels, answers)[metric] for answers in seeds.values()]
-        for seeds in (predictions, control_predictions)
-    )
-    defined, control_defined = ([value for value in side if value is not None] for side in (values, control_values))
-    if len(defined) < len(values) or len(control_defined) < len(control_values):
+    if task.selection is not None:
+        counted = [place for place, label in enumerate(labels) if is_counted(metric, label)]
+        if not counted:
+            return UNDEFINED
+        labels = [labels[place] for place in counted]
+        predictions, control_predictions = (
+            {seed: [answers[place] for place in counted] for seed, answers in side.items()}
+            for side in (predictions, control_predictions)
+        )
+    models = list(predictions.values()), list(control_predictions.values())
+    values = [[compute_metrics(task, labels, answers)[metric] for answers in seeds] for seeds in models]
+    defined = [[value for value in side if value is not None] for side in values]
+    if defined != values:
         return UNDEFINED
-    resampled = resample_differences(
-        task, metric, labels, list(predictions.values()), list(control_predictions.values()), num_resamples
-    )
+    resampled = resample_differences(task, metric, labels, *models, num_resamples)
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return UNDEFINED
     low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
+    shared = [seed for seed in predictions if metric == "accuracy" and seed in control_predictions]
     return Comparison(
-        difference=float(np.mean(defined) - np.mean(control_defined)),
+        difference=float(np.mean(defined[0]) - np.mean(defined[1])),
         ci_low=float(low),
         ci_high=float(high),
         p_examples=bootstrap_p_value(resampled),
-        p_seeds=welch_p_value(defined, control_defined),
+        p_seeds=welch_p_value(*defined),
         p_mcnemar={
             seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
-            for seed in predictions
-            if metric == "accuracy" and seed in control_predictions
+            for seed in shared
         },
     )
 
@@ -127,12 +125,9 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
 
-def mcnemar_p_value(
-    labels: Sequence[str] | np.ndarray, answers: Sequence[str] | np.ndarray, control_answers: Sequence[str] | np.ndarray
-) -> float:
-    """Return the exact McNemar p value: a sign test on the examples that only one of the two gets right."""
-    right = np.asarray(labels) == np.asarray(answers)
-    control_right = np.asarray(labels) == np.asarray(control_answers)
+def mcnemar_p_value(labels: Sequence | np.ndarray, *answers: Sequence | np.ndarray) -> float:
+    """Return the exact McNemar p value of two: a sign test on the examples that only one of them gets right."""
+    right, control_right = (np.asarray(labels) == np.asarray(side) for side in answers)
     only, control_only = int((right & ~control_right).sum()), int((~right & control_right).sum())
     return float(stats.binomtest(only, only + control_only).pvalue) if only + control_only else 1.0
 
@@ -154,7 +149,7 @@ def resample_differences(
     Returns:
         Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
     """
-    columns = np.stack(encode_answers(task, labels, [*answers, *control_answers]), axis=1)
+    columns = np.stack(encode_answers(task, labels, [*answers, *control_answers], metric=metric), axis=1)
     kinds, counts = np.unique(columns, axis=0, return_counts=True)
     metric_of = weighted_metric(task, metric)
     generator = np.random.default_rng(0)
@@ -167,10 +162,7 @@ def resample_differences(
     return np.concatenate(portions)
 
 
-Weighted = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def weighted_metric(task: Task, metric: str) -> Weighted:
+def weighted_metric(task: Task, metric: str) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """Return the metric as a function of labels (P,), answers (M, P) and weights (R, P), with results (M, R).
 
     P are kinds of example, M sets of answers, R resamples; a weight is the number of times an example counts. Labels
@@ -180,33 +172,31 @@ def weighted_metric(task: Task, metric: str) -> Weighted:
         return lambda labels, answers, weights: (answers == labels) @ weights.T / weights.sum(axis=1)
     if metric == "mrr":
         return lambda labels, answers, weights: (1 / answers) @ weights.T / weights.sum(axis=1)
+    if ranking_metric(metric) is not None:
+        return lambda labels, answers, weights: answers @ weights.T / weights.sum(axis=1)
     if metric == "matthews" or metric.removeprefix("macro_") in _SHARES:
         return partial(_classification, task, metric)
-    if metric == "pearson":
-        return _pearson
-    if metric == "spearman":
-        return _spearman
+    if metric in ("pearson", "spearman"):
+        return partial(_correlation, metric == "spearman")
     raise ValueError(f"no weighted form of metric {metric!r}")
 
 
-def encode_answers(task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """Code labels and answers as numbers that are equal where the answer is right.
+def encode_answers(
+    task: Task, labels: Sequence[str], answers: Sequence[Sequence[str]], *, metric: str = "accuracy"
+) -> list[np.ndarray]:
+    """Code labels and each seed's answers as numbers that are equal where the answer is right.
 
-    Args:
-        task: whose labels they are.
-        labels: the right answers.
-        answers: of each seed.
-
-    Returns:
-        The labels and each seed's answers: a place in `task.labels`, or a score; for answer selection the place of the
-        right candidate in the ranking, 1 for the labels.
+    They are places in `task.labels`, or scores; in answer selection the place of the first right candidate in the
+    ranking, 1 for the labels, or, for other metrics than accuracy and mrr, the question's metric.
     """
+    sides = [labels, *answers]
+    if task.selection is not None and metric in RANKING_METRICS:
+        return [np.asarray(ranks_of_labels(task, labels, rankings)) for rankings in sides]
     if task.selection is not None:
-        return [np.asarray(ranks_of_labels(task, labels, rankings)) for rankings in [labels, *answers]]
-    if task.labels is None:
-        return [np.asarray([float(value) for value in values]) for values in [labels, *answers]]
-    place = {label: index for index, label in enumerate(task.labels)}
-    return [np.asarray([place[value] for value in values]) for values in [labels, *answers]]
+        scores = [np.asarray(question_scores(task, metric, labels, rankings)) for rankings in answers]
+        return [np.ones(len(labels)), *scores]
+    code = float if task.labels is None else {label: place for place, label in enumerate(task.labels)}.__getitem__
+    return [np.asarray(list(map(code, side))) for side in sides]
 
 
 # how often an example counts for which that a label is right, and that it is answered; of each, what is both of them
@@ -236,43 +226,19 @@ def _classification(
     return values.sum(axis=0) / ((of_labels + of_answers) > 0).sum(axis=0)
 
 
-def _pearson(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # Centred beforehand, the sums below lose no digits.
-    labels, answers = labels - labels.mean(), answers - answers.mean(axis=1, keepdims=True)
-    total = weights.sum(axis=1)
-    label_mean, answer_mean = labels @ weights.T / total, answers @ weights.T / total
-    covariance = (labels * answers) @ weights.T / total - label_mean * answer_mean
-    label_variance = labels**2 @ weights.T / total - label_mean**2
-    answer_variance = answers**2 @ weights.T / total - answer_mean**2
-    return _correlation(covariance, label_variance, answer_variance)
-
-
-def _spearman(labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = weights.sum(axis=1)
-    # The mean rank is the same whatever the ties.
-    middle = (total[:, None] + 1) / 2
-    label_ranks = _ranks(labels, weights) - middle
-    label_variance = np.einsum("rp,rp,rp->r", weights, label_ranks, label_ranks) / total
-    weighted_label_ranks = weights * label_ranks
-    values = []
-    for column in answers:
-        ranks = _ranks(column, weights) - middle
-        covariance = np.einsum("rp,rp->r", weighted_label_ranks, ranks) / total
-        values.append(_correlation(covariance, label_variance, np.einsum("rp,rp,rp->r", weights, ranks, ranks) / total))
-    return np.stack(values)
-
-
-def _correlation(covariance: np.ndarray, one_variance: np.ndarray, other_variance: np.ndarray) -> np.ndarray:
-    """Divide, with NaN where a side is constant but for rounding."""
-    product = one_variance * other_variance
+def _correlation(of_ranks: bool, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Correlate the labels, or their ranks, with each set of answers; NaN where a side is constant but for rounding."""
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    centred = (_ranks(side, weights) if of_ranks else side - side.mean() for side in [labels, *answers])
+    first, *others = (side - (shares * side).sum(axis=1, keepdims=True) for side in centred)
+    variance, *variances = ((shares * side**2).sum(axis=1) for side in [first, *others])
+    product = variance * np.stack(variances)
+    covariance = np.stack([(shares * first * side).sum(axis=1) for side in others])
     return np.divide(covariance, np.sqrt(product), out=np.full(product.shape, np.nan), where=product > 1e-18)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Rank `values` (P,) where each counts `weights` (R, P) times; ties share their mean rank. Shape (R, P)."""
-    order = np.argsort(values, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(values[order]) > 0])
-    group_weights = np.add.reduceat(weights[:, order], starts, axis=1)
-    group_ranks = np.cumsum(group_weights, axis=1) - group_weights + (group_weights + 1) / 2
-    group_of = np.searchsorted(values[order][starts], values)
-    return group_ranks[:, group_of]
+    _, group_of, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    of_groups = np.add.reduceat(weights[:, np.argsort(group_of, kind="stable")], np.cumsum(sizes) - sizes, axis=1)
+    return (np.cumsum(of_groups, axis=1) - (of_groups - 1) / 2)[:, group_of]

@@ -18,6 +18,7 @@ from cross_thought.fairseq import bridge, checks
 bridge.install()
 import_module("cross_thought.fairseq.model")
 import_module("cross_thought.fairseq.answer_selection")
+import_module("cross_thought.fairseq.classification")
 import_module("cross_thought.fairseq.masked_sentences")
 import_module("cross_thought.fairseq.precision").install()
 import_module("cross_thought.fairseq.saving").install()

@@ -27,16 +27,16 @@ class QuestionDataset(FairseqDataset):
 
     Args:
         inputs: binarized sentences: the questions, and for each i the i-th candidates.
-        answers: for each question the place of the right candidate, shape (questions,); None where unknown.
+        answers: for each question the places of the right candidates, from 0; None where unknown.
         bos_id: id of `<s>`, put before each sentence.
         pad_id: id of the pads.
-        order: the order that batches are made in, shape (questions,).
+        order: the order that batches are made in, shape (questions,), or of fewer; those left out are in none.
     """
 
     def __init__(
         self,
         inputs: Sequence[Any],
-        answers: np.ndarray | None,
+        answers: Sequence[np.ndarray] | None,
         *,
         bos_id: int,
         pad_id: int,
@@ -57,7 +57,7 @@ class QuestionDataset(FairseqDataset):
         return len(self._inputs[0])
 
     def collater(self, samples: list[dict]) -> dict:
-        """Make a batch: `net_input.src_tokens`, shape (Q, 1 + N, L), and `target`, shape (Q,)."""
+        """Make a batch: `net_input.src_tokens`, shape (Q, 1 + N, L), and `target`, who is right, shape (Q, N)."""
         rows = [sentence for sample in samples for sentence in sample["sentences"]]
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._pad_id)
         ids = [sample["id"] for sample in samples]
@@ -68,7 +68,9 @@ class QuestionDataset(FairseqDataset):
             "ntokens": sum(map(len, rows)),
         }
         if self._answers is not None:
-            batch["target"] = torch.from_numpy(self._answers[ids])
+            batch["target"] = torch.zeros(len(ids), len(self._inputs) - 1, dtype=torch.bool)
+            for row, index in enumerate(ids):
+                batch["target"][row, self._answers[index]] = True
         return batch
 
     def _with_bos(self, sentence: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class AnswerSelectionTask(SentencePredictionTask):
     """Choose the right one of a question's candidate answers; `--num-classes` is the number of candidates."""
 
     def load_dataset(self, split: str, combine: bool = False, **unused: object) -> QuestionDataset:
-        """Load a split.
+        """Load a split; a question without a right candidate is in no batch, for there is nothing to learn from it.
 
         Raises:
             UserError: if an input is not there.
@@ -113,15 +115,19 @@ class AnswerSelectionTask(SentencePredictionTask):
         answers = None
         if labels is not None:
             first_symbol = self.label_dictionary.nspecial
-            answers = np.array([int(labels[index][0]) - first_symbol for index in range(len(labels))])
+            answers = [labels[index].numpy()[:-1] - first_symbol for index in range(len(labels))]  # less `</s>`
         with data_utils.numpy_seed(self.args.seed):
             order = np.random.permutation(len(inputs[0]))
+        if self.args.no_shuffle:
+            order = np.arange(len(order))
+        if answers is not None:
+            order = order[[len(answers[index]) > 0 for index in order]]
         self.datasets[split] = QuestionDataset(
             inputs,
             answers,
             bos_id=self.source_dictionary.bos(),
             pad_id=self.source_dictionary.pad(),
-            order=np.arange(len(order)) if self.args.no_shuffle else order,
+            order=order,
         )
         return self.datasets[split]
 
@@ -134,7 +140,12 @@ class AnswerSelectionTask(SentencePredictionTask):
 
 @register_criterion("answer_selection")
 class AnswerSelectionCriterion(SentencePredictionCriterion):
-    """-log of the attention weight on the right candidate; accuracy: how often it has the largest."""
+    """-log of the attention weight on the right candidate; accuracy: how often it has the largest.
+
+    Where several are right, -log of the sum of their weights. The paper has one right candidate, so this choice is
+    ours, after the attention-sum reader (Kadlec et al., 2016, arXiv 1603.01547), which sums up the attention on all
+    places of an answer: it asks for some right candidate, not for each to have the same weight.
+    """
 
     def __init__(self, task: AnswerSelectionTask) -> None:
         super().__init__(task, classification_head_name=None, regression_target=False)
@@ -147,7 +158,7 @@ class AnswerSelectionCriterion(SentencePredictionCriterion):
         """Return the sum of the losses, the number of questions, and what fairseq logs."""
         log_alpha, _ = model(**sample["net_input"])
         target = sample["target"]
-        loss = F.nll_loss(log_alpha, target, reduction="sum")
+        loss = -log_alpha.masked_fill(~target, float("-inf")).logsumexp(1).sum()
         return (
             loss,
             len(target),
@@ -156,6 +167,6 @@ class AnswerSelectionCriterion(SentencePredictionCriterion):
                 "ntokens": sample["ntokens"],
                 "nsentences": len(target),
                 "sample_size": len(target),
-                "ncorrect": (log_alpha.argmax(1) == target).sum(),
+                "ncorrect": target.gather(1, log_alpha.argmax(1, keepdim=True)).sum(),
             },
         )

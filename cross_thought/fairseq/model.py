@@ -60,6 +60,7 @@ class CrossThoughtModel(RobertaModel):
         parser.add_argument(
             "--no-cross-sequence", action="store_true", help="leave cross layer 0 out of pre-training (the MLM control)"
         )
+        parser.add_argument("--started-from", metavar="NAME", help="what its first weights are of; noted, nothing else")
         parser.add_argument("--init-std", type=float, metavar="S", help="standard deviation of the initial weights")
         parser.add_argument(
             "--query-key-init-std", type=float, metavar="S", help="the same for query and key projections"

@@ -42,7 +42,7 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
 
     state = load_checkpoint(checkpoint)
     ARCH_CONFIG_REGISTRY[state["args"].arch](state["args"])  # an old checkpoint's may lack some of ours
-    dictionary = _dictionary(vocabulary)
+    dictionary = load_dictionary(vocabulary / "dict.txt")
     model = RegisteredEncoder(state["args"], dictionary)
     prefix = "encoder."
     model.load_state_dict({name.removeprefix(prefix): weight for name, weight in state["model"].items()})
@@ -71,7 +71,7 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     ARCH_CONFIG_REGISTRY[args.arch](args)
     args.max_positions = args.num_positions
     with torch.device("meta"):  # names and shapes only
-        built = CrossThoughtModel(args, RegisteredEncoder(args, _dictionary(vocabulary)))
+        built = CrossThoughtModel(args, RegisteredEncoder(args, load_dictionary(vocabulary / "dict.txt")))
     weights = dict(state["model"])
     built.upgrade_state_dict(weights)  # as fairseq does when it loads them
     found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
@@ -79,9 +79,15 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
     _refuse_others(checkpoint, _sizes(name, found, wanted))
     odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
     if odd:
+        is_roberta = ".crossthought_layers." in odd and odd not in found
+        remedy = (
+            "pre-train from it, with source pretrain and initialize_from"
+            if is_roberta
+            else "take a checkpoint of this encoder, with its LM head"
+        )
         raise UserError(
             f"{checkpoint} does not fit models.{name}: {odd} is {found.get(odd, 'missing')} there and "
-            f"{wanted.get(odd, 'missing')} here; take a checkpoint of this encoder, with its LM head"
+            f"{wanted.get(odd, 'missing')} here; {remedy}"
         )
     _refuse_others(checkpoint, _unseen_sizes(name, vars(state["args"]), vars(args)))
 
@@ -123,9 +129,16 @@ def _unseen_sizes(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
         yield text, f"models.{name}.{key}", found.get(argument, getattr(EncoderConfig, key)), wanted[argument]
 
 
-def _dictionary(vocabulary: Path) -> Dictionary:
-    """Return fairseq's dictionary with `<mask>`, as pre-training has it."""
-    dictionary = Dictionary.load(str(vocabulary / "dict.txt"))
+def load_dictionary(path: Path) -> Dictionary:
+    """Return fairseq's dictionary with `<mask>`, as pre-training has it.
+
+    Raises:
+        UserError: if the file is none.
+    """
+    try:
+        dictionary = Dictionary.load(str(path))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is no dictionary of fairseq's ({error}): fetch or make it again") from None
     dictionary.add_symbol("<mask>")
     return dictionary
 

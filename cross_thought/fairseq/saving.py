@@ -7,6 +7,8 @@ need it too.
 import argparse
 import logging
 import os
+import pickle
+import re
 import shutil
 import signal
 import sys
@@ -25,11 +27,14 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train as fairseq_train
 
+from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
+from cross_thought.training.checkpoints import unreadable
 from cross_thought.training.launch import NO_NUMBER
 
 logger = logging.getLogger(__name__)
 
+_MISFIT = "Cannot load model parameters from checkpoint"  # fairseq's words
 STOPPED_STATUS = 128 + signal.SIGTERM  # exit status of a training that SIGTERM ended, after it has saved
 
 
@@ -167,7 +172,15 @@ def _as_left(load_checkpoint: Callable) -> Callable:
     """
 
     def wrapped(args: argparse.Namespace, trainer: Trainer, **options: object) -> tuple[dict | None, object]:
-        extra_state, epoch_itr = load_checkpoint(args, trainer, **options)
+        try:
+            extra_state, epoch_itr = load_checkpoint(args, trainer, **options)
+        except Exception as error:
+            path = getattr(args, "finetune_from_model", None) or args.restore_file
+            if isinstance(error, pickle.UnpicklingError):
+                raise UserError(unreadable(path, error)) from None
+            if _MISFIT in str(error):
+                raise UserError(_misfit(path, error)) from None
+            raise
         best = Path(args.save_dir, "checkpoint_best.pt")
         if extra_state is not None and trainer.get_num_updates() > 0 and not args.reset_meters:
             vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
@@ -177,6 +190,18 @@ def _as_left(load_checkpoint: Callable) -> Callable:
         return extra_state, epoch_itr
 
     return wrapped
+
+
+def _misfit(path: str, error: Exception) -> str:
+    """Say what of a checkpoint does not fit the model: behind fairseq's error is torch's, with a line for each kind."""
+    reasons = [line.strip() for line in str(error.__context__).splitlines()[1:]] or [str(error.__context__)]
+    if any("Missing key" in line and ".crossthought_layers." in line for line in reasons):
+        return (
+            f"{path} has no cross layers: if it is a RoBERTa, the workflow makes a start of it "
+            f"(`initialize_from: {path}` in a model's entry of the config)"
+        )
+    reason = re.sub(r"(in state_dict: \"[^\"]+\").*", r"\1", reasons[0])  # the first of many names
+    return f"{path} does not fit the model ({reason.rstrip('.')}): give --arch and the sizes that it was trained with"
 
 
 def _saving_in_between(validate_and_save: Callable) -> Callable:

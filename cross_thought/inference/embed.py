@@ -112,13 +112,11 @@ class SentenceEncoder:
             usable_device(device)  # before the time that loading takes
         path = fetched(Path(path), revision)
         if path.is_dir():
-            if vocabulary is not None:
-                raise UserError(f"{path} is an export, which has its own tokenizer: leave the vocabulary out")
-            encoder, tokenizer, pooling = load_export(path)
-            settings = read_settings(path, pooling=pooling)
+            saved, tokenizer = load_export(path, None if vocabulary is None else Path(vocabulary))
+            encoder, settings = saved.encoder, read_settings(path, pooling=saved.pooling)
         else:
             encoder, tokenizer = load_pretrained(path, None if vocabulary is None else Path(vocabulary))
-            settings = None
+            settings = EmbeddingSettings()
         return cls(encoder, tokenizer, settings=settings, device=device, precision=precision)
 
     def embedding_dim(self, pooling: str | None = None) -> int:

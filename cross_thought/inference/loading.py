@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.encoder.saved import MODEL_TYPE, build_encoder, load_encoder
+from cross_thought.encoder.heads import FineTunedTask
+from cross_thought.encoder.saved import MODEL_TYPE, SavedModel, build_encoder, load_saved
 from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
 from cross_thought.files import refuse_lfs_pointer
+from cross_thought.inference.fine_tuned import relabelled, task_of_checkpoint, with_head
 from cross_thought.training.checkpoints import VOCABULARY_HASH, load_checkpoint
 
 VOCABULARY_FILES = ("dict.txt", "encoder.json", "vocab.bpe")
 WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE = "model.safetensors", "config.json", "tokenizer.json"  # of an export
+GRAPH_FILE = "model.onnx"  # of an export as graphs, in place of the weights
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3 in every fairseq dictionary; `<mask>` is the last id
 _MASK = "<mask>"
 _WHITE_SPACE = r"[\s\x1c-\x1f]+"  # as `str.strip` sees it
@@ -40,7 +43,8 @@ def load_pretrained(path: Path, vocabulary: Path | None = None) -> tuple[CrossTh
         UserError: if a file is missing, damaged or does not fit the others.
     """
     if path.is_dir():
-        return load_export(path)[:2]
+        saved, tokenizer = load_export(path)
+        return saved.encoder, tokenizer
     check_checkpoint_path(path)
     return from_checkpoint(load_checkpoint(path), vocabulary, source=path)
 
@@ -49,16 +53,61 @@ def from_checkpoint(
     state: Mapping[str, Any], vocabulary: Path | None, *, source: Path
 ) -> tuple[CrossThoughtEncoder, SentenceTokenizer]:
     """Do what `load_pretrained` does, with the content of a checkpoint that has been read from `source`."""
+    encoder = _encoder_of(state, source)
+    folder = vocabulary or find_vocabulary(source)
+    _check_vocabulary(folder, encoder.config.vocab_size, state.get(VOCABULARY_HASH), source=source)
+    return encoder, SentenceTokenizer(build_tokenizer(folder), vocab_size=encoder.config.vocab_size)
+
+
+def load_classifier(
+    path: Path,
+    vocabulary: Path | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    score_scale: float | None = None,
+) -> tuple[SavedModel, SentenceTokenizer]:
+    """Load a fine-tuned model and its tokenizer on the CPU, ready to predict.
+
+    Args:
+        path: a fine-tuned checkpoint, or an export of one.
+        vocabulary: as of `load_pretrained`.
+        labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
+        score_scale: likewise, what a regression's scores were divided by.
+
+    Raises:
+        UserError: as of `load_pretrained`; and if the model is not fine-tuned, or does not tell its labels or scale.
+    """
+    if not path.is_dir():
+        check_checkpoint_path(path)
+        state = load_checkpoint(path)
+        task = task_of_checkpoint(state, source=path, labels=labels, score_scale=score_scale)
+        encoder, tokenizer = from_checkpoint(state, vocabulary, source=path)
+        return with_head(SavedModel(encoder=encoder), state, task, source=path), tokenizer
+    saved, tokenizer = load_export(path, vocabulary)
+    if saved.task is None:
+        raise UserError(f"{path} is an export of an encoder alone: give one of a fine-tuned model, or its checkpoint")
+    return relabelled(saved, source=path, labels=labels, score_scale=score_scale), tokenizer
+
+
+def load_fine_tuned(checkpoint: Path, task: FineTunedTask) -> SavedModel:
+    """Load a fine-tuned checkpoint without its tokenizer, as a model of a task that the caller knows.
+
+    Raises:
+        UserError: if the checkpoint is missing, damaged, was not fine-tuned, or is not for such a task.
+    """
+    state = load_checkpoint(checkpoint)
+    return with_head(SavedModel(encoder=_encoder_of(state, checkpoint)), state, task, source=checkpoint)
+
+
+def _encoder_of(state: Mapping[str, Any], source: Path) -> CrossThoughtEncoder:
+    """Return the encoder of a checkpoint."""
     weights = {
         name.removeprefix(_PREFIX): weight for name, weight in state["model"].items() if name.startswith(_PREFIX)
     }
     try:
-        encoder = build_encoder(weights, _settings(vars(state["args"])), source=source)
+        return build_encoder(weights, _settings(vars(state["args"])), source=source)
     except ValueError as error:
         raise UserError(str(error)) from None
-    folder = vocabulary or find_vocabulary(source)
-    _check_vocabulary(folder, encoder.config.vocab_size, state.get(VOCABULARY_HASH), source=source)
-    return encoder, SentenceTokenizer(build_tokenizer(folder), vocab_size=encoder.config.vocab_size)
 
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,14 +118,20 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return settings | {"cross_sequence": not arguments.get("no_cross_sequence", False)}
 
 
-def load_export(folder: Path) -> tuple[CrossThoughtEncoder, SentenceTokenizer, str]:
-    """Load what `cross_thought export`, or Sentence Transformers, wrote: the encoder, its tokenizer and its pooling.
+def load_export(folder: Path, vocabulary: Path | None = None) -> tuple[SavedModel, SentenceTokenizer]:
+    """Load what `cross_thought export`, or Sentence Transformers, wrote: the model and its tokenizer.
 
     Raises:
-        UserError: as of `load_pretrained`.
+        UserError: as of `load_pretrained`, and if a vocabulary is given, which an export has in it.
     """
+    if vocabulary is not None:
+        raise UserError(f"{folder} is an export, which has its own tokenizer: leave the vocabulary out")
     paths = [folder / name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
     _check_kind(folder)
+    if not paths[1].exists() and (folder / GRAPH_FILE).exists():
+        raise UserError(
+            f"{folder} holds ONNX graphs, which onnxruntime runs: give a checkpoint, or an export in another format"
+        )
     for path in paths:
         if not path.is_file():
             raise UserError(
@@ -84,14 +139,14 @@ def load_export(folder: Path) -> tuple[CrossThoughtEncoder, SentenceTokenizer, s
             )
         refuse_lfs_pointer(path)
     try:
-        encoder, pooling = load_encoder(*paths[:2])
+        saved = load_saved(*paths[:2])
     except ValueError as error:
         raise UserError(str(error)) from None
     try:
-        tokenizer = SentenceTokenizer.from_file(paths[2], vocab_size=encoder.config.vocab_size)
+        tokenizer = SentenceTokenizer.from_file(paths[2], vocab_size=saved.encoder.config.vocab_size)
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"{paths[2]} is damaged ({error}): export or fetch it again") from None
-    return encoder, tokenizer, pooling
+    return saved, tokenizer
 
 
 def _check_kind(folder: Path) -> None:
@@ -213,7 +268,10 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
         pair=f"{bos} $A {eos} {bos} $B {eos}",
         special_tokens=[(bos, ids[bos]), (eos, ids[eos])],
     )
-    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in (*SPECIALS, _MASK)])
+    # `<mask>` stands for a word with the space before it, as in pre-training; white space at the ends goes before it is
+    # looked for, so that the words beside it keep theirs
+    tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in SPECIALS])
+    tokenizer.add_special_tokens([AddedToken(_MASK, special=True, normalized=True, lstrip=True)])
     return tokenizer
 
 

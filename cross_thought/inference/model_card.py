@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cross_thought import __version__
 from cross_thought.encoder import EncoderConfig
+from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.environment import environment
 from cross_thought.inference.settings import EmbeddingSettings
 
@@ -20,8 +21,8 @@ _SIZES = (
 )  # fmt: skip
 # fairseq's arguments that tell how a checkpoint was trained
 _TRAINING_ARGUMENTS = (
-    "task", "arch", "data", "max_update", "warmup_updates", "lr", "batch_size", "update_freq", "tokens_per_sample",
-    "sample_break_mode", "mask_prob", "dropout", "weight_decay", "no_cross_sequence", "seed",
+    "task", "arch", "data", "started_from", "max_update", "warmup_updates", "lr", "batch_size", "update_freq",
+    "tokens_per_sample", "sample_break_mode", "mask_prob", "dropout", "weight_decay", "no_cross_sequence", "seed",
 )  # fmt: skip
 _RESULTS = {
     "embeddings.csv": "The embeddings as they are, without fine-tuning, over seeds of pre-training:",
@@ -34,10 +35,12 @@ def model_card(
     config: EncoderConfig,
     settings: EmbeddingSettings,
     *,
+    task: FineTunedTask | None,
     arguments: Mapping[str, Any] | None,
     source: str,
     results: Path | None,
     code: Sequence[str],
+    graphs: Mapping[str, str],
 ) -> str:
     """Return the README.md of an export.
 
@@ -45,10 +48,12 @@ def model_card(
         name: of the model.
         config: of the encoder.
         settings: how its embeddings are made.
+        task: what it was fine-tuned on; None: nothing.
         arguments: fairseq's, from the checkpoint; None: it comes from a model folder, which has none.
         source: the name of what is exported.
         results: results folder of the workflow; None: there is none.
         code: the Python files that the export carries.
+        graphs: the ONNX files that it carries, and what was found of each.
     """
     provenance = _read_json(results, "provenance.json") or {}
     pretraining = [row for row in _read_csv(results, "pretraining.csv") if row["model"] == name]
@@ -64,12 +69,19 @@ def model_card(
         sizes=[(f"`{key}`", getattr(config, key)) for key in _SIZES],
         layers=[type(layer).__name__ for layer in settings.layers],
         default_prompt=settings.default_prompt,
+        task=task,
+        metrics=[
+            (split, metric, "n/a" if value is None else f"{100 * value:.1f}")
+            for split, figures in (task.metrics if task else {}).items()
+            for metric, value in figures.items()
+        ],
         longest=min(settings.max_seq_length or longest, longest),
         arguments=[(f"`{key}`", arguments[key]) for key in _TRAINING_ARGUMENTS if arguments.get(key) is not None]
         if arguments
         else None,
         source=source,
         code=code,
+        graphs=graphs,
         library_version=LIBRARY_VERSION,
         data=[
             (item["path"], item["bytes"], item["sha256"])

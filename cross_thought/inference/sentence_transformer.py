@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from cross_thought.encoder.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
-from cross_thought.encoder.saved import config_document, load_encoder
+from cross_thought.encoder.saved import AUTO_CLASSES, config_document, load_encoder
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
+from cross_thought.inference.transformers_model import CrossThoughtConfig  # noqa: F401  (else a saved folder lacks it)
 
 try:
     from sentence_transformers.base.modules import InputModule
@@ -105,7 +106,7 @@ class CrossThoughtModule(InputModule):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what config.json holds."""
-        return config_document(self.encoder.config, self.pooling)
+        return config_document(self.encoder.config, self.pooling) | AUTO_CLASSES
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Write weights, config and tokenizer into a folder."""
@@ -134,7 +135,10 @@ class CrossThoughtModule(InputModule):
             ValueError: if an option is not known here, or a file is missing, damaged or does not fit the others.
         """
         if backend != "torch":
-            raise ValueError(f"backend {backend!r} is not there for a Cross-Thought encoder: leave it out, for torch")
+            raise ValueError(
+                f"backend {backend!r} is not there for a Cross-Thought encoder: leave it out, for torch; onnxruntime "
+                "itself runs what `cross_thought export --format onnx` writes"
+            )
         options = {"model_kwargs": _DTYPE, "processor_kwargs": ("model_max_length",), "config_kwargs": ()}
         given = {"model_kwargs": model_kwargs, "processor_kwargs": processor_kwargs, "config_kwargs": config_kwargs}
         for name, known in options.items():

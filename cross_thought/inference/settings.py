@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from cross_thought.errors import UserError
 from cross_thought.files import refuse_lfs_pointer
 
-# of exports: what this package loads, and what that library loads as well
-FORMATS = ("safetensors", "sentence-transformers")
+# of exports: what this package loads; what Sentence Transformers and transformers load as well; what onnxruntime runs
+FORMATS = ("safetensors", "sentence-transformers", "onnx")
 
 MODULES_FILE = "modules.json"
 LIBRARY_CONFIG_FILE = "config_sentence_transformers.json"

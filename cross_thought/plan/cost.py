@@ -9,8 +9,10 @@ from typing import Any
 from cross_thought.data.captions import with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
-from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.download import DOWNLOADS_TABLE, read_table
+from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.starts import model_downloads
 from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
@@ -20,6 +22,8 @@ DOWNLOADS = "results/downloads"
 GPT2_SYMBOLS = 50260
 BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
 WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
+CANDIDATES = 9  # of a question, where data say how many: WikiQA's dev set, 1,130 rows of 126 questions
+HOTPOTQA_BYTES = 8100  # of a question: 100 of its train set, measured
 WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
 WORDS_OF_CAPTIONS = 88  # of a picture, by a vocabulary of 2,000 learnt from them, measured: 87.4
 CAPTIONS_RATIO = 3.2  # text in the captions' gzip files, measured
@@ -106,7 +110,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
         )
         examples = updates * settings["batch_size"]
         sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
-        lengths = [sentence] * task.num_sentences
+        lengths = [sentence] * (task.num_sentences or 1 + CANDIDATES)
         classes = len(task.labels or (1,))
         forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
         found.append(
@@ -123,7 +127,10 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
 
 
 def num_examples(task: Task, config: Mapping[str, Any]) -> int:
-    """Return the training examples of a task: as published or generated, or as many as its file has lines."""
+    """Return the training examples of a task: as published or generated, or as many as its file has lines.
+
+    0 where that is not known, of a file that is not there yet, or lies in an archive.
+    """
     split = task.splits["train"]
     if generator(task) == "demo":
         count = TASK_SIZES[task.name]["train"]
@@ -131,12 +138,19 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
         count = split.expected_rows
     else:
         file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
-        count = sum(_rows(Path(path), header=split.header) for path in file.paths)
+        paths = [file.questions_path] if file.questions_path else [] if file.member else file.paths
+        count = sum(_rows(Path(path), header=split.header, form=split.format) for path in paths)
+        if not task.num_sentences and split.format not in (HOTPOTQA, QUASAR_T):  # a row is a candidate
+            count //= CANDIDATES
     return min(count, config["tasks"][task.name].get("max_train_examples") or count)
 
 
-def _rows(path: Path, *, header: bool) -> int:
+def _rows(path: Path, *, header: bool, form: str | None) -> int:
     """Return the rows of an own file: its lines; where it is packed, or has none, a rough figure."""
+    if not path.is_file():
+        return 0
+    if form == HOTPOTQA:
+        return path.stat().st_size // HOTPOTQA_BYTES
     if path.suffix in _PACKED:
         return path.stat().st_size // _PACKED[path.suffix]
     return count_lines(path) - header
@@ -169,19 +183,16 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     """Return what is still to be fetched, with sizes in bytes; None where none was published."""
     places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
     table = read_table(DOWNLOADS_TABLE)
-    paths = set()
-    for model in config["models"].values():
-        if model["source"] in ("gdrive", "url"):
-            item = checkpoint_download(table, source=model["source"], location=model["location"])
-            table |= {item.name: item}
-            paths.add(own_or_download(item.name, **places))
+    items = model_downloads(config["models"], table)
+    table |= {item.name: item for item in items}
+    paths = {own_or_download(item.name, **places) for item in items}
     if config["bpe"]["source"] == "gpt2":
         paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
     if needs_corpus(config):
         paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
     for task in tasks_of(config["tasks"]).values():
         files = raw_files(task, **places).values()
-        paths |= {path for file in files for path in (*file.paths, file.ids_path) if path}
+        paths |= {path for file in files for path in file.inputs}
     paths = set(with_caption_files(paths, **places))
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}
@@ -200,7 +211,8 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
     text, words = (corpus_bytes(config), corpus_words(config)) if needs_corpus(config) else (0, 0)
     parameters = {name: sizes.num_parameters for name, sizes in sizes_of(config).items()}
     weights = 2 if config["hardware"]["precision"] == "float16" else 4
-    training = sum(runs[name] * parameters[name] * (3 * 12 + weights) for name in trained)
+    started = {name: 4 if config["models"][name]["initialize_from"] else 0 for name in trained}
+    training = sum(runs[name] * parameters[name] * (3 * 12 + weights + started[name]) for name in trained)
     return {
         "downloads": sum(size or 0 for size in downloads(config).values()),
         "corpus": text,
@@ -245,6 +257,11 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"{BYTES_A_WORD} bytes of text a word; lines of {LINE_BYTES} bytes"
     if any(generator(task) != "demo" for task in tasks_of(config["tasks"]).values()):
         yield f"sentences of {WORDS_A_SENTENCE} words in fine-tuning"
+    unsized = [task for task in tasks_of(config["tasks"]).values() if task.selection and not task.num_sentences]
+    if unsized:
+        yield f"{CANDIDATES} candidates a question where the data say how many"
+    if lacking := [task.name for task in unsized if "train" in task.splits and not num_examples(task, config)]:
+        yield f"training data of a size not known, counted as nothing: {', '.join(lacking)}"
     if pretrainings(config):
         yield "full streams; memory beside that of Python and PyTorch themselves"
     if any(path.suffix in _PACKED for path in _own_training_files(config)):

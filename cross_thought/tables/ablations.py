@@ -11,7 +11,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
 from cross_thought.data.tasks import setting_of
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
-from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, wide
+from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, metric_name, wide
 from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
 from cross_thought.tables.pretraining import read_pretraining_rows
 
@@ -57,15 +57,8 @@ def read_ablation_rows(
 ) -> pd.DataFrame:
     """Read the results of the compared models into the rows of the ablation table.
 
-    Args:
-        factors: what is compared.
-        histories: every `history.tsv` of pre-training.
-        cross_path_reports: every report on the cross path; none where the corpus has no known answers.
-        masked_words: every `words.tsv`.
-        metrics: every `metrics.json`.
-        tasks: task name -> task; what counts is the main metric on the development set.
-        embeddings: every `metrics.json` of embeddings as they are, all by one pooling.
-        embedding_tasks: task name -> task; what counts is Spearman's correlation or MRR on the development set.
+    There may be no reports on the cross path, where the corpus has no known answers; of a task counts the main metric
+    on the development set, of embeddings as they are, all by one pooling, Spearman's correlation or MRR there.
 
     Returns:
         One row a number: `metric` is a loss in bits (`valid_loss_bits`), an accuracy in percent (`cross_path`, as the
@@ -90,15 +83,12 @@ def read_ablation_rows(
             _embedding_numbers(embeddings, models, embedding_tasks or {}),
         ]
     )
-    settings = pd.DataFrame(
-        [
-            (factor, {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting), model)
-            for factor, settings in factors.items()
-            for model, setting in settings.items()
-        ],
-        columns=COLUMNS[:3],
-    )
-    return settings.merge(numbers, on="model")[COLUMNS]
+    settings = [
+        (factor, {True: "on", False: "off"}[setting] if isinstance(setting, bool) else str(setting), model)
+        for factor, settings in factors.items()
+        for model, setting in settings.items()
+    ]
+    return pd.DataFrame(settings, columns=COLUMNS[:3]).merge(numbers, on="model")[COLUMNS]
 
 
 def _embedding_numbers(
@@ -113,16 +103,16 @@ def _embedding_numbers(
 
 def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
     """Lay the ablation rows out, a row a setting, with a rule between the factors; `demo`: the text is the demo's."""
-    cells = wide(
-        rows,
+    section = wide(
+        rows.assign(group=rows["factor"]),
         lambda row: mean_sd_n(row, ".3f" if row.metric == LOSS else ".1f"),
-        index=COLUMNS[:3],
+        index=["group", *COLUMNS[:3]],
         column=column_title,
         missing=NOT_AVAILABLE,
     )
-    rules = group_rules(cells["factor"])
-    cells["factor"] = cells["factor"].map(FACTOR_NAMES).where(~cells["factor"].duplicated(), "")
-    return Page("Ablations", [Section(cells, rules=rules)], ablation_notes(rows, demo=demo))
+    factors = section.cells["factor"]
+    section.cells["factor"] = factors.map(FACTOR_NAMES).where(~factors.duplicated(), "")
+    return Page("Ablations", [section], ablation_notes(rows, demo=demo))
 
 
 def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
@@ -142,9 +132,10 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
             "Masked words: how many of any kind are told in held-out text, in percent, as the model was trained, and "
             "how many points that is above what it tells with other documents' segments; their number grows with T."
         )
-    if ((rows["task"] != "") & ~rows["metric"].str.startswith(EMBEDDED)).any():
+    is_embedded = rows["metric"].str.startswith(EMBEDDED)
+    if ((rows["task"] != "") & ~is_embedded).any():
         notes.append("Tasks: the main metric on the development set, in percent.")
-    if rows["metric"].str.startswith(EMBEDDED).any():
+    if is_embedded.any():
         notes.append("Embedded: retrieval or similarity by the embeddings as pre-trained, likewise.")
     if demo and "segment_length" in set(rows["factor"]):
         notes.append(
@@ -162,7 +153,6 @@ def column_title(row: Any) -> str:
     if row.metric.startswith(EMBEDDED):
         return f"{row.task} {EMBEDDED}{METRIC_NAMES[row.metric.split()[-1]]}"
     if row.task:
-        return f"{row.task} {METRIC_NAMES.get(row.metric, row.metric)}"
-    return {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)", TOLD: "masked words (%)", GAIN: "gain (points)"}[
-        row.metric
-    ]
+        return f"{row.task} {metric_name(row)}"
+    names = {LOSS: "loss (bits)", CROSS_PATH: "cross path (%)", TOLD: "masked words (%)", GAIN: "gain (points)"}
+    return names[row.metric]

@@ -1,12 +1,12 @@
 """The table of the cross path: whether a masked word is told that only other segments of its document can tell."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from cross_thought.evaluation.aggregate import over_seeds
+from cross_thought.evaluation.result_files import read_documents
 from cross_thought.tables.layout import Page, Section, mean_sd_n
 
 _CONDITIONS = {
@@ -23,18 +23,18 @@ def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
         One row a model and condition: `on`, `bypassed` (cross layer 0 left out) or `shuffled` (fed with other
         documents' segments); held-out accuracy in percent over seeds, the rate of guessing, and the words in all.
     """
-    reports = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
+    of_run = ["model", "seed", "num_words", "guess_rate"]
+    reports = read_documents(paths, "report on the cross path", keys=[*of_run, "accuracy"])
+    models = [report["model"] for report in reports]
+    reports.sort(key=lambda report: (models.index(report["model"]), report["seed"]))
     tidy = pd.DataFrame(
         [
-            {**{key: report[key] for key in ("model", "seed", "num_words")}, "condition": condition}
-            | {"value": 100 * accuracy, "guess_rate": 100 * report["guess_rate"]}
-            for report in sorted(reports, key=lambda report: report["seed"])
+            report | {"guess_rate": 100 * report["guess_rate"], "condition": condition, "value": 100 * accuracy}
+            for report in reports
             for condition, accuracy in report["accuracy"].items()
         ],
-        columns=["model", "seed", "num_words", "condition", "value", "guess_rate"],
+        columns=[*of_run, "condition", "value"],
     )
-    order = {model: place for place, model in enumerate(dict.fromkeys(report["model"] for report in reports))}
-    tidy = tidy.sort_values("model", key=lambda models: models.map(order), kind="stable")
     keys = ["model", "condition"]
     rest = tidy.groupby(keys, sort=False).agg({"guess_rate": "mean", "num_words": "sum"})
     return over_seeds(tidy, keys).join(rest, on=keys)

@@ -1,25 +1,15 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
 from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
-from cross_thought.tables.layout import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Page,
-    Section,
-    bold,
-    group_rules,
-    mark_best,
-    mean_sd_n,
-    wide,
-)
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
 
 CHANCE = "chance"
 POOLING_NAMES = {
@@ -54,48 +44,37 @@ def embedding_rows(
         for pooling, those in of_pooling.items()
     )
     ours["best"] = mark_best(ours, ["task", "split", "metric"])
-    lexical = sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
     untrained = pd.DataFrame(
         [
-            {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"]}
+            {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"], **scored}
             | {"split": split, "metric": metric}
-            | {"mean": None if scored[key][metric] is None else 100 * scored[key][metric]}
-            | {size: scored.get(size) for size in SIZES}
+            | {"mean": np.nan if scored[key][metric] is None else 100 * scored[key][metric]}
             for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
-            for document in lexical
+            for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
             for metric in tasks[document["task"]].metrics
         ]
-    ).assign(best=False)
+    ).reindex(columns=COLUMNS)
     untrained = untrained.drop_duplicates(ROW_KEYS)  # chance is the same beside every method
-    untrained["mean"] = untrained["mean"].astype(float)
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
-    rows = sections[["task", "split"]].merge(rows, on=["task", "split"])  # section by section
-    for name in ("seeds", "values"):
-        rows[name] = [cell if isinstance(cell, tuple) else () for cell in rows[name]]
-    return rows[COLUMNS].astype(dict.fromkeys(["n", *SIZES], "Int64"))
+    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
 
 
 def embeddings_page(
-    rows: pd.DataFrame,
-    *,
-    tasks: Mapping[str, EmbeddingTask],
-    documents: Sequence[Mapping] = (),
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping] = ()
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
-    poolings = _poolings(rows)
+    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
     sections = []
     for (task, split), part in rows.groupby(["task", "split"], sort=False):
-        first = part.iloc[0]
-        size = f"{first['num_examples']:,} pairs"
-        if not pd.isna(first["num_queries"]):
-            size = f"{first['num_queries']:,} queries, {first['num_candidates']:,} candidates, {size} to find"
-        names = ["model", *(["pooling"] if len(poolings) > 1 else [])]
-        cells = wide(part, _cell, index=["kind", *names], column=_metric_name, missing="")
-        rules = group_rules(cells["kind"] == "model")
+        queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
+        size = f"{pairs:,} pairs"
+        if not pd.isna(queries):
+            size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
-        sections.append(Section(cells.drop(columns="kind"), heading, rules))
+        part = part.assign(trained=part["kind"] == "model")
+        sections.append(wide(part, mean_sd_n, index=["trained", *names], column=metric_name, heading=heading))
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
 
@@ -104,19 +83,8 @@ def _has_tuned(rows: pd.DataFrame) -> bool:
     return rows["model"].str.contains(TUNED, regex=False).any()
 
 
-def _metric_name(row: Any) -> str:
-    return METRIC_NAMES.get(row.metric, row.metric)
-
-
-def _cell(row: Any) -> str:
-    return bold(mean_sd_n(row), best=row.best)
-
-
 def embeddings_notes(
-    rows: pd.DataFrame,
-    *,
-    tasks: Mapping[str, EmbeddingTask],
-    documents: Sequence[Mapping],
+    rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping]
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
@@ -140,14 +108,12 @@ def embeddings_notes(
             f"are equal to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same "
             "but are not labelled so count as wrong."
         )
-        labels = pd.Series(
-            {
-                name: "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
-                for name, task in tasks.items()
-                if task.evaluation == RETRIEVAL
-            }
-        )
-        positive = [f"{label} in {', '.join(those.index)}" for label, those in labels.groupby(labels, sort=False)]
+        labels: dict[str, list[str]] = {}
+        for name, task in tasks.items():
+            if task.evaluation == RETRIEVAL:
+                label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
+                labels.setdefault(label, []).append(name)
+        positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
     notes.append(
         f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,6 +23,7 @@ from cross_thought.tables.tasks import MAJORITY, column_name
 
 COLUMN_WIDTH_IN = 3.3
 _BARS = {"elinewidth": 0.8, "capsize": 1.8}
+_GRID = {"linewidth": 0.3, "color": "0.8"}
 _LABEL_WIDTH = 40  # characters of a segment's text in a line
 
 # Dark to light, so that they also differ in grey; line styles and markers tell them apart where greys do not.
@@ -40,17 +44,14 @@ _STYLE = {
 
 
 def plot_losses(histories: Sequence[pd.DataFrame], paths: Iterable[Path | str]) -> None:
-    """Draw training and held-out loss over updates: a thin line a seed, a thick one for their mean.
+    """Draw training and held-out loss, in bits a token, over updates: a thin line a seed, a thick one for their mean.
 
-    Args:
-        histories: of any number of models and seeds; losses in bits a token.
-        paths: files to write; the ending says the format.
+    The ending of each path says the format, here and below.
     """
     with _drawn(3.4, paths) as figure:
         panels = figure.subplots(2, 1, sharex=True)
         for axes, split, title in zip(panels, ("train", "valid"), ("Training", "Held out"), strict=True):
-            lines = pd.concat([of_split(history, split) for history in histories])
-            lines["num_updates"] = lines["num_updates"].astype(int)
+            lines = pd.concat([of_split(history, split) for history in histories]).astype({"num_updates": int})
             for place, (model, curves) in enumerate(lines.groupby("model", sort=False)):
                 style = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": _LINES[place % len(_LINES)]}
                 of_seed = curves.pivot(index="num_updates", columns="seed", values="loss")
@@ -61,34 +62,27 @@ def plot_losses(histories: Sequence[pd.DataFrame], paths: Iterable[Path | str]) 
                 axes.plot(of_seed.dropna().mean(axis=1), linewidth=1.5, label=model, **style)
             axes.set_title(title, loc="left")
             axes.set_ylabel("loss (bits a token)")
-            axes.grid(axis="y", linewidth=0.3, color="0.8")
+            axes.grid(axis="y", **_GRID)
         panels[1].set_xlabel("updates")
-        # Outside the axes, so that it never hides a curve.
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        _legend_above(figure, panels[0])
 
 
 def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
-    """Draw the development results: a marker a model with its standard deviation, a bar for the majority rate.
-
-    Args:
-        rows: the task table's; published references are left out.
-        paths: files to write; the ending says the format.
-    """
+    """Draw the task table's development results: a marker a model with its sd, a bar for the majority rate."""
     rows = rows[is_development(rows["split"]) & rows["kind"].isin(["model", MAJORITY])]
     # The average goes last, at the bottom, apart from the tasks it is made of.
     rows = rows.sort_values("task", key=lambda task: task == AVERAGE, kind="stable")
-    names = [column_name(row.task, row.split, row.metric) for row in rows.itertuples()]
-    columns = list(dict.fromkeys(names))
-    rows = rows.assign(height=list(map(columns.index, names))).dropna(subset="mean")
+    names = pd.Series([column_name(row.task, row.split, row.metric) for row in rows.itertuples()], dtype=object)
+    heights, columns = names.factorize()
+    rows = rows.assign(height=heights).dropna(subset="mean")
     ours, majority = rows[rows["kind"] == "model"], rows[rows["kind"] == MAJORITY]
-    models = list(ours["model"].unique())
-    height = 0.75 + len(columns) * max(0.24, 0.11 * len(models))
-    with _drawn(height, paths) as figure:
+    num_models = ours["model"].nunique()
+    with _drawn(0.75 + len(columns) * max(0.24, 0.11 * num_models), paths) as figure:
         axes = figure.subplots()
-        for place, (_, points) in enumerate(ours.groupby("model", sort=False)):
+        for place, (model, points) in enumerate(ours.groupby("model", sort=False)):
             axes.errorbar(
                 points["mean"],
-                points["height"] + 0.6 * ((place + 0.5) / len(models) - 0.5),
+                points["height"] + 0.6 * ((place + 0.5) / num_models - 0.5),
                 xerr=points["sd"].fillna(0),
                 fmt=_MARKERS[place % len(_MARKERS)],
                 color=_COLOURS[place % len(_COLOURS)],
@@ -97,7 +91,7 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
                 markeredgewidth=0.8,
                 **_BARS,
                 linestyle="none",
-                label=models[place],
+                label=model,
             )
         if len(majority):
             low, high = majority["height"] - 0.4, majority["height"] + 0.4
@@ -105,9 +99,9 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         axes.set_yticks(range(len(columns)), columns)
         axes.set_ylim(len(columns) - 0.5, -0.5)
         axes.set_xlabel("score (%): mean and sd over seeds")
-        axes.grid(axis="x", linewidth=0.3, color="0.8")
+        axes.grid(axis="x", **_GRID)
         axes.set_axisbelow(True)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        _legend_above(figure, axes)
 
 
 def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
@@ -146,59 +140,39 @@ def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
 
 
 def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
-    """Draw the ablations: a column of panels a factor, a row of panels a measure, mean and sd over seeds.
-
-    Args:
-        rows: the ablation table's.
-        paths: files to write; the ending says the format.
-    """
+    """Draw the ablation table: a column of panels a factor, a row of panels a measure, mean and sd over seeds."""
     rows = rows.assign(column=list(map(column_title, rows.itertuples())))
     factors, columns = rows["factor"].unique(), rows["column"].unique()
     with _drawn(0.55 + 0.95 * len(columns), paths) as figure:
         # A measure's panels share their axis, so that the effects of the factors can be compared by eye.
         panels = figure.subplots(len(columns), len(factors), sharex="col", sharey="row", squeeze=False)
-        for line, column in zip(panels, columns, strict=True):
-            for axes, factor in zip(line, factors, strict=True):
-                of_factor = rows[rows["factor"] == factor]
-                settings = list(of_factor["setting"].unique())
-                points = of_factor[of_factor["column"] == column].dropna(subset="mean")
-                axes.errorbar(
-                    points["setting"].map(settings.index),
-                    points["mean"],
-                    yerr=points["sd"].fillna(0),
-                    fmt="o-",
-                    color=_COLOURS[0],
-                    markersize=3,
-                    linewidth=0.8,
-                    **_BARS,
-                )
-                axes.set_xticks(range(len(settings)), settings)
-                axes.set_xlim(-0.5, len(settings) - 0.5)
-                axes.grid(axis="y", linewidth=0.3, color="0.8")
+        for (line, column), (place, factor) in product(zip(panels, columns, strict=True), enumerate(factors)):
+            axes, of_factor = line[place], rows[rows["factor"] == factor]
+            settings = list(of_factor["setting"].unique())
+            points = of_factor[of_factor["column"] == column].dropna(subset="mean")
+            places, sd = points["setting"].map(settings.index), points["sd"].fillna(0)
+            style = {"color": _COLOURS[0], "markersize": 3, "linewidth": 0.8, **_BARS}
+            axes.errorbar(places, points["mean"], yerr=sd, fmt="o-", **style)
+            axes.set_xticks(range(len(settings)), settings)
+            axes.set_xlim(-0.5, len(settings) - 0.5)
+            axes.grid(axis="y", **_GRID)
             line[0].set_ylabel(column.replace(" (", "\n(").strip())
-        for axes, factor in zip(panels[-1], factors, strict=True):
-            axes.set_xlabel(FACTOR_NAMES[factor])
+            panels[-1][place].set_xlabel(FACTOR_NAMES[factor])
         figure.align_ylabels(panels[:, 0])
 
 
 def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
-    """Draw what the slots of one segment attend to: a row a segment with its text, a column a slot.
-
-    Args:
-        study: weights and texts.
-        paths: files to write; the ending says the format.
-    """
+    """Draw what the slots of one segment attend to: a row a segment with its text, a column a slot."""
     num_segments, num_slots = len(study.texts), len(study.weights)
+    weights = 100 * np.asarray(study.weights).T
+    # Attention that is spread evenly stays light: black is three times as much, or more.
+    darkest = max(300 / num_segments, weights.max())
     with _drawn(0.62 + 0.29 * num_segments, paths) as figure:
         axes = figure.subplots()
-        weights = [[100 * of_slot[segment] for of_slot in study.weights] for segment in range(num_segments)]
-        # Attention that is spread evenly stays light: black is three times as much, or more.
-        darkest = max(300 / num_segments, max(max(row) for row in weights))
         axes.imshow(weights, cmap="Greys", vmin=0, vmax=darkest, aspect="auto")
-        for segment, row in enumerate(weights):
-            for slot, weight in enumerate(row):
-                colour = "white" if weight > 0.55 * darkest else "black"
-                axes.text(slot, segment, f"{weight:.0f}", ha="center", va="center", color=colour)
+        for (segment, slot), weight in np.ndenumerate(weights):
+            colour = "white" if weight > 0.55 * darkest else "black"
+            axes.text(slot, segment, f"{weight:.0f}", ha="center", va="center", color=colour)
         axes.set_yticks(range(num_segments), [_row_label(study, segment) for segment in range(num_segments)])
         axes.set_xticks(range(num_slots), [str(slot + 1) for slot in range(num_slots)])
         axes.tick_params(length=0)
@@ -206,13 +180,11 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
         axes.spines[:].set_visible(False)
         # The segment that asks: a frame, for its weights on itself say nothing about other segments.
         axes.add_patch(Rectangle((-0.5, study.query - 0.5), num_slots, 1, fill=False, linewidth=0.8, clip_on=False))
-        figure.suptitle(
-            f"Attention (%) of the framed segment's slots in cross layer 0,\n"
-            f"“{_shortened(study.word, 20)}” masked there; * segments that have this word",
-            fontsize=_STYLE["axes.titlesize"],
-            horizontalalignment="left",
-            x=0.01,
+        title = (
+            "Attention (%) of the framed segment's slots in cross layer 0,\n"
+            f"“{_shortened(study.word, 20)}” masked there; * segments that have this word"
         )
+        figure.suptitle(title, fontsize=_STYLE["axes.titlesize"], horizontalalignment="left", x=0.01)
 
 
 def _row_label(study: CaseStudy, segment: int) -> str:
@@ -224,6 +196,11 @@ def _row_label(study: CaseStudy, segment: int) -> str:
         text = "… " + text[word - _LABEL_WIDTH // 2 :].partition(" ")[2]
     star = "* " if study.repeats[segment] and not is_query else ""
     return "\n".join(wrap(star + text, _LABEL_WIDTH, max_lines=2, placeholder=" …")).replace("$", r"\$")
+
+
+def _legend_above(figure: Figure, axes: Any) -> None:
+    """Name what the axes show; outside them, so that no name ever hides a curve."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 
 
 def _shortened(text: str, length: int) -> str:

@@ -5,7 +5,7 @@ so all three files of a table show the same numbers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,44 +28,29 @@ METRIC_NAMES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "mrr": "MRR",
+    "map": "MAP",
+    "raw_accuracy": "raw acc.",
+    "raw_mrr": "raw MRR",
+    "raw_map": "raw MAP",
     "mean": "",
 }
 
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
-_TEXT_COLUMNS = {
-    "kind",
-    "model",
-    "pooling",
-    "task",
-    "split",
-    "metric",
-    "factor",
-    "setting",
-    "condition",
-    "words",
-    "hardware",
-    "control",
-}
-_TEXT_COLUMNS |= {"p_mcnemar", "verdict", "source", "note"}
+_TEXT_COLUMNS = {"kind", "model", "pooling", "task", "split", "metric", "factor", "setting", "condition", "words"}
+_TEXT_COLUMNS |= {"hardware", "control", "p_mcnemar", "verdict", "source", "note"}
 _WHOLE_COLUMNS = {"n", "seed", "updates", "tokens"}  # and all that begin with num_
+_TUPLES: dict[str, type] = {"seeds": int, "values": float}
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table of a page.
+    """One table of a page."""
 
-    Attributes:
-        cells: text in Markdown, the rows' names in the first column.
-        heading: "" where the page's title says it.
-        rules: rows that a rule goes before.
-        is_broken: whether a wide one becomes several in Markdown that fit a terminal.
-    """
-
-    cells: pd.DataFrame
-    heading: str = ""
-    rules: Sequence[int] = ()
-    is_broken: bool = False
+    cells: pd.DataFrame  # text in Markdown, the rows' names in the first column
+    heading: str = ""  # "" where the page's title says it
+    rules: Sequence[int] = ()  # rows that a rule goes before
+    is_broken: bool = False  # whether a wide one becomes several in Markdown that fit a terminal
 
 
 @dataclass(frozen=True)
@@ -77,27 +62,50 @@ class Page:
     notes: Sequence[str]
 
 
-# ----------------------------------------------------------------------------------------------------------- cells
+def as_table(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return these columns, each of its kind: text, tuples, whether `best`, whole numbers (`Int64`), or floats.
+
+    Where rows have nothing, text and tuples are empty and numbers are missing.
+    """
+    rows = rows.reindex(columns=list(columns))
+    for name, column in rows.items():
+        if name in _TUPLES:
+            rows[name] = [cell if isinstance(cell, tuple) else () for cell in column]
+        elif name in _TEXT_COLUMNS:
+            rows[name] = ["" if pd.isna(cell) else cell for cell in column]
+        elif name == "best":
+            rows[name] = column.isin([True, "yes"])
+        else:
+            is_whole = name in _WHOLE_COLUMNS or str(name).startswith("num_")
+            rows[name] = pd.to_numeric(column.replace("", None)).astype("Int64" if is_whole else float)
+    return rows
+
+
+def metric_name(row: Any) -> str:
+    """Name a row's metric for people."""
+    return METRIC_NAMES.get(row.metric, row.metric)
 
 
 def mean_sd_n(row: Any, form: str = ".1f") -> str:
-    """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of; `form` is the numbers' format."""
+    """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of, in bold if it is the `best`.
+
+    `form` is the numbers' format.
+    """
     if pd.isna(row.mean):
         return NOT_AVAILABLE
     spread = "" if pd.isna(row.sd) else f" ± {row.sd:{form}}"
-    return f"{row.mean:{form}}{spread}" + ("" if pd.isna(row.n) else f" ({row.n})")
+    text = f"{row.mean:{form}}{spread}" + ("" if pd.isna(row.n) else f" ({row.n})")
+    return f"**{text}**" if getattr(row, "best", False) else text
+
+
+def numbers(form: str, *values: float) -> str:
+    """Write numbers by a format string such as `{:+.1f}`; not available where the first is missing."""
+    return NOT_AVAILABLE if pd.isna(values[0]) else form.format(*values)
 
 
 def p_value(value: float) -> str:
     """Write a p value."""
-    if pd.isna(value):
-        return NOT_AVAILABLE
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def bold(text: str, *, best: bool) -> str:
-    """Return a cell in bold if it is the best."""
-    return f"**{text}**" if best else text
+    return "<0.001" if value < 0.001 else numbers("{:.3f}", value)
 
 
 def mark_best(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
@@ -108,30 +116,36 @@ def mark_best(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
 
 
 def wide(
-    rows: pd.DataFrame, cell: Callable[[Any], str], *, index: Sequence[str], column: Callable[[Any], str], missing: str
-) -> pd.DataFrame:
-    """Pivot rows to text cells, in the order in which they come.
+    rows: pd.DataFrame,
+    cell: Callable[[Any], str],
+    *,
+    index: Sequence[str],
+    column: Callable[[Any], str],
+    missing: str = "",
+    heading: str = "",
+    is_broken: bool = False,
+) -> Section:
+    """Pivot rows to a section, in the order in which they come.
 
     Args:
         rows: one a cell.
         cell: writes a row's cell.
-        index: the columns that name a row.
+        index: the columns that name a row, but for the first: a rule goes where it changes, and it is not shown.
         column: names a row's column.
         missing: a cell that no row is for.
+        heading, is_broken: of the section.
     """
     tuples = list(rows.itertuples())
     labelled = rows[list(index)].assign(_column=list(map(column, tuples)), _cell=list(map(cell, tuples)))
     cells = labelled.set_index([*index, "_column"])["_cell"].unstack(sort=False, fill_value=missing)
-    return cells.reset_index().rename_axis(columns=None)
+    rules = group_rules(cells.index.get_level_values(0))
+    return Section(cells.droplevel(0).reset_index().rename_axis(columns=None), heading, rules, is_broken)
 
 
-def group_rules(groups: Sequence[str] | pd.Series) -> list[int]:
+def group_rules(groups: Sequence[str] | pd.Series | pd.Index) -> list[int]:
     """Return the rows before which the group changes."""
     groups = list(groups)
     return [place for place in range(1, len(groups)) if groups[place] != groups[place - 1]]
-
-
-# ----------------------------------------------------------------------------------------------------------- files
 
 
 def write_table(rows: pd.DataFrame, page: Page, *, files: Mapping[str, str]) -> None:
@@ -167,7 +181,7 @@ def _csv_cell(value: object) -> str:
 
 
 def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
-    """Read a CSV table of `results/tables/` back into a frame.
+    """Read a CSV table of `results/tables/` back into a frame; a UserError says that it is missing.
 
     Args:
         path: the file.
@@ -175,31 +189,19 @@ def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
 
     Returns:
         The table's columns: text as it stands, numbers as floats or `Int64`, `best` as booleans.
-
-    Raises:
-        UserError: if the file is missing.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `snakemake tables`") from None
-    for name, column in frame.items():
-        if name == "best":
-            frame[name] = column == "yes"
-        elif name in ("seeds", "values"):
-            number = int if name == "seeds" else float
-            cells = column.str.replace(NOT_AVAILABLE, "nan").str.split()
-            frame[name] = [tuple(map(number, cell)) for cell in cells]
-        elif name not in _TEXT_COLUMNS:
-            is_whole = name in _WHOLE_COLUMNS or str(name).startswith("num_")
-            frame[name] = pd.to_numeric(column.replace("", None)).astype("Int64" if is_whole else float)
+    for name in _TUPLES.keys() & set(frame):
+        cells = frame[name].str.replace(NOT_AVAILABLE, "nan").str.split()
+        frame[name] = [tuple(map(_TUPLES[name], cell)) for cell in cells]
+    frame = as_table(frame, list(frame))
     if by_seed and "values" in frame:
         seeds = frame.explode(["seeds", "values"], ignore_index=True)
         return seeds.rename(columns={"seeds": "seed", "values": "value"}).astype({"seed": "Int64", "value": float})
     return frame
-
-
-# --------------------------------------------------------------------------------------------------------- layouts
 
 
 def markdown(page: Page) -> str:
@@ -219,7 +221,7 @@ def markdown_table(cells: pd.DataFrame) -> str:
     return plain.to_markdown(index=False, tablefmt="github", disable_numparse=True)
 
 
-def _blocks(section: Section) -> Iterable[pd.DataFrame]:
+def _blocks(section: Section) -> list[pd.DataFrame]:
     """Break a wide table into several that fit a terminal, repeating the first column."""
     cells = section.cells
     widths = [max(len(name) + 2, cells[name].str.len().max()) + 3 for name in cells]
@@ -229,7 +231,7 @@ def _blocks(section: Section) -> Iterable[pd.DataFrame]:
         if section.is_broken and len(blocks[-1]) > 1 and width > _TERMINAL_WIDTH:
             blocks.append([0])
         blocks[-1].append(column)
-    return (cells.iloc[:, block] for block in blocks)
+    return [cells.iloc[:, block] for block in blocks]
 
 
 def latex(page: Page) -> str:

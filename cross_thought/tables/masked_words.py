@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.masked_words import BYPASSED, MAX_DOCUMENTS, ON, SHUFFLED
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, p_value, wide
+from cross_thought.evaluation.result_files import result_file
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, group_rules, mean_sd_n, numbers, p_value, wide
 
 CONDITIONS = {
     ON: "cross layer 0 on",
@@ -23,6 +23,7 @@ CONDITIONS = {
 DIFFERENCE = f"{ON} - {SHUFFLED}"
 WORDS = {"all": "all masked words", "elsewhere": "words that the document says elsewhere"}
 METRICS = {"accuracy": "accuracy", "bits": "bits"}
+_SIGNED = {"accuracy": "{:+.1f}", "bits": "{:+.3f}"}
 KEYS = ["model", "words", "condition", "metric"]
 COLUMNS = [*KEYS, "mean", "sd", "n", "seeds", "values", "ci_low", "ci_high", "p_documents", "p_seeds"]
 COLUMNS += ["split", "num_words", "num_documents"]
@@ -48,7 +49,7 @@ def read_masked_words_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
 
 def _read_words(path: Path) -> pd.DataFrame:
     """Read the words of one run, a row a word: document, elsewhere, split, and (condition, metric) for each."""
-    try:
+    with result_file(path, "file of masked words"):
         found = pd.read_csv(path, sep="\t", dtype={"split": str})
         known = [condition for condition in CONDITIONS if f"right_{condition}" in found]
         words = found[["split", "document", "elsewhere"]].copy()
@@ -56,10 +57,6 @@ def _read_words(path: Path) -> pd.DataFrame:
             words[condition, "accuracy"] = 100.0 * found[f"right_{condition}"]
             words[condition, "bits"] = found[f"loss_{condition}"] / np.log(2)
         return words
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake {path}` to make it") from None
-    except (KeyError, ValueError):
-        raise UserError(f"{path} is no file of masked words: delete it and run `snakemake {path}`") from None
 
 
 def _rows_of(model: str, seeds: dict[int, pd.DataFrame]) -> pd.DataFrame:
@@ -113,16 +110,16 @@ def masked_words_page(rows: pd.DataFrame) -> Page:
     measured = measured.assign(place=measured["condition"].map(list(CONDITIONS).index))
     models = measured["model"].map({model: n for n, model in enumerate(measured["model"].unique())})
     measured = measured.assign(number=models).sort_values(["number", "place"], kind="stable")
-    cells = wide(
-        measured,
+    section = wide(
+        measured.assign(group=measured["model"]),
         lambda row: mean_sd_n(row, ".3f" if row.metric == "bits" else ".1f"),
-        index=["model", "condition"],
+        index=["group", "model", "condition"],
         column=lambda row: f"{METRICS[row.metric]}, {row.words}",
         missing=NOT_AVAILABLE,
+        heading="Told, and at what loss",
     )
-    rules = group_rules(cells["model"])
-    cells["condition"] = cells["condition"].map(CONDITIONS)
-    sections = [Section(cells, "Told, and at what loss", rules)]
+    section.cells["condition"] = section.cells["condition"].map(CONDITIONS)
+    sections = [section]
     if len(differences):
         cells = pd.DataFrame(
             [
@@ -130,10 +127,8 @@ def masked_words_page(rows: pd.DataFrame) -> Page:
                     "model": row.model,
                     "words": row.words,
                     "on": METRICS[row.metric],
-                    "difference": _signed(row.mean, row.metric),
-                    "95 % interval": NOT_AVAILABLE
-                    if pd.isna(row.ci_low)
-                    else f"{_signed(row.ci_low, row.metric)} to {_signed(row.ci_high, row.metric)}",
+                    "difference": numbers(_SIGNED[row.metric], row.mean),
+                    "95 % interval": numbers(" to ".join([_SIGNED[row.metric]] * 2), row.ci_low, row.ci_high),
                     "p (documents)": p_value(row.p_documents),
                     "p (seeds)": p_value(row.p_seeds),
                 }
@@ -143,10 +138,6 @@ def masked_words_page(rows: pd.DataFrame) -> Page:
         heading = "Cross layer 0 on, less fed with other documents' segments"
         sections.append(Section(cells, heading, group_rules(cells["model"])))
     return Page("Masked words", sections, masked_words_notes(rows))
-
-
-def _signed(value: float, metric: str) -> str:
-    return NOT_AVAILABLE if pd.isna(value) else f"{value:+.3f}" if metric == "bits" else f"{value:+.1f}"
 
 
 def masked_words_notes(rows: pd.DataFrame) -> list[str]:

@@ -1,6 +1,5 @@
 """The table of pre-training: how each run ended, a row a run; laid out, a row a model."""
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +8,8 @@ import pandas as pd
 
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.history import of_split, read_history
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, mean_sd_n
+from cross_thought.evaluation.result_files import read_json
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n
 
 _FORMS = {"valid_loss_bits": ".3f", "valid_loss_nats": ".3f", "valid_perplexity": ".2f", "hours": ".2g"}
 _NAMES = {"valid_loss_bits": "loss (bits)", "valid_loss_nats": "loss (nats)", "valid_perplexity": "perplexity"}
@@ -22,9 +22,10 @@ def read_pretraining_rows(history_paths: Iterable[Path | str]) -> pd.DataFrame:
         One row a run: model, seed, updates, tokens, the losses at the end (as fairseq prints them in bits; NaN where
         not recorded), hours and hardware.
     """
-    rows = [pretraining_row(read_history(path), hardware=_hardware_beside(path)) for path in map(Path, history_paths)]
-    losses = dict.fromkeys(["train_loss_bits", *_FORMS], float)
-    return pd.DataFrame(rows).astype({"updates": "Int64", "tokens": "Int64", **losses})
+    rows = pd.DataFrame(
+        [pretraining_row(read_history(path), hardware=_hardware_beside(path)) for path in map(Path, history_paths)]
+    )
+    return as_table(rows, list(rows))
 
 
 def pretraining_row(history: pd.DataFrame, *, hardware: str = "") -> dict[str, object]:
@@ -78,8 +79,7 @@ def _same_or_range(values: pd.Series) -> str:
 
 
 def _hardware_beside(path: Path) -> str:
-    try:
-        host = json.loads(path.with_name("command.json").read_text(encoding="utf-8"))["host"]
-    except FileNotFoundError:
+    if not (command := path.with_name("command.json")).is_file():
         return ""
+    host = read_json(command)["host"]
     return ", ".join(host["gpus"]) or f"CPU: {host['cpu']}"

@@ -1,6 +1,5 @@
 """Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from cross_thought.environment import environment
 from cross_thought.evaluation.aggregate import AVERAGE
+from cross_thought.evaluation.result_files import read_json, read_json_lines
 from cross_thought.files import file_hash
 from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
 
@@ -39,21 +39,19 @@ def assemble(
         `command` is null where none was recorded, as for a downloaded checkpoint.
     """
     results = Path(results)
-    numbers = [number for table, path in table_paths.items() for number in _numbers_of(table, Path(path), results)]
-    for number in numbers:
-        number["runs"] = _existing(_with_starts(map(Path, number["runs"]), starts or {}, results))
-    runs = sorted({run for number in numbers for run in number["runs"]})
+    numbers = [
+        number
+        for table, path in table_paths.items()
+        for number in _numbers_of(table, Path(path), starts or {}, results)
+    ]
+    config = {"path": str(config_path), "sha256": file_hash(config_path)}
+    files = [
+        {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in _files(data_paths)
+    ]
     return {
-        "made": {
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            **environment(),
-            "config": {"path": str(config_path), "sha256": file_hash(config_path)},
-        },
-        "data": [
-            {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)}
-            for path in _files_under(map(Path, data_paths))
-        ],
-        "runs": {run: _run_record(Path(run), results) for run in runs},
+        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment(), "config": config},
+        "data": files,
+        "runs": {run: _run_record(Path(run), results) for run in sorted({run for n in numbers for run in n["runs"]})},
         "numbers": numbers,
     }
 
@@ -77,18 +75,17 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
         pairs = results / "embeddings" / model / row["task"] / pooling / place / "pairs.tsv"
         return [pairs], _pretraining_runs(model, place, results)
-    evaluations: list[Path] = []
+    predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
-        evaluated = results / "evaluate" / model
         # An average is over several tasks; its row does not say which, so all of the model's are named.
-        for task in [row["task"]] if row["task"] != AVERAGE else sorted(path.name for path in evaluated.glob("*")):
-            evaluations.append(evaluated / task / place)
-            fine_tuning = results / "finetune" / model / task / place
-            # a task that is evaluated with another one's model has none
-            runs += [evaluations[-1], *([fine_tuning] if fine_tuning.is_dir() else [])]
+        task = "*" if row["task"] == AVERAGE else row["task"]
+        for evaluation in sorted(results.glob(f"evaluate/{model}/{task}/{place}")):
+            predictions.append(evaluation / "predictions.tsv")
+            # a task that is evaluated with another one's model has no fine-tuning
+            runs += [evaluation, *results.glob(f"finetune/{model}/{evaluation.parent.name}/{place}")]
         runs += _pretraining_runs(model, place, results)
-    return [run / "predictions.tsv" for run in evaluations], runs
+    return predictions, runs
 
 
 def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
@@ -106,37 +103,28 @@ def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
     return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
 
 
-_FIGURES = {
-    "tasks": ("mean", "sd", "difference"),
-    "embeddings": ("mean", "sd"),
-    "pretraining": ("valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits", "hours"),
-    "cross_path": ("mean", "sd"),
-    "masked_words": ("mean", "sd", "ci_low", "ci_high", "p_documents", "p_seeds"),
-    "ablations": ("mean", "sd"),
-}
+_FIGURES = ["mean", "sd", "difference", "valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits"]
+_FIGURES += ["hours"]
+_OF_WORDS = ["mean", "sd", "ci_low", "ci_high", "p_documents", "p_seeds"]
 _KEYS = ("factor", "setting", "kind", "model", "pooling", "task", "split", "metric", "words", "condition", "control")
 
 
-def _numbers_of(table: str, path: Path, results: Path) -> list[dict[str, Any]]:
-    numbers = []
+def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path) -> Iterator[dict[str, Any]]:
     for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
-        for figure in _FIGURES[table]:
-            if row.get(figure):
-                found = [_behind(table, row, figure, seed, results) for seed in seeds]
-                numbers.append(
-                    {
-                        "table": table,
-                        **{key: row[key] for key in _KEYS if row.get(key)},
-                        "figure": figure,
-                        "value": float(row[figure]),
-                        "seeds": list(map(int, seeds)),
-                        "sources": _existing(source for sources, _ in found for source in sources),
-                        "runs": _existing(run for _, runs in found for run in runs),
-                        **({"published": row["source"]} if row.get("source") else {}),
-                    }
-                )
-    return numbers
+        for figure in filter(row.get, _OF_WORDS if table == "masked_words" else _FIGURES):
+            found = [_behind(table, row, figure, seed, results) for seed in seeds]
+            runs = _with_starts((run for _, runs in found for run in runs), starts, results)
+            yield {
+                "table": table,
+                **{key: row[key] for key in _KEYS if row.get(key)},
+                "figure": figure,
+                "value": float(row[figure]),
+                "seeds": list(map(int, seeds)),
+                "sources": _existing(source for sources, _ in found for source in sources),
+                "runs": _existing(runs),
+                **({"published": row["source"]} if row.get("source") else {}),
+            }
 
 
 def _existing(paths: Iterable[Path]) -> list[str]:
@@ -149,18 +137,12 @@ def _run_record(run: Path, results: Path) -> dict[str, object]:
     # The rule is named after the stage: `finetune_task` writes below `finetune`.
     benchmarks = sorted(results.glob("/".join(["benchmarks", f"{stage}*", *wildcards]) + ".jsonl"))
     return {
-        "command": json.loads(command.read_text(encoding="utf-8")) if command.is_file() else None,
-        "benchmark": _json_lines(benchmarks[0]) if benchmarks else None,
+        "command": read_json(command) if command.is_file() else None,
+        "benchmark": read_json_lines(benchmarks[0]) if benchmarks else None,
     }
 
 
-def _json_lines(path: Path) -> list[object]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _files_under(paths: Iterable[Path]) -> list[Path]:
-    files = []
-    for path in paths:
-        # hidden files are not data: Snakemake's time stamps
-        files += sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
-    return [path for path in dict.fromkeys(files) if path.is_file()]
+def _files(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the files of these and of the folders among them; hidden ones, Snakemake's time stamps, are no data."""
+    found = [below for path in map(Path, paths) for below in (sorted(path.rglob("[!.]*")) if path.is_dir() else [path])]
+    return [path for path in dict.fromkeys(found) if path.is_file()]

@@ -5,7 +5,6 @@ with its style and the few lines that sort a table, is `report/report.html.j2`.
 """
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from cross_thought.environment import REPOSITORY
+from cross_thought.evaluation.result_files import read_json, read_json_lines
 
 TEMPLATE = REPOSITORY / "report" / "report.html.j2"
 
@@ -35,26 +35,31 @@ def report_page(
     """Return the page.
 
     Args:
-        tables: Markdown files, in order; a file's first line is its heading.
-        figures: SVG files, in order.
-        captions: for each table and figure the text file that says what is to be seen.
-        config: the effective config.
-        provenance: provenance.json.
+        tables, figures: Markdown files, whose first line is the heading, and SVG files, in order.
+        captions: for each of them the text file that says what is to be seen.
+        config, provenance: the effective config; provenance.json.
         benchmarks: folder of what Snakemake measured, a folder or a file for each rule.
-        corpus: summary.json of the prepared corpus; left out where it is not there.
-        tasks: task name -> summary.json of the prepared task, likewise.
+        corpus, tasks: summary.json of the prepared corpus, and by name of each task; left out where it is not there.
     """
-    known = json.loads(provenance.read_text(encoding="utf-8"))
+    known = read_json(provenance)
     parts = []
     for path in tables:
         title, _, text = path.read_text(encoding="utf-8").partition("\n")
         text, _, notes = text.partition("## How to read this\n")
         content = {"tables": markdown_as_html(text), "notes": markdown_as_html(notes)}
         parts.append({"heading": title.removeprefix("# "), "caption": _caption(captions[path]), **content})
-    of_corpus = _flat(_read_json(corpus)) if corpus else {}
+    of_corpus = _flat(read_json(corpus)) if corpus and corpus.is_file() else {}
     of_tasks = task_data(tasks or {})
     has_data = ["Data"] if of_corpus or of_tasks["rows"] else []
-    return _template().render(
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["anchor"] = lambda name: re.sub(r"\W+", "-", name.lower()).strip("-")
+    return environment.get_template(TEMPLATE.name).render(
         headings=[*(part["heading"] for part in parts), "Figures", *has_data, "Config", "Provenance", "Timings"],
         tables=parts,
         # As images, so that the names inside one figure cannot meet those of another.
@@ -73,18 +78,6 @@ def report_page(
     )
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["anchor"] = lambda name: re.sub(r"\W+", "-", name.lower()).strip("-")
-    return environment.get_template(TEMPLATE.name)
-
-
 def markdown_as_html(text: str) -> Markup:
     """Turn Markdown into HTML: headings one level down, for the page has its own; tables scroll by themselves."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(re.sub("^## ", "### ", text, flags=re.M))
@@ -93,14 +86,14 @@ def markdown_as_html(text: str) -> Markup:
 
 def timings(benchmarks: Path) -> list[list[str]]:
     """Tabulate for each rule its jobs, their time and their memory at most."""
-    jobs = []
-    for path in sorted(benchmarks.rglob("*.jsonl")):
-        rule = path.relative_to(benchmarks).parts[0].removesuffix(".jsonl")
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        jobs += [{"rule": rule, "s": job["s"], "mb": job.get("max_rss")} for job in lines[-1:]]  # its last time counts
-    frame = pd.DataFrame(jobs, columns=["rule", "s", "mb"])
-    frame["mb"] = pd.to_numeric(frame["mb"], errors="coerce")
-    rules = frame.groupby("rule").agg(n=("s", "size"), all=("s", "sum"), longest=("s", "max"), mb=("mb", "max"))
+    jobs = [
+        {"rule": path.relative_to(benchmarks).parts[0].removesuffix(".jsonl"), **job}
+        for path in sorted(benchmarks.rglob("*.jsonl"))
+        for job in read_json_lines(path)[-1:]  # its last time counts
+    ]
+    frame = pd.DataFrame(jobs, columns=["rule", "s", "max_rss"])
+    frame["max_rss"] = pd.to_numeric(frame["max_rss"], errors="coerce")
+    rules = frame.groupby("rule").agg(n=("s", "size"), all=("s", "sum"), longest=("s", "max"), mb=("max_rss", "max"))
     rules = rules.sort_values("all", ascending=False, kind="stable").map("{:,.0f}".format).replace("nan", "n/a")
     return rules.reset_index().to_numpy().tolist()
 
@@ -110,7 +103,8 @@ def task_data(summaries: Mapping[str, Path]) -> dict[str, list]:
     rows = [
         {"task": name, "split": split, **_flat(found)}
         for name, path in summaries.items()
-        for split, found in _read_json(path).items()
+        if path.is_file()
+        for split, found in read_json(path).items()
     ]
     frame = pd.DataFrame(rows).fillna("")
     # a column that says nothing of any file is left out
@@ -129,10 +123,6 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             flat[name] = "" if value is None else f"{value:,}" if is_number else str(value)
     return flat
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _runs(runs: Mapping[str, Mapping]) -> Iterable[list[str]]:

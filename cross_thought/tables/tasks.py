@@ -7,34 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import Task
+from cross_thought.data.definitions import Task, ranking_metric
 from cross_thought.errors import UserError
-from cross_thought.evaluation.aggregate import (
-    AVERAGE,
-    KEYS,
-    average_over_tasks,
-    averaged_tasks,
-    is_development,
-    over_seeds,
-    read_metrics,
-    tidy_results,
-)
+from cross_thought.evaluation import aggregate
+from cross_thought.evaluation.aggregate import AVERAGE, KEYS, averaged_tasks, is_development
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.evaluation.significance import NUM_RESAMPLES, compare
-from cross_thought.tables.layout import (
-    DAGGER,
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Page,
-    Section,
-    bold,
-    group_rules,
-    mark_best,
-    mean_sd_n,
-    p_value,
-    wide,
-)
+from cross_thought.tables import layout
+from cross_thought.tables.layout import DAGGER, NOT_AVAILABLE, Page, Section
 
 MAJORITY = "majority"
 COLUMN = ["task", "split", "metric"]
@@ -42,32 +23,21 @@ COLUMN = ["task", "split", "metric"]
 # (model, task, seed) -> split -> what was answered
 Predictions = Mapping[tuple[str, str, int], Mapping[str, SplitPredictions]]
 
-# all columns of the table, in order; those that a part of the rows lacks are empty there
-_NUMBERS = ["difference", "ci_low", "ci_high", "p_examples", "p_seeds"]
-_COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", "num_examples", "num_train_examples", "best"]
-_COLUMNS += ["control", *_NUMBERS, "p_mcnemar", "verdict", "source", "note"]
-_EMPTY = {"seeds": (), "values": (), "best": False, **dict.fromkeys(["control", "p_mcnemar", "verdict"], "")}
-_EMPTY |= {"source": "", "note": ""}
+_DIFFERENCE = ["difference", "ci_low", "ci_high"]
+_SIZES = ["num_examples", "num_train_examples"]
+_COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", *_SIZES, "best"]
+_COLUMNS += ["control", *_DIFFERENCE, "p_examples", "p_seeds", "p_mcnemar", "verdict", "source", "note"]
 
 
-def read_task_rows(
-    metrics_paths: Iterable[Path | str],
-    *,
-    models: Sequence[str],
-    tasks: Mapping[str, Task],
-    control: str | None = None,
-    references_path: Path | str | None = None,
-) -> pd.DataFrame:
-    """Read `metrics.json` files, and the `predictions.tsv` beside each, into the rows of the task table."""
+def read_task_rows(metrics_paths: Iterable[Path | str], **options: Any) -> pd.DataFrame:
+    """Read `metrics.json` files, and the `predictions.tsv` beside each, into `task_rows` with these options."""
     paths = list(map(Path, metrics_paths))
-    documents = read_metrics(paths)
+    documents = aggregate.read_metrics(paths)
     predictions = {
         (document["model"], document["task"], document["seed"]): read_predictions(path.with_name("predictions.tsv"))
         for path, document in zip(paths, documents, strict=True)
     }
-    return task_rows(
-        documents, predictions, models=models, tasks=tasks, control=control, references_path=references_path
-    )
+    return task_rows(documents, predictions, **options)
 
 
 def task_rows(
@@ -86,27 +56,17 @@ def task_rows(
         (published); `best` marks the highest mean of our models, where there are several; `control` and what follows
         are empty where there is no comparison; `source` and `note` are of a published figure.
     """
-    documents = list(documents)
-    tidy = tidy_results(documents, models=models, tasks=tasks)
-    sizes = tidy.drop_duplicates(KEYS).set_index(KEYS)[["num_examples", "num_train_examples"]]
-    ours = over_seeds(pd.concat([tidy, average_over_tasks(tidy, tasks)])).join(sizes, on=KEYS)
-    comparisons = [_compare_with_control(row, predictions, tasks, control) for row in ours.itertuples()]
-    ours = pd.concat([ours, pd.DataFrame(comparisons, index=ours.index)], axis=1)
-    ours = _with_all_columns(ours.assign(kind="model", best=mark_best(ours, COLUMN)))
-    ours[_NUMBERS[:3]] *= 100  # fractions until here
+    tidy = aggregate.tidy_results(documents, models=models, tasks=tasks)
+    ours = aggregate.over_seeds(pd.concat([tidy, aggregate.average_over_tasks(tidy, tasks)]))
+    ours = ours.merge(tidy.drop_duplicates(KEYS)[[*KEYS, *_SIZES]], "left", on=KEYS)
+    ours = ours.assign(kind="model", best=layout.mark_best(ours, COLUMN))
+    compared = (_compare_with_control(row, predictions, tasks, control) for row in ours.itertuples())
+    ours = layout.as_table(ours.join(pd.DataFrame(compared, index=ours.index)), _COLUMNS)
+    ours[_DIFFERENCE] *= 100  # fractions until here
     parts = [ours, _majority_rows(tidy, predictions, tasks)]
     if references_path:
         parts.append(reference_rows(references_path, ours))
-    return pd.concat([_with_all_columns(part) for part in parts], ignore_index=True)
-
-
-def _with_all_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with all columns of the table, empty where they have none."""
-    rows = rows.reindex(columns=_COLUMNS)
-    for name, empty in _EMPTY.items():
-        rows[name] = [empty if isinstance(cell, float) else cell for cell in rows[name]]  # no text is a float
-    whole = dict.fromkeys(["n", "num_examples", "num_train_examples"], "Int64")
-    return rows.astype({**whole, **dict.fromkeys(["mean", "sd", *_NUMBERS], float), "best": bool})
+    return pd.concat([layout.as_table(part, _COLUMNS) for part in parts], ignore_index=True)
 
 
 def _compare_with_control(
@@ -131,13 +91,8 @@ def _compare_with_control(
             f"{row.model} and {control} were evaluated on other {row.task} examples ({row.split}): "
             "evaluate both again on the same data"
         )
-    comparison = compare(
-        tasks[row.task],
-        row.metric,
-        labels,
-        {seed: answers.predictions for seed, answers in ours.items()},
-        {seed: answers.predictions for seed, answers in theirs.items()},
-    )
+    sides = ({seed: answers.predictions for seed, answers in side.items()} for side in (ours, theirs))
+    comparison = compare(tasks[row.task], row.metric, labels, *sides)
     p_mcnemar = " ".join(f"{seed}:{value:.4g}" for seed, value in comparison.p_mcnemar.items())
     return {"control": control, **asdict(comparison), "p_mcnemar": p_mcnemar, "verdict": comparison.verdict}
 
@@ -164,37 +119,30 @@ def reference_rows(path: Path | str, rows: pd.DataFrame) -> pd.DataFrame:
     """
     found = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, skip_blank_lines=False)
     mean = pd.to_numeric(found["percent"].replace("", None), errors="coerce")
-    for number, (entry, figure) in enumerate(zip(found.itertuples(), mean, strict=True), start=2):
-        if bool(entry.percent) != bool(entry.source):
+    for number, (text, source, figure) in enumerate(zip(found["percent"], found["source"], mean, strict=True), start=2):
+        if bool(text) != bool(source):
             raise UserError(
                 f"{path}, line {number}: a figure without a source, or a source without a figure: give both"
             )
-        if entry.percent and pd.isna(figure):
-            raise UserError(f"{path}, line {number}: percent is {entry.percent!r}, no number")
+        if text and pd.isna(figure):
+            raise UserError(f"{path}, line {number}: percent is {text!r}, no number")
     found["model"] += found.pop("cross_encoder").map({"yes": " (cross-encoder)"}).fillna("")
     columns = rows[COLUMN].drop_duplicates()
     return found.assign(kind="reference", mean=mean).merge(columns, on=COLUMN)
-
-
-# ---------------------------------------------------------------------------------------------------------- layout
 
 
 def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[str, Mapping] | None = None) -> Page:
     """Lay the task rows out: development sets, labelled test sets, differences from the control.
 
     In LaTeX a model whose difference from the control counts, to the better or the worse, has a dagger at that number.
-
-    Args:
-        rows: the table's.
-        tasks: task name -> task.
-        counts: of `data_counts`.
+    `counts` are those of `data_counts`.
     """
     development = is_development(rows["split"])
-    sections = []
-    for heading, part in (("Development sets", rows[development]), ("Test sets", rows[~development])):
-        if len(part):
-            cells = wide(part, _cell, index=["kind", "model"], column=_column_of, missing="")
-            sections.append(Section(cells.drop(columns="kind"), heading, group_rules(cells["kind"]), is_broken=True))
+    sections = [
+        layout.wide(part, _cell, index=["kind", "model"], column=_column_of, heading=heading, is_broken=True)
+        for heading, part in (("Development sets", rows[development]), ("Test sets", rows[~development]))
+        if len(part)
+    ]
     differences = rows[rows["control"] != ""]
     if len(differences):
         heading = f"Difference from `{differences['control'].iloc[0]}`"
@@ -209,7 +157,7 @@ def column_name(task: str, split: str, metric: str) -> str:
     place = {"valid": "", "valid1": "-mm", "test": " test", "test1": "-mm test"}.get(split, f" {split}")
     if task == "MNLI":
         place = place if "-mm" in place else f"-m{place}"
-    return f"{task}{place} {METRIC_NAMES.get(metric, metric)}".strip()
+    return f"{task}{place} {layout.METRIC_NAMES.get(metric, metric)}".strip()
 
 
 def _column_of(row: Any) -> str:
@@ -219,24 +167,31 @@ def _column_of(row: Any) -> str:
 def _cell(row: Any) -> str:
     if row.kind == "reference":
         return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
-    return bold(mean_sd_n(row), best=row.best) + (DAGGER if row.verdict.startswith(("ahead", "behind")) else "")
+    return layout.mean_sd_n(row) + (DAGGER if row.verdict.startswith(("ahead", "behind")) else "")
 
 
 def _difference(row: Any) -> dict[str, str]:
-    no_interval = pd.isna(row.ci_low)
     return {
         "model": row.model,
         "on": _column_of(row),
-        "difference": NOT_AVAILABLE if pd.isna(row.difference) else f"{row.difference:+.1f}",
-        "95 % interval": NOT_AVAILABLE if no_interval else f"{row.ci_low:+.1f} to {row.ci_high:+.1f}",
-        "p (examples)": p_value(row.p_examples),
-        "p (seeds)": p_value(row.p_seeds),
-        "McNemar p": ", ".join(p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
+        "difference": layout.numbers("{:+.1f}", row.difference),
+        "95 % interval": layout.numbers("{:+.1f} to {:+.1f}", row.ci_low, row.ci_high),
+        "p (examples)": layout.p_value(row.p_examples),
+        "p (seeds)": layout.p_value(row.p_seeds),
+        "McNemar p": ", ".join(layout.p_value(float(pair.split(":")[1])) for pair in row.p_mcnemar.split()),
         "verdict": row.verdict,
     }
 
 
-# ----------------------------------------------------------------------------------------------------------- notes
+_RANKING_NOTES = {
+    "map": "MAP: mean average precision.",
+    "precision": "precision@k: the share of right ones among the first k candidates.",
+    "recall": "recall@k: the share of a question's right candidates that are among the first k.",
+    "full_recall": "full_recall@k: how often all of a question's right candidates are among the first k.",
+    "success": "success@k: how often a right candidate is among the first k.",
+    "ndcg": "ndcg@k: the discounted gain of the first k candidates, by that of the best order.",
+    "raw_": "raw: over all questions, those without a right candidate score 0; other metrics leave them out.",
+}
 
 
 def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping]) -> list[str]:
@@ -249,9 +204,12 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
     if selections := [name for name, task in ran.items() if task.selection]:
         notes.append(
             f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
-            "Acc.: how often the right one is first; MRR: the mean of 1 / its place; `majority`: what a random order "
-            "is expected to score."
+            "Acc.: how often a right one is first; MRR: the mean of 1 / the place of the first right one; "
+            "`majority`: what a random order is expected to score."
         )
+        found = [ranking_metric(metric) for name in selections for metric in ran[name].metrics]
+        said = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
+        notes += [text for name, text in _RANKING_NOTES.items() if name in said]
     if AVERAGE in set(ours["task"]):
         averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks)
         notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
@@ -277,7 +235,7 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
     if len(undefined):
         places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
         notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
-    return notes + _reference_notes(rows[rows["kind"] == "reference"])
+    return [*notes, *_reference_notes(rows[rows["kind"] == "reference"])]
 
 
 def data_counts(documents: Iterable[Mapping]) -> dict[str, Mapping]:
@@ -301,31 +259,29 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
     examples = "questions" if task.selection else "examples"
     for split, found in counts.items():
         used, available, dropped = found.get("used"), found.get("available"), found.get("dropped")
-        place = f"{task.name} ({split})"
+        number, place = found.get("examples", used), f"{task.name} ({split})"
         if used is not None and available is not None and used < available:
             kind = "" if task.selection else "training "
             yield f"{task.name}: fine-tuned on {used:,} of its {available:,} {kind}{examples}."
-        number = found.get("examples", used)
         if found.get("cut"):
             of = f" of {number * task.num_sentences:,}" if number and not task.selection else ""
             yield f"{place}: {found['cut']:,}{of} sentences cut at the positions."
         if dropped:
             of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
             yield f"{place}: {dropped:,}{of} {examples} left out."
+        if found.get("unanswered"):
+            yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
         if found.get("quoted"):
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 
 
-def _reference_notes(references: pd.DataFrame) -> list[str]:
-    notes = []
+def _reference_notes(references: pd.DataFrame) -> Iterable[str]:
     for source, noted in references[references["source"] != ""].groupby("source", sort=False):
-        notes.append(f"Published figures of {', '.join(noted['model'].unique())}: {source}.")
+        yield f"Published figures of {', '.join(noted['model'].unique())}: {source}."
     for note, noted in references[references["note"] != ""].groupby("note", sort=False):
-        who, where = (", ".join(noted[key].unique()) for key in ("model", "task"))
-        notes.append(f"{who} on {where}: {note}.")
+        yield f"{', '.join(noted['model'].unique())} on {', '.join(noted['task'].unique())}: {note}."
     if references["model"].str.contains("(cross-encoder)", regex=False).any():
-        notes.append(
+        yield (
             "A cross-encoder reads both sentences of a pair together; our models embed each alone. "
             "Its figures are not like for like."
         )
-    return notes

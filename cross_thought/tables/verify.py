@@ -9,8 +9,9 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -59,24 +60,14 @@ def task_numbers(
 ) -> Iterator[Number]:
     """Recompute `metrics.json` and the task tables from each `predictions.tsv`."""
     documents, predictions = [], {}
-    for model in models:
-        for task in tasks.values():
-            for seed in seeds:
-                folder = results / "evaluate" / model / task.name / f"seed-{seed}"
-                splits = read_predictions(folder / "predictions.tsv")
-                (written,) = read_metrics([folder / "metrics.json"])
-                computed = metrics_document(
-                    model=model,
-                    task=task,
-                    seed=seed,
-                    predictions=splits,
-                    # Not in the predictions: facts about the data.
-                    num_train_examples=written.get("num_train_examples"),
-                    counts=written.get("counts"),
-                )
-                yield from _json_numbers(str(folder / "metrics.json"), written, computed)
-                predictions[model, task.name, seed] = splits
-                documents.append(computed)
+    for model, name, seed in product(models, tasks, seeds):
+        folder = results / "evaluate" / model / name / f"seed-{seed}"
+        predictions[model, name, seed] = splits = read_predictions(folder / "predictions.tsv")
+        (written,) = read_metrics([folder / "metrics.json"])
+        # Not in the predictions: facts about the data.
+        known = {"num_train_examples": written.get("num_train_examples"), "counts": written.get("counts")}
+        documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents))
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
@@ -88,28 +79,20 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     A tuned model has the name that paths have for it.
     """
     tasks = embedding_tasks_of(config)
-    poolings = poolings_of(config)
     runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
         (model, task, seed, pooling)
         for model, those in seeds.items()
-        for seed in those
-        for task in tasks.values()
-        for pooling in poolings
+        for seed, task, pooling in product(those, tasks.values(), poolings_of(config))
     ]
     runs += [(method, task, None, None) for task in tasks.values() for method in task.lexical]
     documents = []
     for model, task, seed, pooling in runs:
-        place = f"{pooling}/seed-{seed}" if pooling else ""
-        folder = results / "embeddings" / model / task.name / place
-        pairs = read_pairs(folder / "pairs.tsv")
+        folder = results / "embeddings" / model / task.name / (f"{pooling}/seed-{seed}" if pooling else "")
         (written,) = read_metrics([folder / "metrics.json"])
-        computed = embeddings_document(
-            model=shown_name(model), task=task, seed=seed, pooling=pooling, pairs=pairs, counts=written.get("counts")
-        )
-        yield from _json_numbers(str(folder / "metrics.json"), written, computed)
-        documents.append(computed)
-    ours = [document for document in documents if document["pooling"]]
-    lexical = [document for document in documents if not document["pooling"]]
+        known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
+        documents.append(embeddings_document(model=shown_name(model), task=task, seed=seed, pooling=pooling, **known))
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
+    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
     rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
@@ -117,10 +100,9 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
 
 def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
     """Recompute the pre-training tables from each `history.tsv`."""
-    rows = read_pretraining_rows(
-        results / "pretrain" / model / f"seed-{seed}" / "history.tsv" for model in models for seed in seeds
-    )
-    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=("model", "seed"))
+    runs = product(models, seeds)
+    rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
+    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=["model", "seed"])
 
 
 def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -130,19 +112,16 @@ def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequenc
 
 
 def _masked_words(results: Path, models: Iterable[str], seeds: Iterable[int]) -> list[Path]:
-    return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model in models for seed in seeds]
+    return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model, seed in product(models, seeds)]
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
     """Recompute the cross-path tables from the reports that are there; nothing if there is no such table."""
     path = results / "tables" / "cross_path.csv"
-    if not path.exists():
-        return
-    runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates()
-    rows = read_cross_path_rows(
-        results / "cross_path" / run.model / f"seed-{run.seed}.json" for run in runs.itertuples()
-    )
-    yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=("model", "condition"))
+    if path.exists():
+        runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates().itertuples(index=False)
+        rows = read_cross_path_rows(results / f"cross_path/{model}/seed-{seed}.json" for model, seed in runs)
+        yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=["model", "condition"])
 
 
 def ablation_numbers(
@@ -151,49 +130,45 @@ def ablation_numbers(
     """Recompute the ablation tables from histories, masked words, metrics, and what cross-path reports there are."""
     factors = factors_of(config)
     models = dict.fromkeys(model for settings in factors.values() for model in settings)
-    runs = [f"{model}/seed-{seed}" for model in models for seed in pretraining_seeds]
-    reports = [results / "cross_path" / f"{run}.json" for run in runs]
+    runs = [f"{model}/seed-{seed}" for model, seed in product(models, pretraining_seeds)]
+    evaluations = [f"{model}/{task}/seed-{seed}" for model, task, seed in product(models, tasks, config["seeds"])]
+    of_embeddings = product(models, config["embedding_tasks"], poolings_of(config)[:1], pretraining_seeds)
     rows = read_ablation_rows(
         factors,
         histories=[results / "pretrain" / run / "history.tsv" for run in runs],
-        cross_path_reports=[report for report in reports if report.exists()],
+        cross_path_reports=[path for run in runs if (path := results / "cross_path" / f"{run}.json").exists()],
         masked_words=_masked_words(results, models, pretraining_seeds),
-        metrics=[
-            results / "evaluate" / model / task / f"seed-{seed}" / "metrics.json"
-            for model in models
-            for task in tasks
-            for seed in config["seeds"]
-        ],
+        metrics=[results / "evaluate" / evaluation / "metrics.json" for evaluation in evaluations],
         tasks=tasks,
         embeddings=[
-            results / "embeddings" / model / task / poolings_of(config)[0] / f"seed-{seed}" / "metrics.json"
-            for model in models
-            for task in config["embedding_tasks"]
-            for seed in pretraining_seeds
+            results / "embeddings" / model / task / pooling / f"seed-{seed}" / "metrics.json"
+            for model, task, pooling, seed in of_embeddings
         ],
         embedding_tasks=embedding_tasks_of(config),
     )
     page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
-    yield from table_numbers(results, "ablations", rows, page, keys=("factor", "model", "task", "metric"))
+    yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
 
 
 def numbers(results: Path) -> Iterator[Number]:
     """Recompute all tables under a `results` folder, as its `config.yaml` says."""
-    config = _read_config(results / "config.yaml")
-    tasks = tasks_of(config["tasks"])
-    seeds, shared = config["seeds"], config["pretraining_seed"]
-    pretraining_seeds = seeds if shared == "each" else [shared]
-    trained = [name for name, model in config["models"].items() if model["source"] == "pretrain"]
-    yield from task_numbers(
-        results, models=list(config["models"]), tasks=tasks, seeds=seeds, control=config.get("control")
-    )
+    path = results / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
+    tasks, models, shared = tasks_of(config["tasks"]), config["models"], config["pretraining_seed"]
+    pretraining_seeds = config["seeds"] if shared == "each" else [shared]
+    trained = [name for name, model in models.items() if model["source"] == "pretrain"]
+    control = config.get("control")
+    yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
     if trained:
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
-        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in config["models"]}
+        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
         tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
-        of_model |= {tuned_place(model, pairs): seeds for pairs in tuned_on for model in config["models"]}
+        of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
         yield from embedding_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
@@ -219,49 +194,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _json_numbers(place: str, written: object, computed: object) -> Iterator[Number]:
-    """Compare two JSON values leaf by leaf; numbers to nine digits, which no change of platform reaches."""
-    if isinstance(written, dict) and isinstance(computed, dict):
-        for key in dict.fromkeys([*computed, *written]):
-            yield from _json_numbers(f"{place}: {key}", written.get(key), computed.get(key))
-    else:
-        texts = [f"{value:.9g}" if isinstance(value, float) else json.dumps(value) for value in (written, computed)]
-        yield Number(place, *texts)
-
-
-def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: Sequence[str]) -> Iterator[Number]:
+def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, keys: list[str]) -> Iterator[Number]:
     """Hold the three files of a table against what comes out now; `keys` name a row."""
     path = results / "tables" / f"{name}.csv"
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        written = frame.set_index(list(keys)).to_dict("index")
-    except (FileNotFoundError, KeyError):
-        raise UserError(f"{path} is missing or has other columns: run `snakemake tables`") from None
-    computed = csv_cells(rows).set_index(list(keys)).to_dict("index")
-    for key in dict.fromkeys([*computed, *written]):
-        cells, now = written.get(key, {}), computed.get(key, {})
-        place = f"{path}: {', '.join(key)}"
-        if not (cells and now):
-            yield Number(place, *("a row" if found else "" for found in (cells, now)))
-        for name in {**cells, **now} if cells and now else ():
-            yield Number(f"{place}: {name}", cells.get(name, ""), now.get(name, ""))
-    yield from _text_lines(path.with_suffix(".md"), markdown(page))
-    yield from _text_lines(path.with_suffix(".tex"), latex(page))
+        sides = [cells.set_index(keys).to_dict("index") for cells in (frame, csv_cells(rows))]
+        yield from _compared(str(path), *({", ".join(key): cells for key, cells in side.items()} for side in sides))
+        for laid_out, now in ((path.with_suffix(".md"), markdown(page)), (path.with_suffix(".tex"), latex(page))):
+            texts = laid_out.read_text(encoding="utf-8"), now
+            lines = ({f"line {n}": line for n, line in enumerate(text.splitlines(), start=1)} for text in texts)
+            yield from _compared(str(laid_out), *lines)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: run `snakemake tables`") from None
+    except KeyError:
+        raise UserError(f"{path} has other columns: run `snakemake tables`") from None
 
 
-def _text_lines(path: Path, computed: str) -> Iterator[Number]:
-    """Compare a laid-out table line by line, so that it says what the CSV file says."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run `snakemake tables`")
-    lines = zip_longest(path.read_text(encoding="utf-8").splitlines(), computed.splitlines(), fillvalue="")
-    yield from (Number(f"{path}: line {number}", *pair) for number, pair in enumerate(lines, start=1))
+def _compared(place: str, written: object, computed: object) -> Iterator[Number]:
+    """Compare two values leaf by leaf."""
+    if isinstance(written, dict) and isinstance(computed, dict):
+        for key in dict.fromkeys([*computed, *written]):
+            yield from _compared(f"{place}: {key}", written.get(key), computed.get(key))
+    else:
+        yield Number(place, _text(written), _text(computed))
 
 
-def _read_config(path: Path) -> dict:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
+def _text(value: object) -> str:
+    """Write a leaf; numbers to nine digits, which no change of platform reaches."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, dict):
+        return "an entry"
+    return f"{value:.9g}" if isinstance(value, float) else json.dumps(value)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from cross_thought.errors import OUT_OF_MEMORY, UserError
 from cross_thought.files import atomic_file, refuse_lfs_pointer
 
 VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
+FINE_TUNED_ON = "fine_tuned_on"  # entry of fine-tuned checkpoints: labels, scale, columns of their task
 _AGAIN = "fetch or make the file again"
+
+
+class _Meter:
+    """Stands in for the meters that old checkpoints hold beside the weights: what they measured, and no code."""
+
+
+# where fairseq 0.9 and before had them; since then checkpoints hold their numbers alone
+_METERS = ("AverageMeter", "TimeMeter", "StopwatchMeter")
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -31,7 +41,7 @@ def load_checkpoint(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: give the path of a fairseq checkpoint") from None
     except Exception as error:  # torch reports a broken file in many ways
-        raise UserError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
+        raise UserError(unreadable(path, error)) from None
     if damaged:
         raise UserError(f"{path} cannot be read as a checkpoint: its part {damaged} is damaged; {_AGAIN}")
     weights = state.get("model") if isinstance(state, dict) else None
@@ -55,6 +65,7 @@ def allow_checkpoint_types() -> None:
             type(np.dtype(np.int64)),
             scalar,
             (scalar, "numpy.core.multiarray.scalar"),  # the name in checkpoints that numpy 1.x wrote
+            *((_Meter, f"fairseq.meters.{name}") for name in _METERS),
         ]
     )
 
@@ -67,13 +78,18 @@ def _damaged_part(path: Path) -> str | None:
         return archive.testzip()
 
 
+def unreadable(path: str | Path, error: Exception) -> str:
+    """Return a sentence on why torch did not load a file; its own advice, to load it unsafely, is kept back."""
+    return f"{path} cannot be read as a checkpoint: {_reason(error)}"
+
+
 def _reason(error: Exception) -> str:
-    """Return why torch did not load a file, and the remedy; torch's own advice, to load it unsafely, is kept back."""
+    """Return why torch did not load a file, and the remedy."""
     foreign = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
     if foreign:
         return (
-            f"it holds {foreign[1]}, which could run code, and was not loaded; fairseq's checkpoints hold none: take "
-            "one from a source that you trust"
+            f"it holds {foreign[1]}, which could run code and is no part of a checkpoint, and was not loaded: take one "
+            "from a source that you trust"
         )
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return OUT_OF_MEMORY
@@ -107,7 +123,12 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
 
 
 def export_model(
-    checkpoint: Path, destination: Path, *, dictionary: Path | None = None, without_heads: bool = False
+    checkpoint: Path,
+    destination: Path,
+    *,
+    dictionary: Path | None = None,
+    without_heads: bool = False,
+    fine_tuned_on: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint without the optimizer's state, whole or not at all; fairseq restores it all the same.
 
@@ -116,12 +137,16 @@ def export_model(
         destination: the file to write.
         dictionary: dict.txt of the training; its checksum goes into the file, so that another one is noticed.
         without_heads: leave the classification heads out, so that another task begins with fresh ones.
+        fine_tuned_on: what goes into the file of the task, so that it can be used alone.
     """
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
     if dictionary is not None:
         state[VOCABULARY_HASH] = hashlib.sha256(dictionary.read_bytes()).hexdigest()
+    if fine_tuned_on is not None:
+        state[FINE_TUNED_ON] = dict(fine_tuned_on)
     if without_heads:
+        state.pop(FINE_TUNED_ON, None)
         state["model"] = {key: value for key, value in state["model"].items() if "classification_heads." not in key}
     with atomic_file(destination) as partial:
         torch.save(state, partial)

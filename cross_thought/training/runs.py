@@ -12,6 +12,12 @@ from cross_thought.training.launch import as_flags, loading_flags, train
 LOG = "train.log"
 
 
+def restore_flags(checkpoint: Path) -> dict[str, object]:
+    """Return fairseq's flags for a training that begins with another's weights, and with nothing else of it."""
+    resets = ("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters")
+    return {"restore_file": checkpoint} | dict.fromkeys(resets, True)
+
+
 def go_on(
     run: Path,
     data: Path,

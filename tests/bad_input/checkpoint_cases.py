@@ -11,8 +11,9 @@ import torch
 
 from cross_thought.config import load_config
 from cross_thought.data.tasks import task_from_config
+from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.fairseq import bridge
-from cross_thought.fairseq.predict import Predictor
+from cross_thought.inference.loading import load_fine_tuned
 from cross_thought.training.checkpoints import newest_checkpoint
 from cross_thought.training.launch import model_flags
 from tests.bad_input.cases import Case, refusal
@@ -20,9 +21,12 @@ from workflow_scripts.finetune import finetune
 
 bridge.install()
 
+from fairseq import checkpoint_utils, options, tasks  # noqa: E402
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
+from fairseq.trainer import Trainer  # noqa: E402
 
+from cross_thought.fairseq import saving  # noqa: E402
 from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder  # noqa: E402
 
 GIVEN = Path("given.pt")
@@ -121,10 +125,25 @@ def write_text(path: Path) -> None:
     path.write_text("<!doctype html><title>Quota exceeded</title>\n")
 
 
+def restore(write: Callable[[Path], None]) -> str:
+    """Start from what is written by a flag of fairseq's own command line."""
+    write(GIVEN)
+    Path("data").mkdir()
+    (Path("data") / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(NUM_SYMBOLS)))
+    flags = ["--arch", "cross_thought_tiny", "--task", "masked_lm", "--criterion", "masked_lm", "--optimizer", "adam"]
+    flags += ["--cpu", "--finetune-from-model", str(GIVEN)]
+    args = options.parse_args_and_arch(options.get_training_parser(), ["data", *flags])
+    task = tasks.setup_task(args)
+    trainer = Trainer(args, task, task.build_model(args), task.build_criterion(args))
+    sentence = refusal(lambda: saving._as_left(checkpoint_utils.load_checkpoint)(args, trainer))
+    assert not Path("it-ran").exists()
+    return sentence
+
+
 def predict_without_head() -> str:
     """Predict with a model that was never fine-tuned."""
     write(GIVEN)
-    return refusal(lambda: Predictor(GIVEN, Path("data"), device="cpu"))
+    return refusal(lambda: load_fine_tuned(GIVEN, FineTunedTask(task="RTE", kind="regression")))
 
 
 def clock_jump() -> str:
@@ -141,28 +160,35 @@ def clock_jump() -> str:
 
 
 _CODE = {"args": argparse.Namespace(), "model": RunsCode()}
+_RUNS = ("code that would run (`os.system`)", partial(write_object, content=_CODE))
+_WIDTH = ("another width", partial(write, embed_dim=32))
+_ROBERTA = ("another encoder, RoBERTa's: no cross layers", partial(write, without="crossthought_layers"))
 WAYS = [
     ("not there", lambda path: None),
     ("cut", write_cut),
     ("a wrong byte among the weights", write_damaged),
     ("a page of the host in place of the file", write_text),
-    ("code that would run (`os.system`)", partial(write_object, content=_CODE)),
+    _RUNS,
     ("the same in torch's old format", partial(write_object, content=_CODE, zipped=False)),
     ("weights alone, not fairseq's", partial(write_object, content={"weight": torch.ones(1)})),
     ("without the history of its training", partial(write, without="optimizer_history")),
     ("other layers", partial(write, num_layers=3)),
-    ("another width", partial(write, embed_dim=32)),
+    _WIDTH,
     ("another feed-forward width", partial(write, ffn_dim=32)),
     ("other positions", partial(write, num_positions=40)),
     ("other slots", partial(write, num_slots=1)),
     ("other heads", partial(write, num_heads=8)),
     ("other slots, the number of which it does not have, as the authors'", write_without_slots),
     ("another dictionary", partial(write, num_symbols=30)),
-    ("another encoder, RoBERTa's: no cross layers", partial(write, without="crossthought_layers")),
+    _ROBERTA,
     ("without LM head", partial(write, without="lm_head")),
 ]
 CASES = [
     *(Case(group="Checkpoints", what=what, run=partial(fine_tune, way)) for what, way in WAYS),
+    *(
+        Case(group="Checkpoints", what=f"{what}, for fairseq's own command line", run=partial(restore, way))
+        for what, way in (_ROBERTA, _WIDTH, _RUNS)
+    ),
     Case(group="Checkpoints", what="without classification head, to predict with", run=predict_without_head),
     Case(group="Checkpoints", what="a clock that jumped back", run=clock_jump, refused=False),
 ]

@@ -26,6 +26,12 @@ ENTRY = {
     "label_column": "label",
     "labels": ["no", "yes"],
 }
+PASSAGES = {
+    "input_columns": ["question", "passage"],
+    "label_column": "label",
+    "labels": ["0", "1"],
+    "right_label": "1",
+}
 OUTPUT = Path("results/tasks/mine")
 
 # what is wrong, the content of train.tsv, that of dev.tsv, what the task's entry says otherwise
@@ -96,10 +102,53 @@ REFUSED = [
         {"header": False, "input_columns": [3, 4], "label_column": 1},
     ),
     (
-        "several right answers to questions",
-        HEADER + b"q\ta\tyes\nq\tb\tyes\nr\tc\tno\nq\td\tyes\n",
+        "an empty answer to a question",
+        HEADER + b"q\ta\tyes\nq\tb\tno\nr\tc\tyes\nq\t \tno\n",
         HEADER + ROWS,
-        {"right_label": "yes", "num_candidates": 4},
+        {"right_label": "yes"},
+    ),
+    (
+        "more answers to a question than there may be",
+        HEADER + b"q\ta\tyes\nq\tb\tno\nr\tc\tyes\nq\td\tno\n",
+        HEADER + ROWS,
+        {"right_label": "yes", "num_candidates": 2},
+    ),
+    ("no right answer to any question", HEADER + b"q\ta\tno\nr\tb\tno\n", HEADER + ROWS, {"right_label": "yes"}),
+    (
+        "two questions of one id",
+        b"1\tq\ta\tyes\n2\tr\tb\tyes\n1\tr\tc\tno\n",
+        HEADER + ROWS,
+        {
+            "header": False,
+            "input_columns": [2, 3],
+            "label_column": 4,
+            "question_id_column": 1,
+            "right_label": "yes",
+        },
+    ),
+    (
+        "HotpotQA's JSON that is cut",
+        b'[{"_id": "5a7", "question": "who?", "context": [["Ann", ["She is"',
+        HEADER + ROWS,
+        PASSAGES | {"format": "hotpotqa"},
+    ),
+    (
+        "HotpotQA's fullwiki setting, which may lack a paragraph that facts name",
+        b'[{"_id": "5a7", "question": "who?", "supporting_facts": [["Bob", 0]], "context": [["Ann", ["She is."]]]}]',
+        HEADER + ROWS,
+        PASSAGES | {"format": "hotpotqa"},
+    ),
+    (
+        "Quasar-T's passages without their questions",
+        b'{"uid": "s0q1", "contexts": [[1.5, "The baker keeps hens ."]]}\n',
+        HEADER + ROWS,
+        PASSAGES | {"format": "quasar-t"},
+    ),
+    (
+        "a TREC-QA file that is cut",
+        b"<QApairs id='1.1'>\n<question>\nWho\tkeeps\thens\n</question>\n<positive>\nAnn\tdoes\n",
+        HEADER + ROWS,
+        PASSAGES | {"format": "trec-qa"},
     ),
     ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
 ]

@@ -14,7 +14,8 @@ from huggingface_hub import constants
 from cross_thought.__main__ import main
 from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
-from cross_thought.encoder.saved import config_document
+from cross_thought.encoder.heads import ClassificationHead, FineTunedTask
+from cross_thought.encoder.saved import config_document, saved_weights
 from cross_thought.inference.loading import build_tokenizer
 from tests.bad_input.cases import Case
 
@@ -55,8 +56,8 @@ def with_files(files: dict[str, str], model: str) -> str:
     return embed(model)
 
 
-def write_export() -> None:
-    """Write an export with random weights into `export`."""
+def write_export(*, task: FineTunedTask | None = None) -> None:
+    """Write an export with random weights into `export`, maybe fine-tuned."""
     from safetensors.torch import save_file
 
     Path("words.txt").write_text("a few words to learn from\n" * 9)
@@ -64,8 +65,9 @@ def write_export() -> None:
     num_symbols = len(Path("vocabulary/dict.txt").read_text().splitlines()) + 5
     config = EncoderConfig(vocab_size=num_symbols, num_layers=1, embed_dim=8, ffn_dim=8, num_heads=2)
     Path("export").mkdir()
-    save_file(CrossThoughtEncoder(config).state_dict(), "export/model.safetensors")
-    Path("export/config.json").write_text(json.dumps(config_document(config, "mean")))
+    head = ClassificationHead(8, 8, len(task.labels or "1")) if task else None
+    save_file(saved_weights(CrossThoughtEncoder(config), head), "export/model.safetensors")
+    Path("export/config.json").write_text(json.dumps(config_document(config, "mean", task=task, head=head)))
     build_tokenizer(Path("vocabulary")).save("export/tokenizer.json")
 
 
@@ -86,10 +88,42 @@ def behind(kind: str, **config: object) -> str:
     return embed()
 
 
+PAIRS = FineTunedTask(
+    task="mine", kind="classification", labels=("no", "yes"), num_sentences=2, columns=("first", "second")
+)
+SCORES = FineTunedTask(task="mine", kind="regression", num_sentences=1, columns=(1,))
+
+
+def predict(rows: str, *options: str, task: FineTunedTask | None = PAIRS, output: str = "predictions.tsv") -> str:
+    """Predict these rows with an export."""
+    write_export(task=task)
+    Path("rows.tsv").write_text(rows)
+    sentence = command("predict", "--model", "export", "--input", "rows.tsv", "--output", output, *options)
+    assert not Path(output).exists()
+    return sentence
+
+
 def export_onto_a_file() -> str:
     """Export to where a file is."""
     Path("exported").touch()
     return command("export", "--model", "model.pt", "--output", "exported")
+
+
+def export_changed(name: str, document: object, *options: str) -> str:
+    """Export an export anew of which a file says this."""
+    write_export()
+    Path("export", name).write_text(json.dumps(document))
+    return command(*_EXPORT, *options)
+
+
+def export_with_lm_head() -> str:
+    """Embed with an export whose LM head is for fewer symbols."""
+    from safetensors.torch import load_file, save_file
+
+    write_export()
+    weights = load_file("export/model.safetensors")
+    save_file(weights | {"lm_head.bias": weights["emb_layer_norm.bias"].clone()}, "export/model.safetensors")
+    return embed()
 
 
 def embed_into(place: str, make: Callable[[Path], object]) -> str:
@@ -100,6 +134,9 @@ def embed_into(place: str, make: Callable[[Path], object]) -> str:
 
 _ROBERTA = {"roberta/config.json": '{"model_type": "roberta"}'}
 _LIBRARY = "config_sentence_transformers.json"
+_GRAPHS = {"graphs/config.json": '{"model_type": "cross_thought"}', "graphs/model.onnx": ""}
+_EXPORT = ("export", "--model", "export", "--output", "exported")
+_PROMPT = {"prompts": {"q": "ask "}, "default_prompt_name": "q"}
 WAYS = [
     ("a Hugging Face model, RoBERTa", partial(with_files, _ROBERTA, "roberta")),
     ("a folder with nothing of a model", partial(with_files, {"model/notes.txt": "notes"}, "model")),
@@ -114,5 +151,18 @@ WAYS = [
     ("`embed --output` that is a folder", partial(embed_into, "there.npy", Path.mkdir)),
     ("`embed --output` below a file", partial(embed_into, "file", Path.touch)),
     ("`export --output` that is a file", export_onto_a_file),
+    ("an export as ONNX graphs, to embed with", partial(with_files, _GRAPHS, "graphs")),
+    ("`export --int8` of another format", partial(command, *_EXPORT, "--int8")),
+    ("a default prompt, to export as a graph", partial(export_changed, _LIBRARY, _PROMPT, "--format", "onnx")),
+    ("an LM head that does not fit", export_with_lm_head),
+    ("a model to predict with that was not fine-tuned", partial(predict, "a\n", task=None)),
+    ("rows to predict without the task's columns", partial(predict, "a\tb\nx\ty\n")),
+    ("the same, in another form", partial(predict, "first,second\nx,y\n")),
+    ("a row to predict that is cut", partial(predict, "first\tsecond\nx\ty\nx\n")),
+    ("a row to predict with a tab in a sentence", partial(predict, "first\tsecond\nx\ty\tz\n")),
+    ("one column for a task of two sentences", partial(predict, "first\tsecond\nx\ty\n", "--columns", "first")),
+    ("three names for two labels", partial(predict, "first\tsecond\nx\ty\n", "--labels", "a", "b", "c")),
+    ("probabilities of scores", partial(predict, "first\nx\n", "--probabilities", task=SCORES)),
+    ("predictions into a CSV file", partial(predict, "first\tsecond\n", output="predictions.csv")),
 ]
 CASES = [Case(group="Models to embed with or export", what=what, run=way) for what, way in WAYS]

@@ -207,7 +207,8 @@ def test_sentence_prediction_loss(tmp_path: Path, rows: list[tuple[int, ...]], r
     assert_same(training, loss, expected, state)
 
 
-def test_answer_selection_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", [[[2], [0]], [[0, 2], [0, 1]]], ids=["one right", "several right"])
+def test_answer_selection_loss(answers: list[list[int]], tmp_path: Path) -> None:
     write_dictionary(tmp_path / "input0", [str(symbol) for symbol in range(NUM_WORDS)])
     write_dictionary(tmp_path / "label", ["1", "2", "3"])
     flags = ["--task", "answer_selection", "--criterion", "answer_selection", "--max-positions", "512"]
@@ -216,19 +217,21 @@ def test_answer_selection_loss(tmp_path: Path) -> None:
     lengths = [(5,), (8,), (20,), (2,), (9,), (4,), (0,), (11,)]  # two questions, each with three candidates
     tokens = random_sentences(lengths, vocab_size=VOCAB_SIZE - 1, seed=4).view(2, 4, -1)
     tokens[1, 3] = PAD  # but the second has only two
-    target = torch.tensor([2, 0])
+    target = torch.zeros(2, 3, dtype=torch.bool)
+    for row, places in enumerate(answers):
+        target[row, places] = True
     sample = {"net_input": {"src_tokens": tokens}, "target": target, "nsentences": 2, "ntokens": 8}
     loss, sample_size, logged = training.criterion(training.model, sample)
 
     state, encoder_state = split_state(training.model)
     apply_layer = reference.plain_layers(encoder_state, num_heads=NUM_HEADS)
     expected, num_right = 0.0, 0
-    for rows, answer in zip(tokens, target.tolist(), strict=True):
+    for rows, places in zip(tokens, answers, strict=True):
         sentences = [row[row != PAD] for row in rows if (row != PAD).any()]
         slots = reference.sentence_states(encoder_state, apply_layer, sentences, num_slots=NUM_SLOTS).transpose(0, 1)
         weights = reference.answer_weights(encoder_state, slots[0], slots[1:], num_heads=NUM_HEADS)
-        expected = expected - weights[answer].log()
-        num_right += int(weights.argmax() == answer)
+        expected = expected - weights[places].sum().log()
+        num_right += int(weights.argmax()) in places
     assert sample_size == 2
     assert int(logged["ncorrect"]) == num_right
     assert_same(training, loss, expected, state)

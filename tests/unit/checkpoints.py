@@ -7,6 +7,7 @@ import torch
 
 from cross_thought.data.bpe import train_vocabulary
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.heads import ClassificationHead, FineTunedTask
 
 TEXT = [
     "Ada owns a cat , works as a pilot and lives near the river .",
@@ -60,3 +61,67 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
     write_vocabulary(folder)
     torch.save(random_state(folder, **sizes), folder / "model.pt")
     return folder / "model.pt"
+
+
+def add_lm_head(checkpoint: Path) -> None:
+    """Give a checkpoint an LM head with random weights."""
+    state = torch.load(checkpoint, weights_only=False)
+    embedding = state["model"]["encoder.sentence_encoder.embed_tokens.weight"]
+    num_symbols, width = embedding.shape
+    torch.manual_seed(2)
+    weights = {
+        "dense.weight": torch.randn(width, width) * 0.3,
+        "dense.bias": torch.randn(width) * 0.1,
+        "layer_norm.weight": 1 + 0.1 * torch.randn(width),
+        "layer_norm.bias": 0.1 * torch.randn(width),
+        "weight": embedding,  # tied
+        "bias": torch.randn(num_symbols),
+    }
+    state["model"] |= {f"encoder.lm_head.{name}": weight for name, weight in weights.items()}
+    torch.save(state, checkpoint)
+
+
+def fine_tuned_state(
+    vocabulary: Path,
+    *,
+    labels: tuple[str, ...] | None = ("no", "yes", "maybe"),
+    num_sentences: int = 2,
+    **about: object,
+) -> dict:
+    """Return what a checkpoint holds that was fine-tuned here on sentences with these labels, or on scores; or on answers.
+
+    Args:
+        vocabulary: its folder.
+        labels: None: a regression, or answer selection.
+        num_sentences: in a row; three or more: answer selection.
+        about: more that it tells of its task.
+    """
+    state = random_state(vocabulary)
+    is_selection = num_sentences > 2
+    kind = "answer_selection" if is_selection else "regression" if labels is None else "classification"
+    state["args"].task = "answer_selection" if is_selection else "sentence_prediction"
+    state["args"].regression_target = kind == "regression"
+    state["args"].num_classes = num_sentences - 1 if is_selection else len(labels or "1")
+    if not is_selection:
+        head = ClassificationHead(32, 24, len(labels or "1"))
+        with torch.no_grad():
+            for weight in head.parameters():
+                weight.normal_(std=0.5)
+        prefix = "classification_heads.sentence_classification_head"
+        state["model"] |= {f"{prefix}.{name}": weight for name, weight in head.state_dict().items()}
+    task = FineTunedTask(
+        task="mine",
+        kind=kind,
+        labels=labels,
+        num_sentences=num_sentences,
+        columns=tuple("abcdef"[:num_sentences]),
+        **about,
+    )
+    return state | {"fine_tuned_on": task.document()}
+
+
+def write_fine_tuned(folder: Path, *, without: tuple[str, ...] = (), **about: object) -> Path:
+    """Write a fine-tuned checkpoint, maybe without some entries, with its vocabulary beside it, and return its path."""
+    state = fine_tuned_state(write_vocabulary(folder), **about)
+    torch.save({key: value for key, value in state.items() if key not in without}, folder / "best.pt")
+    return folder / "best.pt"

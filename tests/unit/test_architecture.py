@@ -28,7 +28,7 @@ PARTS = {
     "fairseq": (("fairseq",), 3),
     "evaluation": (("evaluation",), 3),
     "tables": (("tables",), 4),
-    "command line": (("__main__", "plan"), 5),
+    "command line": (("__main__", "plan", "progress"), 5),
 }
 
 
@@ -157,7 +157,10 @@ def scripts() -> list[tuple[str, str]]:
     """Return each script of a rule, with the environment that the rule runs it in."""
     pairs = []
     for path in sorted((REPOSITORY / "rules").glob("*.smk")):
-        text = path.read_text(encoding="utf-8").replace("TRAINING_ENV", '"../envs/fairseq.yaml"')
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("TRAINING_ENV", '"../envs/fairseq.yaml"').replace(
+            "TRACKING_ENV", '"../envs/fairseq-tracking.yaml"'
+        )
         pairs += re.findall(r'conda:\s+"\.\./envs/(.+?)".*?script:\s+"\.\./workflow_scripts/(.+?)"', text, re.DOTALL)
     return sorted((script, environment) for environment, script in pairs)
 
@@ -213,6 +216,7 @@ WITHOUT_CODE = {
     "fetch_file.py",
     "unpack_checkpoint.py",
     "note_settings.py",
+    "make_start.py",
     "pretrain.py",
     "finetune.py",
     "evaluate.py",

@@ -112,6 +112,7 @@ def test_a_missing_extra_is_one_sentence(installed: Path) -> None:
     ("command", "module"),
     [
         ("embed", "cross_thought.inference.embed"),
+        ("predict", "cross_thought.inference.classifier"),
         ("export", "cross_thought.inference.export"),
         ("verify", "cross_thought.tables.verify"),
     ],

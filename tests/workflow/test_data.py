@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+import pytrec_eval
 import yaml
 
 from cross_thought.data.tasks import TASKS
@@ -30,6 +32,23 @@ METRICS = {
 }
 
 
+def write_wikiqa(folder: Path) -> None:
+    """Write WikiQA's files: the real dev set, where it is at hand, a part of it to train on, and a test set made up."""
+    folder.mkdir()
+    header = "QuestionID\tQuestion\tDocumentID\tDocumentTitle\tSentenceID\tSentence\tLabel\n"
+    made_up = "".join(
+        f"Q{number}\twho is it\tD{number}\tIt\tD{number}-{place}\tit is {place}\t{int(number > 1 and place in right)}\n"
+        for number, right in enumerate(([], [0], [1, 2], [3], [0]) * 12)
+        for place in range(1 + number % 4)
+    )
+    real = REAL_DATA / "wikiqa" / "WikiQA-dev.tsv"
+    dev = real.read_text(encoding="utf-8") if real.is_file() else header + made_up
+    lines = dev.splitlines(keepends=True)
+    (folder / "WikiQA-dev.tsv").write_text(dev, encoding="utf-8")
+    (folder / "WikiQA-train.tsv").write_text("".join(lines[: len(lines) * 2 // 3]), encoding="utf-8")
+    (folder / "WikiQA-test.tsv").write_text(header + made_up, encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def glue_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fine-tune on all tasks, on real files where they are at hand; return the folder."""
@@ -44,6 +63,8 @@ def glue_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             write_archive(name, data_dir, COUNTS)
             tasks[name]["check_rows"] = False
+    write_wikiqa(data_dir / "wikiqa")
+    tasks["WikiQA"] = {"max_train_examples": COUNTS["train"]}
     write_archive("AX", data_dir, COUNTS)
     tasks["AX"] = {"check_rows": False}
     overlay = TINY | {
@@ -80,6 +101,27 @@ def test_diagnostics_are_answered_by_the_model_of_another_task(glue_run: Path) -
     assert set(splits["test"].predictions) <= set(TASKS["MNLI"].labels)
     assert json.loads((folder / "metrics.json").read_text())["splits"] == {}
     assert not list(glue_run.glob("results/finetune/mlm/AX/seed-*"))
+
+
+def test_wikiqa_is_ranked_and_scored_as_trec_eval_reads_it(glue_run: Path) -> None:
+    folder = glue_run / "results/evaluate/mlm/WikiQA/seed-1"
+    document = json.loads((folder / "metrics.json").read_text())
+    predictions = read_predictions(folder / "predictions.tsv")
+    for split in ("valid", "test"):
+        with open(folder / f"{split}.run") as run, open(folder / f"{split}.qrels") as qrels:
+            ranked, judged = pytrec_eval.parse_run(run), pytrec_eval.parse_qrel(qrels)
+        found = pytrec_eval.RelevanceEvaluator(judged, {"map", "recip_rank", "P.1"}).evaluate(ranked)
+        answered = [scores for index, scores in found.items() if any(judged[index].values())]
+        metrics = document["splits"][split]["metrics"]
+        for ours, theirs in (("map", "map"), ("mrr", "recip_rank"), ("accuracy", "P_1")):
+            assert metrics[ours] == pytest.approx(fmean(scores[theirs] for scores in answered), abs=1e-12)
+            if ours != "accuracy":
+                assert metrics[f"raw_{ours}"] == pytest.approx(fmean(scores[theirs] for scores in found.values()))
+        rows = (glue_run / f"own files/wikiqa/WikiQA-{'dev' if split == 'valid' else split}.tsv").read_text()
+        assert sum(map(len, judged.values())) == len(rows.splitlines()) - 1
+        assert document["splits"][split]["num_examples"] == len(judged) == len(predictions[split].predictions)
+    assert document["counts"]["test"]["unanswered"] == sum(not any(right.values()) for right in judged.values()) > 10
+    assert document["num_train_examples"] == COUNTS["train"]
 
 
 def test_what_was_left_out_is_counted(glue_run: Path) -> None:

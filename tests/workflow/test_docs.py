@@ -15,7 +15,7 @@ import yaml
 from cross_thought.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "tuning.md"]
+PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md", "tuning.md"]
 
 
 def steps(page: str) -> Iterator[tuple[str, str, str]]:
@@ -23,7 +23,7 @@ def steps(page: str) -> Iterator[tuple[str, str, str]]:
     text = (DOCS / page).read_text(encoding="utf-8")
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         kind, content = match.groups()
-        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|csv|jsonl|yaml))`", text[: match.start()])
+        names = re.findall(r"`([\w/-]+\.(?:txt|tsv|csv|jsonl?|yaml))`", text[: match.start()])
         yield kind, content, names[-1] if kind in ("text", "yaml") else ""
 
 
@@ -67,21 +67,53 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
     printed = follow(page, clone)
     made = {
         "embedding.md": ["embeddings.npy", "normalized.npy", "results/tables/embeddings.md"],
-        "export.md": ["exported/model.safetensors", "results/exports/mlm/seed-1/modules.json"],
+        "export.md": [
+            "exported/model.safetensors",
+            "exported-onnx/model.onnx",
+            "exported-int8/model.onnx",
+            "results/exports/mlm/seed-1/modules.json",
+        ],
         "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
         "own-task.md": [
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
-            *(f"results/tasks/{name}/summary.json" for name in ("reviews", "lines", "from-the-hub")),
+            *(
+                f"results/tasks/{name}/summary.json"
+                for name in ("reviews", "lines", "from-the-hub", "in-a-row", "row-by-row", "hops", "trivia", "trec")
+            ),
         ],
+        "predicting.md": ["tuned/model.safetensors"],
         "tuning.md": ["tuned.npy", "results/tune/mlm/demo-match/seed-2/model/modules.json"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
         assert "tickets" in printed[0]  # the tables of the run
+        valid = clone / "results/tasks/trivia/valid.tsv"
+        for line, right in zip(
+            valid.read_text().splitlines()[1:], ("The baker keeps hens .", "The mill burns ."), strict=True
+        ):
+            label, _, *passages = line.split("\t")
+            assert passages[int(label) - 1] == right
+        labels = [line.split("\t")[0] for line in (clone / "results/tasks/in-a-row/valid.tsv").read_text().splitlines()]
+        assert labels == ["label", "1", "1 2", "0"]
     if page == "tuning.md":
         assert "cross_thought (tuned on demo-match)" in printed[0]
+    if page == "predicting.md":
+        assert_all_predictions_agree(clone)
     if page == "embedding.md":
         assert_answers_are_ranked(clone)
+
+
+def assert_all_predictions_agree(directory: Path) -> None:
+    """Hold what the workflow, the command line, a pipe and an export answered against each other."""
+    names = ["results/predict/new-pairs/predictions.tsv", "predictions.tsv", "from-stdin.tsv", "again.tsv"]
+    found = [list(csv.DictReader((directory / name).open(), delimiter="\t")) for name in names]
+    assert [row["index"] for row in found[0]] == ["0", "1", "2"]
+    for row, twin in zip(found[0], found[1], strict=True):
+        scores = {label: float(row[f"score_{label}"]) for label in ("entailment", "not_entailment")}
+        assert row["prediction"] == max(scores, key=scores.__getitem__)
+        assert [float(twin[f"score_{label}"]) for label in scores] == pytest.approx(list(scores.values()), abs=1e-5)
+    answers = [[(row["index"], row["prediction"]) for row in rows] for rows in found]
+    assert answers == [answers[0]] * len(names)
 
 
 def assert_answers_are_ranked(directory: Path) -> None:

@@ -85,6 +85,18 @@ def test_other_settings_train_anew(clone: Path) -> None:
     assert PAID_FOR & planned(clone, overlay=documents) == PAID_FOR - {"fetch_file"}
 
 
+def test_predictions_train_nothing_whose_checkpoint_is_there(clone: Path) -> None:
+    (clone / "rows.tsv").write_text("first\tsecond\na\tb\n")
+    entry = {"files": "rows.tsv", "model": "mlm", "task": "demo-match", "input_columns": [1, 2]}
+    assert planned(clone, "predict", overlay=TINY | {"predict": {"new": entry}}) == {"predict_rows"}
+    gone = TINY | {"predict": {"new": entry | {"task": "demo-overlap", "seed": 2}}}
+    done = run_snakemake(clone, "predict", "--dry-run", overlay=gone)
+    said = "predict.new: results/finetune/mlm/demo-overlap/seed-2/best.pt was deleted when it had been evaluated, so it"
+    assert said in done.stderr
+    assert "rule finetune_kept_task:" in done.stdout + done.stderr
+    assert "rule pretrain_model:" not in done.stdout + done.stderr
+
+
 def test_a_corpus_of_ones_own_counts_by_its_content(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     documents = ["\n".join(f"Letter {a} follows letter {b}." for b in "abcdef") for a in "abcdefghijklmnopqrst"]

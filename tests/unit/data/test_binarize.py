@@ -15,6 +15,7 @@ from benchmarks.stock_bpe import StockEncoder
 from cross_thought.data import binarize, bpe
 from cross_thought.data.definitions import Split, Task
 from cross_thought.data.glue import prepare_task
+from cross_thought.data.indexed import read_dataset
 from cross_thought.data.prepared import Example, read_prepared, write_prepared
 from cross_thought.data.raw_files import raw_files
 from cross_thought.data.tasks import TASKS
@@ -256,7 +257,8 @@ def test_long_sentences_are_cut_before_their_end_and_counted(
     assert [len(row) for row in rows] == [1 + 6, 1 + 3, 1 + 1, 1 + 6]
     assert all(row[0] == 0 and row[-1] == 2 for row in rows)
     assert "2 items longer than 6 tokens cut" in caplog.text
-    assert json.loads((data / "summary.json").read_text()) == {"train": {"cut": 2}}
+    assert json.loads((data / "summary.json").read_text()) == {"train": {"cut": 2}, "max_sentence_tokens": 6}
+    assert [[0, *ids.tolist()] for ids in read_dataset(data / "input0" / "train")] == rows
     with pytest.raises(UserError, match="which leaves no word"):
         binarize.write_dataset(
             tmp_path / "encoded", tmp_path / "again", symbols=binarize.symbol_map(vocabulary), max_tokens=1

@@ -163,25 +163,31 @@ def test_wikiqa_is_answer_selection_and_a_classification(tmp_path: Path) -> None
     examples = read_split(pairs, "valid", raw_files(pairs, data_dir=None)["valid"])
     assert len(examples) == 1130
     ranked = entry | {"right_label": "1", "num_candidates": 20}
-    with pytest.raises(
-        UserError,
-        match=r"line \d+: .*; or set tasks.mine.drop_unusable to true to leave out what is unfit, (\d+) of (\d+) questions",
-    ) as refused:
-        prepare(tmp_path, ranked)
-    unfit, all_questions = map(int, re.findall(r"(\d+) of (\d+) questions", str(refused.value))[0])
-    right = Counter()
+    right, number = Counter(), Counter()
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             right[row["Question"]] += row["Label"] == "1"
-    assert all_questions == len(right)
+            number[row["Question"]] += 1
+    too_many = [count for count in number.values() if count > 20]
+    with pytest.raises(
+        UserError,
+        match=rf"line \d+: the question has \d+ candidates, more than num_candidates 20; leave that out, or raise it to "
+        rf"30, the most of any; or set tasks.mine.drop_unusable to true to leave out what is unfit, {len(too_many)} of 126",
+    ):
+        prepare(tmp_path, ranked)
     examples, summary = prepare(tmp_path, ranked | {"drop_unusable": True})
-    assert len(examples["valid"]) == all_questions - unfit
-    assert len(examples["valid"]) <= sum(count == 1 for count in right.values())
-    assert summary["valid"]["dropped"] == {"questions unfit": unfit}
+    assert len(examples["valid"]) == len(number) == 126
+    assert summary["valid"]["questions"]["candidates left out"] == sum(too_many) - 20 * len(too_many)
+    del ranked["num_candidates"]
+    examples, summary = prepare(tmp_path, ranked | {"question_id_column": "QuestionID"})
+    for example in examples["valid"]:
+        question, *candidates = example.sentences
+        assert (len(candidates), sum(map(bool, candidates))) == (30, number[question])
+        assert len(example.label.split()) == right[question]
     (tmp_path / "summary.json").write_text('{"train": {"cut": 1}, "valid": {"cut": 7}}')
     assert read_counts(tmp_path / "out", tmp_path) == {
-        "train": {"available": all_questions, "used": all_questions - unfit, "cut": 1, "quoted": 0},
-        "valid": {"examples": all_questions - unfit, "dropped": unfit, "cut": 7, "quoted": 0},
+        "train": {"available": 126, "used": 126, "cut": 1, "quoted": 0},
+        "valid": {"examples": 126, "dropped": 0, "cut": 7, "quoted": 0},
     }
 
 
@@ -338,30 +344,6 @@ def test_a_column_that_is_not_there_has_a_line_only_where_a_line_has_names(
     write(tmp_path / name, ROWS)
     with pytest.raises(UserError, match=f"{place}: no column 'three' among one, two, label; mend the header or the"):
         prepare(tmp_path, ENTRY | {"files": {"train": name, "valid": name}, "input_columns": ["three"]})
-
-
-def test_all_rows_with_a_second_right_candidate_are_named(tmp_path: Path) -> None:
-    rows = [
-        ("q", "a", "yes"),
-        ("q", "b", "no"),
-        ("q", "c", "yes"),
-        ("r", "x", "yes"),
-        ("q", "d", "yes"),
-        ("r", "y", "no"),
-        ("s", "z", "no"),
-    ]
-    write(tmp_path / "a.csv", rows)
-    entry = ENTRY | {"files": {"train": "a.csv", "valid": "a.csv"}, "right_label": "yes", "num_candidates": 4}
-    with pytest.raises(
-        UserError,
-        match=re.escape(
-            "a.csv, line 4: a second right candidate for the question of line 2, with more in line 6; leave one of them; or set tasks.mine.drop_unusable to true to leave out what is unfit, 2 of 3 questions"
-        ),
-    ):
-        prepare(tmp_path, entry)
-    examples, summary = prepare(tmp_path, entry | {"drop_unusable": True})
-    assert [example.sentences[0] for example in examples["train"]] == ["r"]
-    assert summary["train"]["dropped"] == {"questions unfit": 2}
 
 
 def test_a_sample_is_counted_against_what_there_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cross_thought.config import check_registry, read_yaml
-from cross_thought.data.definitions import METRICS, AnswerSelection
+from cross_thought.data.definitions import METRICS, AnswerSelection, ranking_metric
 from cross_thought.data.download import read_table
 from cross_thought.data.raw_files import RawFile, missing_files, raw_files
 from cross_thought.data.tasks import (
@@ -36,11 +36,17 @@ DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv"
 
 def test_the_registry_has_glue_snli_the_demo_and_the_captions() -> None:
     assert list(TASKS) == [
-        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers", "WNLI", "AX", "SNLI"),
+        *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers"),
+        *("WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI"),
         *("demo-match", "demo-overlap", "demo-job", "demo-answer", "captions-same", "captions-pick"),
     ]
     for task in TASKS.values():
-        assert set(task.metrics) <= set(METRICS)
+        assert task.selection or set(task.metrics) <= set(METRICS)
+        if task.selection and task.num_sentences == 0:  # a row is a candidate, and the data say how many there are
+            assert (task.labels, len(task.splits["train"].input_columns)) == ((), 2)
+            assert all(ranking_metric(metric) for metric in task.metrics)
+            assert set(task.downloads) <= set(DOWNLOADS)
+            continue
         assert task.is_regression == (task.metrics == ("pearson", "spearman"))
         if task.name == "QNLI-answers":  # rows of a question and one candidate; the test set has no labels to group by
             assert (set(task.splits), task.num_sentences, len(task.labels)) == ({"train", "valid"}, 9, 8)
@@ -58,7 +64,9 @@ def test_the_metrics_are_glues() -> None:
         "STS-B": ("pearson", "spearman"),
         "RTE": ("accuracy",),
     }
-    assert [name for name, task in TASKS.items() if not task.in_average] == ["QNLI-answers", "WNLI", "AX", "SNLI"]
+    assert [name for name, task in TASKS.items() if not task.in_average] == [
+        *("QNLI-answers", "WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI")
+    ]
 
 
 def test_the_entries_that_ship_are_held_against_the_schema() -> None:
@@ -174,6 +182,9 @@ def test_answer_selection_of_ones_own() -> None:
     assert (task.file_labels, task.num_sentences) == (("no", "yes"), 6)
     assert task.selection.fill
     assert task_from_config("QNLI-answers", {"num_candidates": 4}).num_sentences == 5
+    task = task_from_config("mine", OWN | {"right_label": "yes", "metrics": ["map", "raw_full_recall@2"]})
+    assert (task.labels, task.num_sentences, task.is_regression) == ((), 0, False)
+    assert task.with_sentences(4) == replace(task, labels=("1", "2", "3"), num_sentences=4)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +196,23 @@ def test_answer_selection_of_ones_own() -> None:
         ("mine", OWN | {"input_columns": []}, "tasks.mine.input_columns is missing"),
         ("mine", OWN | {"input_columns": [1, 2, 4]}, "tasks.mine.labels is of no use with 3 input_columns"),
         ("mine", OWN | {"num_candidates": 4}, "tasks.mine.num_candidates needs `right_label`"),
-        ("mine", OWN | {"right_label": "yes"}, "tasks.mine.num_candidates is missing"),
+        (
+            "mine",
+            OWN | {"right_label": "yes", "fill_candidates": True},
+            "tasks.mine.fill_candidates needs num_candidates",
+        ),
+        ("mine", ANSWERS | {"question_id_column": 6}, "tasks.mine.question_id_column needs `right_label`"),
+        ("mine", OWN | {"drop_unusable": True}, "tasks.mine.drop_unusable needs `right_label`"),
+        (
+            "mine",
+            ANSWERS | {"metrics": ["recall"]},
+            "tasks.mine.metrics has 'recall': choose from accuracy, mrr, map, and",
+        ),
+        (
+            "mine",
+            ANSWERS | {"metrics": ["ndcg@0"]},
+            "tasks.mine.metrics has 'ndcg@0': choose from accuracy, mrr, map, and",
+        ),
         ("mine", OWN | {"right_label": "maybe", "num_candidates": 4}, "'maybe', which is none of its labels"),
         ("mine", OWN | {"right_label": "yes", "input_columns": [1]}, "tasks.mine.input_columns names 1 columns"),
         ("mine", ANSWERS | {"metrics": ["f1"]}, "tasks.mine.metrics has 'f1': choose from accuracy, mrr"),

@@ -165,7 +165,9 @@ def test_pairs_are_read_as_they_were_written(tmp_path: Path) -> None:
         write_pairs(path, pairs)
         assert read_pairs(path) == pairs
     path.write_text("split\tpairs\n")
-    with pytest.raises(UserError, match="is no file of scored pairs: delete it and run"):
+    with pytest.raises(
+        UserError, match=r"is no file of scored pairs \(its columns are split, pairs\): delete it and run"
+    ):
         read_pairs(path)
     with pytest.raises(UserError, match="is missing: run"):
         read_pairs(tmp_path / "none.tsv")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,12 @@ def test_what_can_be_done_goes_through(changes: dict) -> None:
     check_arguments(arguments(**changes))
 
 
+@pytest.fixture
+def _without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as where it is not installed
+
+
+@pytest.mark.usefixtures("_without_tensorboard")
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

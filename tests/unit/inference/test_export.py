@@ -96,6 +96,6 @@ def test_results_and_names_that_are_not_there_are_refused(checkpoint: Path, tmp_
         export_model(checkpoint, tmp_path / "e", output_format="safetensors", model_name="nobody")
     with pytest.raises(UserError, match=r"seed-1 has no config.json: give a fairseq checkpoint, or a folder that"):
         export_model(checkpoint.parent, tmp_path / "e", output_format="safetensors")
-    with pytest.raises(UserError, match="format 'onnx' is none of safetensors, sentence-transformers"):
-        export_model(checkpoint, tmp_path / "e", output_format="onnx")
+    with pytest.raises(UserError, match="format 'gguf' is none of safetensors, sentence-transformers, onnx"):
+        export_model(checkpoint, tmp_path / "e", output_format="gguf")
     assert not (tmp_path / "e").exists()

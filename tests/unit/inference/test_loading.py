@@ -219,6 +219,7 @@ def test_an_export_loads_the_same(folder: Path) -> None:
         ("config.json", b'{"encoder": {"num_heads": null}}', "num_heads is None, which is no number of its kind"),
         ("config.json", b'{"encoder": {"segment_by": 28}}', "segment_by is 28, which is no text"),
         ("config.json", b'{"encoder": {"num_heads": 1e3}}', "num_heads is 1000.0, which is no number of its kind"),
+        ("config.json", b'{"encoder": {"segment_by": "line"}}', "segment_by 'line' is none of tokens, sentence"),
         ("config.json", b'{"encoder": {"pad_id": 4000000}}', "its settings do not fit together"),
         ("config.json", None, "has no config.json: give a fairseq checkpoint, or a folder that"),
     ],

@@ -52,7 +52,23 @@ def test_the_readmes_full_run_is_the_plans() -> None:
     assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "evaluation": 110}
 
 
-@pytest.mark.parametrize(("name", "num_lines"), [("paper", 13), ("released", 10), ("ablations", 9)])
+@pytest.mark.parametrize("name", ["paper", "roberta-start", "released"])
+def test_the_readmes_table_of_runs_is_the_plans(name: str) -> None:
+    checked = config(name)
+    each = [f"{hours(training, 'A100'):.2g} h" for training in pretrainings(checked)[:1]]  # the control's is the same
+    total = sum(
+        training.count * hours(training, "A100") for training in [*pretrainings(checked), *finetunings(checked)]
+    )
+    size = sum(disk(checked).values()) / 1e9
+    row = [f"`config/{name}.yaml`", *(each or [""]), f"{total:.0f} h", f"{total / 8:.0f} h", f"{size:.0f} GB"]
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (found,) = (line for line in text.splitlines() if line.startswith(f"| `config/{name}.yaml` |"))
+    assert [cell.strip() for cell in found.split("|")[1:6]] == row
+
+
+@pytest.mark.parametrize(
+    ("name", "num_lines"), [("paper", 13), ("roberta-start", 12), ("released", 10), ("ablations", 9)]
+)
 def test_every_training_has_a_line(name: str, num_lines: int) -> None:
     checked = config(name)
     lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))

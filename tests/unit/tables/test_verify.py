@@ -78,6 +78,20 @@ def test_a_changed_table_is_named(tabulated: Results, capsys: pytest.CaptureFixt
     ]
 
 
+def test_a_row_that_is_missing_or_too_much_is_named(tabulated: Results) -> None:
+    path = tabulated.folder / "tables/cross_path.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[1:], "mlm,on,1,,1,1,1,1,1"]) + "\n")
+    wrong = [str(n).split("tables/")[1] for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+    assert wrong == [
+        "cross_path.csv: cross_thought, on: the file says nothing, recomputed an entry",
+        "cross_path.csv: mlm, on: the file says an entry, recomputed nothing",
+    ]
+    (tabulated.folder / "tables/cross_path.tex").unlink()
+    with pytest.raises(UserError, match=r"cross_path\.tex is missing: run `snakemake tables`"):
+        list(cross_path_numbers(tabulated.folder))
+
+
 def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.yaml is missing: run"):
         main([str(tmp_path)])

@@ -1,6 +1,13 @@
-"""How many GPUs jobs take, and how many there are. In: the config. Out: resources of rules."""
+"""What jobs run on: the environment of training, GPUs, processes, limits that grow. In: the config and its models."""
 
 from cross_thought.training.devices import check_gpus, visible_gpus
+
+TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
+
+
+def growing(amount):
+    """Return a limit that doubles with each attempt: on a cluster, a job that met its limit comes back with more."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
 
 
 def num_gpus():

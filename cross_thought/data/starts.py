@@ -1,0 +1,118 @@
+"""Where a pre-training's first weights are: a model's `initialize_from`, as files at hand or to be fetched.
+
+It is the name of a RoBERTa in `resources/downloads.tsv` (`roberta.base`), the path or URL of a fairseq checkpoint or
+of an archive of one, a folder with a RoBERTa of Hugging Face's, or such a one's name on the hub (`OWNER/NAME`,
+`OWNER/NAME@REVISION`). Needs the standard library alone, for the workflow reads it.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cross_thought.data.download import DOWNLOADS_TABLE, Download, checkpoint_download, read_table
+from cross_thought.data.raw_files import own_or_download
+from cross_thought.errors import UserError, shown
+
+ARCHIVES = (".tar.gz", ".tgz")
+_CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors", *ARCHIVES)  # no endings of a hub's names
+_ON_THE_HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w.-]+))?")
+
+HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS = "config.json", "model.safetensors"
+TOKENIZER, VOCABULARY_AND_MERGES = "tokenizer.json", ("vocab.json", "merges.txt")
+
+
+def model_downloads(models: Mapping[str, Mapping[str, Any]], table: dict[str, Download]) -> list[Download]:
+    """Return what is fetched for models: checkpoints that are given, and those that trainings start from.
+
+    Args:
+        models: of the effective config.
+        table: of known downloads.
+    """
+    found = []
+    for model in models.values():
+        if model["source"] in ("gdrive", "url"):
+            found.append(checkpoint_download(table, source=model["source"], location=model["location"]))
+        if model.get("initialize_from"):
+            found += start_downloads(model["initialize_from"], table)
+    return found
+
+
+def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
+    """Return what is fetched for an `initialize_from`; nothing where it is at hand."""
+    if named := table.get(f"checkpoints/{place}.tar.gz"):
+        return [named]
+    if place.startswith(("http://", "https://")):
+        return [checkpoint_download(table, source="url", location=place)]
+    if os.path.exists(place) or not (match := _hub_name(place)):
+        return []
+    hub, revision = os.environ.get("HF_ENDPOINT", "https://huggingface.co"), match["revision"] or "main"
+    return [
+        Download(name=f"checkpoints/hub/{place}/{file}", url=f"{hub}/{match['name']}/resolve/{revision}/{file}")
+        for file in (HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS, TOKENIZER)
+    ]
+
+
+def start_files(place: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> list[str]:
+    """Return the files that an `initialize_from` stands for, one's own or where their downloads go.
+
+    Returns:
+        An archive; or a checkpoint, with the dict.txt beside it if there is one; or what makes up a folder of Hugging
+        Face's.
+    """
+    if downloads := start_downloads(place, read_table(DOWNLOADS_TABLE)):
+        return [own_or_download(item.name, data_dir=data_dir, downloads_dir=downloads_dir) for item in downloads]
+    if os.path.isdir(place):
+        names = (TOKENIZER,) if Path(place, TOKENIZER).is_file() else VOCABULARY_AND_MERGES
+        return [os.path.join(place, name) for name in (HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS, *names)]
+    beside = Path(place).with_name("dict.txt")
+    return [place, str(beside)] if beside.is_file() and not place.endswith(ARCHIVES) else [place]
+
+
+def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's settings, without the keys of a start where it has none.
+
+    So what was trained before there were such keys has the settings that it had.
+    """
+    unused = () if model["initialize_from"] else ("initialize_from", "cross_layers")
+    return {key: value for key, value in model.items() if key not in unused}
+
+
+def check_start(name: str, model: Mapping[str, Any]) -> None:
+    """Refuse a model's `initialize_from` that leads nowhere.
+
+    Raises:
+        UserError: naming the key, its value and the remedy.
+    """
+    place, key = model["initialize_from"], f"config: models.{name}.initialize_from"
+    if model["source"] != "pretrain":
+        raise UserError(
+            f"{key} is {shown(place)}, but source is {model['source']!r}, so nothing is pre-trained: leave one "
+            "of them out"
+        )
+    if start_downloads(place, read_table(DOWNLOADS_TABLE)):
+        return
+    if not os.path.exists(place):
+        named = ", ".join(
+            item.removeprefix("checkpoints/").removesuffix(".tar.gz")
+            for item in read_table(DOWNLOADS_TABLE)
+            if item.endswith(".tar.gz")
+        )
+        raise UserError(
+            f"{key} is {shown(place)}, which is no file, no folder, no URL, no name on Hugging Face's hub (OWNER/NAME) "
+            f"and not {named}; correct it"
+        )
+    for file in start_files(place, data_dir=None):
+        if not os.path.isfile(file):
+            raise UserError(
+                f"{key} is {shown(place)}, which has no {os.path.basename(file)}; give the folder of a RoBERTa that "
+                "Hugging Face's library saved, or a fairseq checkpoint"
+            )
+        if not os.access(file, os.R_OK):
+            raise UserError(f"{key}: {shown(file)} may not be read; change its permissions")
+
+
+def _hub_name(place: str) -> re.Match[str] | None:
+    """Return the parts of a name on the hub; None for what can be none."""
+    return None if place.endswith(_CHECKPOINTS) else _ON_THE_HUB.fullmatch(place)
