@@ -72,7 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cross-thought {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     model = argparse.ArgumentParser(add_help=False)
-    model.add_argument("--model", type=Path, required=True, metavar="PATH", help="fairseq checkpoint, or an export")
+    model.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="fairseq checkpoint, an export, or USER/MODEL on the hub",
+    )
+    model.add_argument(
+        "--revision", help="branch, tag or commit of a model on Hugging Face's hub (default: the newest)"
+    )
     model.add_argument(
         "--vocabulary",
         type=Path,
@@ -168,7 +177,11 @@ def _embed(options: argparse.Namespace) -> None:
     if not to_stdout:
         check_output(Path(options.output))
     encoder = SentenceEncoder.from_pretrained(
-        options.model, vocabulary=options.vocabulary, device=options.device, precision=options.precision
+        options.model,
+        vocabulary=options.vocabulary,
+        revision=options.revision,
+        device=options.device,
+        precision=options.precision,
     )
     with tempfile.TemporaryDirectory(prefix="cross-thought-") as scratch:
         output = Path(scratch, "embeddings.npy") if to_stdout else Path(options.output)
@@ -235,6 +248,7 @@ def _export(options: argparse.Namespace) -> None:
         output_format=options.format,
         pooling=options.pooling,
         vocabulary=options.vocabulary,
+        revision=options.revision,
         results=options.results,
         model_name=options.name,
         labels=options.labels,

@@ -21,6 +21,7 @@ import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
+from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
@@ -33,11 +34,8 @@ BASE = REPOSITORY / "config.yaml"
 REPLACED = ("models", "tasks", "embedding_tasks")
 
 # rows of the tables, and a column
-RESERVED_NAMES = {
-    "models": ("majority", "chance", "tf-idf", "bm25"),
-    "tasks": ("average",),
-    "embedding_tasks": ("average",),
-}
+_OF_MODELS = ("majority", "chance", "tf-idf", "bm25")
+RESERVED_NAMES = {"models": _OF_MODELS, "tasks": ("average",), "embedding_tasks": ("average",)}
 _TYPE_NAMES = {
     "array": "a list",
     "boolean": "true or false",
@@ -156,8 +154,8 @@ def effective_config(raw: Config) -> Config:
         taken = next((name for name in names if name in config[section]), None)
         if taken is not None:
             raise UserError(f"config: {section}.{taken} has a name that the tables use themselves; choose another")
-    for key in REPLACED:
-        config[key] = {name: entry or {} for name, entry in config[key].items()}
+    for holder, key in [*((config, key) for key in REPLACED), (config["embedding_tuning"], "pairs")]:
+        holder[key] = {name: entry or {} for name, entry in holder[key].items()}
     for name, overrides in config["models"].items():
         config["models"][name] = _merge(config["model_defaults"], overrides)
     fill_in_data_dir(config)
@@ -390,4 +388,5 @@ if __name__ == "__main__":
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)
+        pair_tasks_of(checked)
         print("config: all right")

@@ -23,6 +23,7 @@ from cross_thought.data.captions import caption_files, with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
+from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.starts import as_trained, model_downloads, start_files
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
@@ -39,17 +40,27 @@ try:
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
     POOLINGS = poolings_of(config)
+    PAIR_TASKS = pair_tasks_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# every task whose text is prepared
+# every task whose text is prepared, as the first of these keys of the config that has it says
+DATA_ENTRIES = {
+    "tasks": config["tasks"],
+    "embedding_tasks": config["embedding_tasks"],
+    PAIRS_SECTION: config["embedding_tuning"]["pairs"],
+}
 PREPARED_TASKS = {
-    name: task_from_config(name, entry, section="embedding_tasks")
-    for name, entry in config["embedding_tasks"].items()
-    if name not in TASKS
+    name: task_from_config(name, entry, section=section)
+    for section, entries in reversed(DATA_ENTRIES.items())
+    for name, entry in entries.items()
 } | TASKS
 MODELS = {name: as_trained(model) for name, model in config["models"].items()}
 SEEDS = config["seeds"]
+TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
+# each model tuned on each task, by the name that paths have for it
+TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS for model in MODELS}
+ENCODERS = [*MODELS, *TUNED_MODELS]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
 
@@ -77,7 +88,7 @@ def alternatives(names):
 
 
 wildcard_constraints:
-    model=alternatives(MODELS),
+    model=alternatives(ENCODERS),
     task=alternatives(PREPARED_TASKS),
     seed=r"\d+",
 
@@ -202,12 +213,12 @@ KEPT_TASKS = [
 
 def data_section(task):
     """Return the key of the config under which a task's data are described."""
-    return "tasks" if task in TASKS else "embedding_tasks"
+    return next(section for section, entries in DATA_ENTRIES.items() if task in entries)
 
 
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
-    return {key: value for key, value in config[data_section(task)][task].items() if key in DATA_KEYS}
+    return {key: value for key, value in DATA_ENTRIES[data_section(task)][task].items() if key in DATA_KEYS}
 
 
 def shipped_data(task):
@@ -223,8 +234,15 @@ def pretrained_checkpoint(model, seed):
     return given_checkpoint(MODELS[model])
 
 
+def encoder_path(model, seed):
+    """Return what embeddings are made with: the pre-trained checkpoint, or the export of a tuned model."""
+    if model in TUNED_MODELS:
+        return "results/tune/{}/{}/seed-{}/model".format(*TUNED_MODELS[model], seed)
+    return pretrained_checkpoint(model, seed)
+
+
 def finetuning_data(task, model):
-    """Return what the data of a fine-tuning are made of, and the checkpoint that it starts from if one is given."""
+    """Return what the data of a fine-tuning or a tuning are made of, and the checkpoint, if one is given."""
     given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
     return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 

@@ -5,7 +5,7 @@ if EMBEDDING_TASKS:
     # One job for all tasks: it starts and loads the model once, which takes longer than most tasks do.
     rule embed_tasks:
         input:
-            checkpoint=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+            checkpoint=lambda wildcards: encoder_path(wildcards.model, wildcards.seed),
             vocabulary="results/bpe/vocabulary",
             prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
         output:
@@ -70,7 +70,7 @@ if EMBEDDING_TASKS:
             mem_mb=growing(1000),
             runtime=growing(10),
         params:
-            models=list(MODELS),
+            models=[shown_name(model) for model in ENCODERS],
             tasks=list(EMBEDDING_TASKS.values()),
             code=code_of("tabulate_embeddings.py", "report.yaml"),
         script:

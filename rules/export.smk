@@ -3,7 +3,7 @@
 
 rule export_encoder:
     input:
-        checkpoint=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+        checkpoint=lambda wildcards: encoder_path(wildcards.model, wildcards.seed),
         vocabulary="results/bpe/vocabulary",
         tables=expand("results/tables/{name}.csv", name=TABLES),
         provenance="results/provenance.json",

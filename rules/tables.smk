@@ -97,7 +97,7 @@ rule tabulate_ablations:
         reports=all_cross_path(),
         words=all_masked_words(),
         metrics=all_metrics(),
-        embeddings=all_embeddings("metrics.json", poolings=POOLINGS[:1]),
+        embeddings=all_embeddings("metrics.json", models=MODELS, poolings=POOLINGS[:1]),
     output:
         **table_files("ablations", "ablations"),
         **figure_files("ablations", "ablations"),

@@ -27,15 +27,20 @@ def all_predictions():
 
 
 def seeds_of(model):
-    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed."""
+    """Return the seeds of a model's pre-trainings; of a checkpoint that is given there is one, under the first seed.
+
+    Of a tuned model, those of the tuning.
+    """
+    if model in TUNED_MODELS:
+        return SEEDS
     return PRETRAINING_SEEDS if model in TRAINED_MODELS else PRETRAINING_SEEDS[:1]
 
 
-def all_embeddings(name, poolings=POOLINGS):
+def all_embeddings(name, models=ENCODERS, poolings=POOLINGS):
     """Return one file of every evaluation of embeddings."""
     return [
         f"results/embeddings/{model}/{task}/{pooling}/seed-{seed}/{name}"
-        for model in MODELS
+        for model in models
         for seed in seeds_of(model)
         for task in EMBEDDING_TASKS
         for pooling in poolings
@@ -144,4 +149,4 @@ def all_submissions():
 
 def all_exports():
     """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
-    return [f"results/exports/{model}/seed-{seed}" for model in MODELS for seed in seeds_of(model)]
+    return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in seeds_of(model)]

@@ -1,4 +1,4 @@
-"""Evaluate the embeddings of one pre-trained model on all tasks."""
+"""Evaluate the embeddings of one pre-trained or tuned model on all tasks."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from cross_thought.data.pairs import shown_name
 from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.files import write_json
@@ -30,18 +31,21 @@ def embed_tasks(
     """Write the scored pairs and the metrics of each task.
 
     Args:
-        checkpoint: the pre-trained model.
-        vocabulary: folder of encoder.json, vocab.bpe and dict.txt.
+        checkpoint: the pre-trained model, or the export of a tuned one.
+        vocabulary: folder of encoder.json, vocab.bpe and dict.txt, for a checkpoint.
         tasks: what to evaluate on.
         prepared: for each the folder of its prepared TSV files.
-        model: its name in the config.
-        seed: of the pre-training.
+        model: its name in tables.
+        seed: of the pre-training, or the tuning.
         poolings: how slot states become an embedding, each way of them.
         device: "cpu" or "cuda".
         pairs_files: TSV files to write: of each task, and of it each pooling.
         metrics_files: JSON files to write, likewise.
     """
-    encoder = SentenceEncoder.from_pretrained(checkpoint, vocabulary=vocabulary, device=device)
+    own_tokenizer = checkpoint.is_dir()
+    encoder = SentenceEncoder.from_pretrained(
+        checkpoint, vocabulary=None if own_tokenizer else vocabulary, device=device
+    )
     evaluations = [(*data, pooling) for data in zip(tasks, prepared, strict=True) for pooling in poolings]
     for (task, folder, pooling), pairs_file, metrics_file in zip(evaluations, pairs_files, metrics_files, strict=True):
         encode = partial(encoder.encode, pooling=pooling)
@@ -60,7 +64,7 @@ if "snakemake" in globals():
             Path(snakemake.input.vocabulary),
             snakemake.params.tasks,
             [Path(path) for path in snakemake.input.prepared],
-            model=snakemake.wildcards.model,
+            model=shown_name(snakemake.wildcards.model),
             seed=int(snakemake.wildcards.seed),
             poolings=snakemake.params.poolings,
             device=snakemake.params.device,

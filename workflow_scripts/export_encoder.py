@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+from cross_thought.data.pairs import shown_name
 from cross_thought.inference.export import export_model
 from cross_thought.jobs import logged_job
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
+        model = Path(snakemake.input.checkpoint)
         export_model(
-            Path(snakemake.input.checkpoint),
+            model,
             Path(snakemake.output[0]),
             output_format="sentence-transformers",
-            vocabulary=Path(snakemake.input.vocabulary),
+            vocabulary=None if model.is_dir() else Path(snakemake.input.vocabulary),
             results=Path(snakemake.input.provenance).parent,
-            model_name=snakemake.wildcards.model,
+            model_name=shown_name(snakemake.wildcards.model),
         )

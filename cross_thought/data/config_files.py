@@ -6,6 +6,7 @@ from typing import Any
 
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
+from cross_thought.data.pairs import SECTION as PAIRS_SECTION
 from cross_thought.data.starts import check_start
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
@@ -43,8 +44,13 @@ def fill_in_data_dir(config: dict) -> None:
 
 def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield the splits of tasks of one's own: the config's key of the task, the split, and the task's entry."""
-    for section in ("tasks", "embedding_tasks"):
-        for name, task in config[section].items():
+    pairs = config["embedding_tuning"]["pairs"]
+    for section, entries in (
+        ("tasks", config["tasks"]),
+        ("embedding_tasks", config["embedding_tasks"]),
+        (PAIRS_SECTION, pairs),
+    ):
+        for name, task in entries.items():
             for split in task.get("files", {}):
                 yield f"{section}.{name}", split, task
 

@@ -17,6 +17,7 @@ from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, check_output, count_lines, read_lines
+from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
 from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
 from cross_thought.training.devices import usable_device
@@ -88,16 +89,19 @@ class SentenceEncoder:
         path: str | Path,
         *,
         vocabulary: str | Path | None = None,
+        revision: str | None = None,
         device: str | None = None,
         precision: str = "float32",
     ) -> "SentenceEncoder":
-        """Load a model from disk; nothing in it can run code.
+        """Load a model from disk, or fetch it from Hugging Face's hub; nothing in it can run code.
 
         Args:
             path: a fairseq checkpoint of ours or of the authors, or a folder that `cross_thought export` wrote. What
-                such a folder says of pooling, prompts, lengths and modules behind the encoder is applied.
+                such a folder says of pooling, prompts, lengths and modules behind the encoder is applied. Where there
+                is no such path, `user/model` is an export on the hub, of which data alone is fetched.
             vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
                 found, beside it or in the results folder that it lies in.
+            revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
             device: as above.
             precision: as above.
 
@@ -106,7 +110,7 @@ class SentenceEncoder:
         """
         if device is not None:
             usable_device(device)  # before the time that loading takes
-        path = Path(path)
+        path = fetched(Path(path), revision)
         if path.is_dir():
             saved, tokenizer = load_export(path, None if vocabulary is None else Path(vocabulary))
             encoder, settings = saved.encoder, read_settings(path, pooling=saved.pooling)

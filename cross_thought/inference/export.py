@@ -19,6 +19,7 @@ from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, check_output, write_json
 from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.inference.fine_tuned import kind_of, relabelled, task_of_checkpoint, tells_its_task, with_head
+from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import (
     CONFIG_FILE,
     TOKENIZER_FILE,
@@ -70,6 +71,7 @@ def export_model(
     output_format: str,
     pooling: str | None = None,
     vocabulary: Path | None = None,
+    revision: str | None = None,
     results: Path | None = None,
     model_name: str | None = None,
     labels: Sequence[str] | None = None,
@@ -79,12 +81,14 @@ def export_model(
     """Write an export, whole or not at all; one that is there already is replaced.
 
     Args:
-        source: a checkpoint of fairseq's, or the folder of an export, maybe one that Sentence Transformers tuned.
+        source: a checkpoint of fairseq's, or the folder of an export, maybe one that Sentence Transformers tuned, or an
+            export's name on Hugging Face's hub.
         output_dir: the folder to write.
         output_format: `safetensors`; `sentence-transformers`, which adds what that library and transformers load; or
             `onnx`, graphs in place of the weights.
         pooling: what is made of the slots, where nothing else is said; None: `mean`, or what the source's folder has.
         vocabulary: of a checkpoint: folder of dict.txt, encoder.json and vocab.bpe; None: where they are found.
+        revision: of an export on the hub; None: the newest.
         results: the results folder that the model card tells of; None: the one that the checkpoint lies in, if any.
         model_name: the model's name there; None: by the checkpoint's place.
         labels: other names for a fine-tuned model's labels; a checkpoint that does not tell them is exported without
@@ -106,7 +110,9 @@ def export_model(
     check_output(output_dir, is_folder=True)
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
-    saved, tokenizer, settings, arguments = _load(source, vocabulary, labels=labels, score_scale=score_scale)
+    saved, tokenizer, settings, arguments = _load(
+        fetched(source, revision), vocabulary, labels=labels, score_scale=score_scale
+    )
     encoder, settings = saved.encoder, replace(settings, pooling=pooling or settings.pooling)
     # refuses what does not fit together
     sentence_encoder = SentenceEncoder(encoder, tokenizer, settings=settings, device="cpu")

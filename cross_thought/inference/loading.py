@@ -171,8 +171,8 @@ def check_checkpoint_path(path: Path) -> None:
         )
     if not path.exists() and path.suffix not in _CHECKPOINTS and re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(path)):
         raise UserError(
-            f"{path} is no file or folder here; if it is a name on Hugging Face's hub: nothing is fetched from there, "
-            f"so download it first (`hf download {path} --local-dir FOLDER`) and give that folder"
+            f"{path} is no file or folder here; if it is a name on Hugging Face's hub: `SentenceEncoder`, `embed` and "
+            f"`export` take it; else download it first (`hf download {path} --local-dir FOLDER`) and give that folder"
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
+from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
@@ -75,7 +76,11 @@ def embeddings_page(
         part = part.assign(trained=part["kind"] == "model")
         sections.append(wide(part, mean_sd_n, index=["trained", *names], column=metric_name, heading=heading))
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
-    return Page("Embeddings without fine-tuning", sections, notes)
+    return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
+
+
+def _has_tuned(rows: pd.DataFrame) -> bool:
+    return rows["model"].str.contains(TUNED, regex=False).any()
 
 
 def embeddings_notes(
@@ -87,6 +92,12 @@ def embeddings_notes(
         f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
         "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
     ]
+    if _has_tuned(rows):
+        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
+        notes.append(
+            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
+            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
+        )
     if SIMILARITY in kinds:
         notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
     if RETRIEVAL in kinds:

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.pairs import shown_name, tuned_place
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
@@ -73,7 +74,10 @@ def task_numbers(
 
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
-    """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model."""
+    """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model.
+
+    A tuned model has the name that paths have for it.
+    """
     tasks = embedding_tasks_of(config)
     runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
         (model, task, seed, pooling)
@@ -86,10 +90,10 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         folder = results / "embeddings" / model / task.name / (f"{pooling}/seed-{seed}" if pooling else "")
         (written,) = read_metrics([folder / "metrics.json"])
         known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
-        documents.append(embeddings_document(model=model, task=task, seed=seed, pooling=pooling, **known))
+        documents.append(embeddings_document(model=shown_name(model), task=task, seed=seed, pooling=pooling, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
-    rows = embedding_rows(ours, lexical, models=list(seeds), tasks=tasks)
+    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
@@ -163,6 +167,8 @@ def numbers(results: Path) -> Iterator[Number]:
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
         of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
+        tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
+        of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
         yield from embedding_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):

@@ -10,6 +10,7 @@ import pytest
 from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config, read_yaml
+from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.tasks import embedding_tasks_of, tasks_of
 from tests.bad_input.cases import Case, refusal
 
@@ -57,6 +58,9 @@ COMBINATIONS = [
     ("a start from a task that is not there", "tasks: {RTE: {start_from: MNLI}}"),
     ("an unknown task", "tasks: {RET: {}}"),
     ("embeddings of single sentences", "embedding_tasks: {SST-2: {}}"),
+    ("embeddings tuned on scores", "embedding_tuning: {pairs: {STS-B: {}}}"),
+    ("embeddings tuned on a task without a train set", "embedding_tuning: {pairs: {AX: {}}}"),
+    ("embeddings tuned on a label that there is not", "embedding_tuning: {pairs: {MRPC: {positive_label: same}}}"),
     ("another task's model, of a task that is not there", "tasks: {AX: {}}"),
     ("a pattern that matches nothing", f"tasks: {{mine: {{{OWN.replace('train: a.tsv', 'train: b-*.tsv')}}}}}"),
     ("labels twice", f"tasks: {{mine: {{{OWN}, labels: [a, b], label_names: [a, b]}}}}"),
@@ -115,6 +119,7 @@ def lay_over(content: bytes) -> None:
     config = load_config(load_configfile(path), files=[path])
     tasks_of(config["tasks"])
     embedding_tasks_of(config)
+    pair_tasks_of(config)
 
 
 def read_file(content: bytes) -> None:

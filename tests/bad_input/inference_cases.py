@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from cross_thought.__main__ import main
 from cross_thought.data.bpe import train_vocabulary
@@ -36,6 +37,15 @@ def embed(model: str = "export", *options: str, output: str = "e.npy") -> str:
     """Embed two lines."""
     Path("text.txt").write_text("a\nb\n")
     return command("embed", "--model", model, "--input", "text.txt", "--output", output, *options)
+
+
+def by_name() -> str:
+    """Embed with a model of the hub's, which nobody can ask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", "https://hub.example")
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        patch.setattr(constants, "HF_HUB_CACHE", "cache")
+        return embed("user/model")
 
 
 def with_files(files: dict[str, str], model: str) -> str:
@@ -132,7 +142,7 @@ WAYS = [
     ("a folder with nothing of a model", partial(with_files, {"model/notes.txt": "notes"}, "model")),
     ("a file of safetensors weights", partial(with_files, {"model.safetensors": ""}, "model.safetensors")),
     ("a git-lfs pointer", partial(with_files, {"model.pt": LFS_POINTER}, "model.pt")),
-    ("a name on the hub", partial(embed, "user/model")),
+    ("a name on the hub, out of its reach", by_name),
     ("an export with a pooling that there is not", partial(changed, "config.json", {"pooling": "max", "encoder": {}})),
     ("an export with a module behind that is not applied here", partial(behind, "Dropout", dropout=0.1)),
     ("a Dense with another activation", partial(behind, "Dense", activation_function="torch.nn.Softplus")),

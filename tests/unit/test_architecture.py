@@ -220,6 +220,7 @@ WITHOUT_CODE = {
     "pretrain.py",
     "finetune.py",
     "evaluate.py",
+    "tune_embeddings.py",
 }
 
 

@@ -15,7 +15,7 @@ import yaml
 from cross_thought.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md"]
+PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md", "tuning.md"]
 
 
 def steps(page: str) -> Iterator[tuple[str, str, str]]:
@@ -82,6 +82,7 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
             ),
         ],
         "predicting.md": ["tuned/model.safetensors"],
+        "tuning.md": ["tuned.npy", "results/tune/mlm/demo-match/seed-2/model/modules.json"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
     if page == "own-task.md":
@@ -94,6 +95,8 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
             assert passages[int(label) - 1] == right
         labels = [line.split("\t")[0] for line in (clone / "results/tasks/in-a-row/valid.tsv").read_text().splitlines()]
         assert labels == ["label", "1", "1 2", "0"]
+    if page == "tuning.md":
+        assert "cross_thought (tuned on demo-match)" in printed[0]
     if page == "predicting.md":
         assert_all_predictions_agree(clone)
     if page == "embedding.md":
