@@ -88,7 +88,7 @@ def test_other_settings_train_anew(clone: Path) -> None:
 def test_predictions_train_nothing_whose_checkpoint_is_there(clone: Path) -> None:
     (clone / "rows.tsv").write_text("first\tsecond\na\tb\n")
     entry = {"files": "rows.tsv", "model": "mlm", "task": "demo-match", "input_columns": [1, 2]}
-    assert planned(clone, "predict", overlay=TINY | {"predict": {"new": entry}}) == {"predict_rows"}
+    assert planned(clone, "predict", overlay=TINY | {"predict": {"new": entry}}) == {"predict", "predict_rows"}
     gone = TINY | {"predict": {"new": entry | {"task": "demo-overlap", "seed": 2}}}
     done = run_snakemake(clone, "predict", "--dry-run", overlay=gone)
     said = "predict.new: results/finetune/mlm/demo-overlap/seed-2/best.pt was deleted when it had been evaluated, so it"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cross_thought.config import load_config
+from cross_thought.config import load_config, load_files
 from cross_thought.data.tasks import TASKS
 from cross_thought.training.checkpoints import load_checkpoint
 from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
@@ -29,6 +29,8 @@ def test_overlays_plan(overlay: str, tmp_path: Path) -> None:
     config = yaml.safe_load((REPOSITORY / "config" / overlay).read_text())
     if "{data_dir}" in str(config):
         pytest.skip("needs files of one's own")
+    if overlay == "captions-ablations.yaml":
+        config = load_files(REPOSITORY / "config" / name for name in ("captions.yaml", overlay))
     done = run_snakemake(tmp_path, "--dry-run", overlay=config)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -116,7 +118,9 @@ def keys(config: dict, prefix: str = "") -> set[str]:
 
 def test_the_papers_run_takes_nothing_from_the_demo_that_shapes_a_result() -> None:
     demo, paper = (yaml.safe_load((REPOSITORY / path).read_text()) for path in ("config.yaml", "config/paper.yaml"))
+    assert demo["embedding_tuning"]["pairs"] == {}  # nothing is tuned by default
     assert keys(demo) - keys(paper) == {
+        *(f"embedding_tuning.{key}" for key in demo["embedding_tuning"]),
         *("data_dir", "corpus.format", "corpus.files", "corpus.demo_documents", "corpus.demo_seed", "bpe.vocab_size"),
         *("model_defaults.source", "model_defaults.location", "model_defaults.pretraining.extra_args"),
         *("corpus.lines", "corpus.text_field"),  # of own text, as its format and files are
@@ -170,7 +174,7 @@ def test_embeddings_are_evaluated_without_fine_tuning(tiny_run: Path) -> None:
         if (number["table"], number["model"], number.get("task")) == ("embeddings", "mlm", "demo-match")
         and (number["metric"], number["figure"]) == ("mrr", "mean")
     ]
-    assert number["sources"] == [f"results/embeddings/mlm/demo-match/seed-{seed}/pairs.tsv" for seed in (1, 2)]
+    assert number["sources"] == [f"results/embeddings/mlm/demo-match/mean/seed-{seed}/pairs.tsv" for seed in (1, 2)]
     assert number["runs"] == [f"results/pretrain/mlm/seed-{seed}" for seed in (1, 2)]
 
 
@@ -199,14 +203,16 @@ def test_verify_passes_and_names_a_changed_prediction(tiny_run: Path, tmp_path: 
     fields = lines[1].split("\t")
     fields[3] = "entailment" if fields[3] == "not_entailment" else "not_entailment"
     path.write_text("\n".join([lines[0], "\t".join(fields), *lines[2:]]))
-    pairs = results / "embeddings/cross_thought/demo-overlap/seed-1/pairs.tsv"
+    pairs = results / "embeddings/cross_thought/demo-overlap/mean/seed-1/pairs.tsv"
     header, first, *rest = pairs.read_text().splitlines()
     pairs.write_text("\n".join([header, first.rpartition("\t")[0] + "\t-0.75", *rest]) + "\n")
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "tasks.csv: model, mlm, demo-match, valid, accuracy: mean: the file says" in done.stderr
-    assert "demo-overlap/seed-1/metrics.json: splits: valid: metrics: pearson: the file says" in done.stderr
-    assert "embeddings.csv: model, cross_thought, demo-overlap, valid, pearson: mean: the file says" in done.stderr
+    assert "demo-overlap/mean/seed-1/metrics.json: splits: valid: metrics: pearson: the file says" in done.stderr
+    assert (
+        "embeddings.csv: model, cross_thought, mean, demo-overlap, valid, pearson: mean: the file says" in done.stderr
+    )
 
 
 def test_a_task_starts_from_another_with_a_fresh_head(tiny_run: Path) -> None:
