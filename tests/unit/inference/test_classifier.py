@@ -309,6 +309,11 @@ HEAD = "classification_heads.sentence_classification_head"
             "is none of tanh, relu, gelu, linear",
         ),
         ({"classifier_activation": {"a": 1}}, {}, "is none of tanh, relu, gelu, linear"),
+        (
+            {"problem_type": "multi_label_classification"},
+            {},
+            "its problem_type is 'multi_label_classification', where a classification has 'single_label_classification'",
+        ),
         ({"fine_tuned_on": "RTE"}, {}, "fine_tuned_on is not as an export has it"),
         (
             {"fine_tuned_on": {"kind": "classification", "labels": ["a"]}},
