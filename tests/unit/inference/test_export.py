@@ -9,7 +9,7 @@ from checkpoints import write_checkpoint, write_vocabulary
 
 from cross_thought.errors import UserError
 from cross_thought.files import write_json
-from cross_thought.inference.export import export_model
+from cross_thought.inference.export import _CODE, export_model
 
 TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
 model,mine,RTE,valid,accuracy,61.2345,1.5,3,277
@@ -61,6 +61,12 @@ def test_the_card_names_the_machine_of_the_results(
     export_model(checkpoint, tmp_path / "export", output_format="safetensors")
     card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
     assert f"\n- results made with commit abc, Python 3.13, torch 2.9, on EPYC, {said}\n" in card
+
+
+def test_the_document_lists_the_code_that_an_export_runs() -> None:
+    document = (Path(__file__).parents[3] / "docs/export.md").read_text(encoding="utf-8")
+    listed = document.split("runs its Python files", 1)[1].split("\n\n", 1)[0]
+    assert sorted(re.findall(r"`(\w+\.py)`", listed)) == sorted(_CODE.values())
 
 
 def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:
