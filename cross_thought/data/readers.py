@@ -86,6 +86,7 @@ def read_table(
     member: str | None = None,
     form: str | None = None,
     header: bool = True,
+    keep_empty_texts: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Table:
     """Read a file of rows.
@@ -95,6 +96,8 @@ def read_table(
         member: the file inside the archive.
         form: one of FORMATS; None: told by the file's ending.
         header: of TSV and CSV, whether the first line names the columns.
+        keep_empty_texts: of TSV and CSV whose rows have one column, whether empty ones at the end are rows: of TSV an
+            empty line, of CSV `""`.
         chunk_bytes: read at once, of text; as many must have come out of a pipe before the first row is there.
 
     Returns:
@@ -112,16 +115,19 @@ def read_table(
     if form == JSON_LINES:
         return _read_json_lines(lines, where)
     rows = _tsv_rows(lines) if form == TSV else _quoted_rows(lines, where, "," if form == CSV else "\t")
-    rows = _without_empty_end(rows)
+    rows = _without_empty_end(rows, keep_empty_texts=keep_empty_texts)
     names = [cell or "" for cell in next(rows, Row(1, ())).cells] if header else []
     return Table(where, form, "line", names, rows)
 
 
-def _without_empty_end(rows: Iterable[Row]) -> Iterator[Row]:
-    """Leave out the empty lines that a file ends in."""
+def _without_empty_end(rows: Iterable[Row], *, keep_empty_texts: bool) -> Iterator[Row]:
+    """Leave out the empty lines that a file ends in; with `keep_empty_texts`, not those that are rows of one text."""
     empty: list[Row] = []
+    width = 0
     for row in rows:
-        if len(row.cells) == 1 and not row.cells[0]:
+        width = width or len(row.cells)
+        is_text = keep_empty_texts and width == 1 and row.cells[0] is not None
+        if len(row.cells) == 1 and not row.cells[0] and not is_text:
             empty.append(row)
             continue
         yield from empty

@@ -3,7 +3,7 @@
 Exports carry this file.
 """
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -207,7 +207,8 @@ def _is_integer(value: Any, *, least: int) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    largest = sys.float_info.max  # of an integer out of a file, too, which may have any number of digits
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def _are_labels(labels: Any) -> bool:

@@ -76,6 +76,12 @@ def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> No
     assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
 
 
+def test_a_folders_whole_name_is_on_the_card(checkpoint: Path, tmp_path: Path) -> None:
+    export_model(checkpoint, tmp_path / "e-1.5", output_format="safetensors")
+    export_model(tmp_path / "e-1.5", tmp_path / "again", output_format="safetensors")
+    assert "\n# e-1.5: a Cross-Thought sentence encoder" in (tmp_path / "again/README.md").read_text(encoding="utf-8")
+
+
 def test_an_export_is_replaced_and_nothing_else(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
