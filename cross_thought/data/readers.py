@@ -30,6 +30,7 @@ _FORMAT_OF_ENDING = {
 }
 _ROWS_AT_ONCE = 10_000
 
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
@@ -243,7 +244,7 @@ def json_cell(value: Any, place: str) -> str | None:
         return "true" if value else "false"
     if isinstance(value, dict | list):
         return None
-    if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
+    if value is not None and _HALF_PAIR.search(value):
         raise UserError(f"{place}: half a surrogate pair in {value[:40]!r}, which is no character; mend the text")
     return value
 
