@@ -35,7 +35,10 @@ rule note_pretraining:
 rule make_start:
     input:
         vocabulary="results/bpe/vocabulary",
-        files=lambda wildcards: files_of_start(wildcards.model),
+        settings="results/pretrain/{model}/settings.json",  # has the content of one's own files
+        downloads=lambda wildcards: [
+            path for path in files_of_start(wildcards.model) if path.startswith(f"{DOWNLOADS_DIR}/")
+        ],
     output:
         temp("results/pretrain/{model}/seed-{seed}/start.pt"),
     log:
@@ -51,6 +54,8 @@ rule make_start:
         mem_mb=growing(8000),
         runtime=growing(30),
     params:
+        # takes `output`, so another place of the files is no reason for Snakemake; as inputs they would be one
+        files=lambda wildcards, output: files_of_start(wildcards.model),
         model=lambda wildcards: MODELS[wildcards.model],
     script:
         "../workflow_scripts/make_start.py"
@@ -79,7 +84,7 @@ rule pretrain_model:
     params:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
-        # these take `output`, so a change of them is no reason for Snakemake
+        # these take `output`, so a change of them is no reason
         started_from=lambda wildcards, output: name_of_start(wildcards.model),
         curves=lambda wildcards, output: curves_folder(output.history),
     script:

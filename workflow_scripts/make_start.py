@@ -8,7 +8,7 @@ from cross_thought.jobs import logged_job
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         write_start(
-            [Path(path) for path in snakemake.input.files],
+            [Path(path) for path in snakemake.params.files],
             Path(snakemake.input.vocabulary),
             Path(snakemake.output[0]),
             name=snakemake.wildcards.model,
