@@ -209,7 +209,7 @@ def _embed(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     to_stdout = options.output == "-"
-    if not to_stdout and format_of(options.output) != TSV:
+    if not to_stdout and (format_of(options.output) != TSV or options.output.lower().endswith(".gz")):
         raise UserError(f"--output {options.output}: predictions are written as TSV; give a name that ends in .tsv")
     if not to_stdout:
         check_output(Path(options.output))
@@ -217,6 +217,7 @@ def _predict(options: argparse.Namespace) -> None:
     classifier = SentenceClassifier.from_pretrained(
         options.model,
         vocabulary=options.vocabulary,
+        revision=options.revision,
         labels=options.labels,
         score_scale=options.score_scale,
         device=options.device,

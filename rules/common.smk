@@ -25,7 +25,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
-from cross_thought.data.starts import as_trained, model_downloads, start_files
+from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 
@@ -73,7 +73,7 @@ DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
 CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
 CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
-MODEL_DOWNLOADS = model_downloads(MODELS, KNOWN_DOWNLOADS)
+MODEL_DOWNLOADS = model_downloads(config["models"], KNOWN_DOWNLOADS)
 DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in MODEL_DOWNLOADS}
 GPT2_FILES = {
     "encoder": "gpt2_bpe/encoder.json",
@@ -156,7 +156,8 @@ def code_of(script, environment):
 def training_data(files, **settings):
     """Return what the data of a training are made of: settings, and raw files, those of one's own by their content.
 
-    A download is known by its name: it has a checksum.
+    A download is known by its name. One of the table has a checksum; what a model names by a URL, or on the hub, has none:
+    if the content changes there, give it another name (OWNER/NAME@REVISION).
     """
     vocabulary = (
         corpus_inputs() if config["bpe"]["source"] == "train" else map(own_or_download_path, GPT2_FILES.values())
@@ -269,14 +270,19 @@ def tuned_checkpoint(wildcards):
 
 # pre-training
 PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
-STARTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name].get("initialize_from")]
+STARTED_MODELS = [name for name in TRAINED_MODELS if config["models"][name]["initialize_from"]]
 
 
 def files_of_start(model):
     """Return the files that a model starts from; none if its weights are drawn."""
     if model not in STARTED_MODELS:
         return []
-    return start_files(MODELS[model]["initialize_from"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+    return start_files(config["models"][model]["initialize_from"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+
+
+def name_of_start(model):
+    """Return what a model starts from, as it is noted in its checkpoints; None if its weights are drawn."""
+    return start_name(config["models"][model]["initialize_from"]) if model in STARTED_MODELS else None
 
 
 def start_of(wildcards):

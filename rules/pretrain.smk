@@ -79,6 +79,8 @@ rule pretrain_model:
     params:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
+        # these take `output`, so a change of them is no reason for Snakemake
+        started_from=lambda wildcards, output: name_of_start(wildcards.model),
         curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/pretrain.py"

@@ -43,6 +43,7 @@ rule tabulate_pretraining:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        cuts=sorted({MODELS[name]["segment_by"] for name in TRAINED_MODELS}),
         code=code_of("tabulate_pretraining.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_pretraining.py"

@@ -40,6 +40,7 @@ def measure_masked_words(checkpoint: Path, corpus: Path, vocabulary: Path, *, wo
         share=model.args.mask_prob,
         num_specials=dictionary.nspecial,
         seed=1,
+        eos_id=dictionary.eos() if model.sentence_encoder.config.segment_by == "sentence" else None,
     )
     conditions = [BYPASSED] if model.args.no_cross_sequence else [ON, SHUFFLED, BYPASSED]
     guesses = guess_words(

@@ -21,7 +21,6 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "criterion": "masked_lm",
         **model_flags(model),
         "forward_mode": "pretrain",
-        "started_from": model.get("initialize_from"),
         "init_std": training["init_std"],
         "query_key_init_std": training["query_key_init_std"],
         "sample_break_mode": training["sample_break_mode"],
@@ -60,6 +59,7 @@ def pretrain(
     history: Path,
     command_record: Path,
     start: Path | None = None,
+    started_from: str | None = None,
     curves: Path | None = None,
 ) -> None:
     """Train and export.
@@ -73,6 +73,7 @@ def pretrain(
         history: loss curves (TSV).
         command_record: the command line, when it ran and for how long (JSON).
         start: checkpoint of the model's weights to start from; None: they are drawn.
+        started_from: what that is of, noted in the model.
         curves: folder for TensorBoard's event files, in a folder for each run; None: there are none.
 
     Checkpoints in progress lie beside `checkpoint`, under runs/, in a folder named after what defines the run: a
@@ -92,6 +93,7 @@ def pretrain(
         flags,
         start=None if start is None else restore_flags(start),
         places={
+            "started_from": started_from,  # the content of `start` defines the run
             "no_epoch_checkpoints": True,
             "keep_interval_updates": 2,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
@@ -120,6 +122,7 @@ if "snakemake" in globals():
             seed=int(snakemake.wildcards.seed),
             hardware=hardware,
             start=Path(snakemake.input.start[0]) if snakemake.input.start else None,
+            started_from=snakemake.params.started_from,
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             command_record=Path(snakemake.output.command),

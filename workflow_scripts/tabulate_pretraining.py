@@ -7,12 +7,22 @@ from cross_thought.tables.layout import write_table
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
 
 
-def tabulate_pretraining(histories: Sequence[str], *, files: Mapping[str, str]) -> None:
-    """Read every `history.tsv`, and the `command.json` beside it, and write `files`: `csv`, `markdown` and `latex`."""
+def tabulate_pretraining(histories: Sequence[str], *, cuts: Sequence[str] = (), files: Mapping[str, str]) -> None:
+    """Write how each pre-training ended.
+
+    Args:
+        histories: every `history.tsv`; the `command.json` beside each is read, too.
+        cuts: the values that `segment_by` has in the models.
+        files: the paths to write, as `csv`, `markdown` and `latex`.
+    """
     rows = read_pretraining_rows(histories)
-    write_table(rows, pretraining_page(rows), files=files)
+    write_table(rows, pretraining_page(rows, cuts=cuts), files=files)
 
 
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
-        tabulate_pretraining(snakemake.input.histories, files=dict(snakemake.output.items()))
+        tabulate_pretraining(
+            snakemake.input.histories,
+            cuts=snakemake.params.cuts,
+            files=dict(snakemake.output.items()),
+        )

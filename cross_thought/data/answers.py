@@ -83,7 +83,8 @@ def questions_of(rows: Sequence[TaskRow], *, task: str, selection: AnswerSelecti
         dropped[NO_RIGHT] = len(without)
     notes = Counter(note for question in usable for note in _notes(question))
     if by_rows:
-        texts = (text for question in questions for text in question.candidates)
+        # those that were left out lend theirs as well, but for the empty one that some were left out for
+        texts = (text for question in questions for text in question.candidates if text)
         pool = list(dict.fromkeys(texts)) if selection.fill else []
         generator = random.Random(f"{task} {split} candidates {CANDIDATE_SEED}")
         examples = [_shuffled(question, selection, pool, generator, notes) for question in usable]

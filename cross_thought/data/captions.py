@@ -22,6 +22,7 @@ NUM_CANDIDATES = 8
 # rows of a task's split; of retrieval, each picture's first caption with each of its others
 NUM_PAIRS = {"train": 12_000, "dev": 2_000, "test": 2_000}
 NUM_QUESTIONS = {"train": 6_000, "dev": 1_000, "test": 1_000}
+MAX_DRAWS = 1000  # of a question, until its captions are different
 
 Picture = tuple[str, ...]  # its captions
 
@@ -47,7 +48,8 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
     """Read the captions of one split, from one gzip file for each of a picture's captions.
 
     Raises:
-        UserError: if a file is missing, damaged or empty, has an empty line, or has not as many lines as the first.
+        UserError: if a file is missing, damaged or empty, has an empty line or a tab in one, or has not as many lines
+            as the first.
     """
     columns = [_read_lines(path) for path in paths]
     for path, column in zip(paths, columns, strict=True):
@@ -70,6 +72,9 @@ def _read_lines(path: Path) -> list[str]:
     empty = next((number for number, line in enumerate(lines, 1) if not line), 0 if lines else 1)
     if empty:
         raise UserError(f"{path}, line {empty} is empty: each line is a caption; fetch the file again")
+    tab = next((number for number, line in enumerate(lines, 1) if "\t" in line), 0)
+    if tab:
+        raise UserError(f"{path}, line {tab} has a tab, which ends a column in the tasks' files: write a space there")
     return lines
 
 
@@ -81,7 +86,9 @@ def write_captions(output_dir: Path, pictures: Mapping[str, Sequence[Picture]], 
     - `captions-find`, for embeddings without fine-tuning: the first caption of each picture with each of its others,
       to be found among those of all pictures of the split.
 
-    Nothing of one split's pictures stands in another's files.
+    Nothing of one split's pictures stands in another's files. In dev and test each picture is asked for by one pair of
+    each answer and by one question (if their number is not that of the pictures: as often as any other), but stands
+    beside other pictures as well, as the second of a pair or as a candidate: examples are not quite independent.
 
     Args:
         output_dir: the folder to write.
@@ -89,7 +96,7 @@ def write_captions(output_dir: Path, pictures: Mapping[str, Sequence[Picture]], 
         seed: of the draws; the same seed gives the same bytes.
 
     Raises:
-        UserError: if a split has fewer pictures than a question has candidates.
+        UserError: if a split has fewer pictures than a question has candidates, or too many captions that are equal.
     """
     for split, captions in pictures.items():
         if len(captions) < NUM_CANDIDATES:
@@ -124,25 +131,44 @@ def _documents(pictures: Sequence[Picture]) -> Iterator[str]:
 
 
 def _pairs(pictures: Sequence[Picture], size: int, seed: int, split: str) -> Iterator[tuple[str, ...]]:
+    """Yield pairs, a yes and a no by turns; outside train a picture comes first as often as any other, second as well.
+
+    The i-th of a permutation is paired with itself, and with the one after it.
+    """
     generator = random.Random(f"captions-same {split} {seed}")
+    order = [] if split == "train" else generator.sample(range(len(pictures)), min(len(pictures), size // 2))
     for number in range(size):
-        first, other = generator.sample(range(len(pictures)), 2)
+        if order:
+            first, other = (order[place % len(order)] for place in (number // 2, number // 2 + 1))
+        else:
+            first, other = generator.sample(range(len(pictures)), 2)
         left, right = generator.sample(range(CAPTIONS_PER_PICTURE), 2)
         is_same = number % 2 == 0
         yield pictures[first][left], pictures[first if is_same else other][right], "yes" if is_same else "no"
 
 
 def _questions(pictures: Sequence[Picture], size: int, seed: int, split: str) -> Iterator[tuple[str, ...]]:
+    """Yield questions; outside train a picture is asked for as often as any other."""
     generator = random.Random(f"captions-pick {split} {seed}")
-    while size:
-        chosen = generator.sample(range(len(pictures)), NUM_CANDIDATES)
-        question, answer = generator.sample(pictures[chosen[0]], 2)
-        candidates = [answer, *(generator.choice(pictures[other]) for other in chosen[1:])]
-        if len({question, *candidates}) <= NUM_CANDIDATES:
-            continue  # some short captions stand at several pictures
-        order = generator.sample(range(NUM_CANDIDATES), NUM_CANDIDATES)
-        yield question, *(candidates[place] for place in order), str(order.index(0) + 1)
-        size -= 1
+    order = [] if split == "train" else generator.sample(range(len(pictures)), len(pictures))
+    for number in range(size):
+        asked_for = order[number % len(order)] if order else None
+        for _ in range(MAX_DRAWS):
+            chosen = generator.sample(range(len(pictures)), NUM_CANDIDATES)
+            if asked_for is not None:
+                chosen = [asked_for, *(other for other in chosen if other != asked_for)][:NUM_CANDIDATES]
+            question, answer = generator.sample(pictures[chosen[0]], 2)
+            candidates = [answer, *(generator.choice(pictures[other]) for other in chosen[1:])]
+            if len({question, *candidates}) > NUM_CANDIDATES:  # some short captions stand at several pictures
+                break
+        else:
+            raise UserError(
+                f"multi30k: {MAX_DRAWS} draws from {SPLITS[split]} gave no {NUM_CANDIDATES + 1} different captions for "
+                f"a question, the last about {pictures[chosen[0]][0]!r}: the five captions of a picture must differ, "
+                "and those of different pictures; take the files as published"
+            )
+        places = generator.sample(range(NUM_CANDIDATES), NUM_CANDIDATES)
+        yield question, *(candidates[place] for place in places), str(places.index(0) + 1)
 
 
 def _others(pictures: Sequence[Picture]) -> Iterator[tuple[str, str]]:

@@ -93,6 +93,9 @@ def read_dataset(prefix: Path) -> Iterator[np.ndarray]:
             raise ValueError("another format")
     except (struct.error, KeyError, ValueError):
         raise UserError(f"{prefix}.idx is damaged: binarize the data again") from None
+    bounds = np.cumsum(np.append(0, sizes), dtype=np.int64) * dtype.itemsize
+    if content.size != bounds[-1] or not np.array_equal(starts, bounds[:-1]):
+        raise UserError(f"{prefix}.bin or .idx is damaged: binarize the data again")
     for size, start in zip(sizes.tolist(), starts.tolist(), strict=True):
         yield content[start : start + size * dtype.itemsize].view(dtype)
 

@@ -54,7 +54,8 @@ def input_rows(
     named = next((column for column in columns if isinstance(column, str)), None)
     if named is not None and not header:
         raise UserError(f"the column {named!r} has a name, but the file has no header: give its number")
-    return _table_rows(read_table(path, form=form, header=header, chunk_bytes=_CHUNK_BYTES), columns)
+    table = read_table(path, form=form, header=header, keep_empty_texts=True, chunk_bytes=_CHUNK_BYTES)
+    return _table_rows(table, columns)
 
 
 def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:

@@ -135,3 +135,9 @@ def shown_name(place: str) -> str:
     """Return what tables call a model that paths name so."""
     model, _, pairs = place.partition("@")
     return f"{model}{TUNED}{pairs})" if pairs else model
+
+
+def place_of(shown: str) -> str:
+    """Return how paths name a model that tables call so: `shown_name` the other way round."""
+    model, _, pairs = shown.removesuffix(")").partition(TUNED)
+    return tuned_place(model, pairs) if pairs else shown

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cross_thought.data.readers import Row, Table, json_values
+from cross_thought.data.readers import Row, Table, json_cell, json_values
 from cross_thought.errors import UserError, shown
 from cross_thought.files import open_bytes, read_lines
 
@@ -39,7 +39,17 @@ def read_questions(path: Path, *, member: str | None, form: str | None, question
         rows = _quasar_t(path, member, where, questions)
     if form == TREC_QA:
         rows = _trec_qa(path, member, where)
-    return Table(where, str(form), "question" if form == HOTPOTQA else "line", COLUMNS, rows)
+    unit = "question" if form == HOTPOTQA else "line"
+    return Table(where, str(form), unit, COLUMNS, _checked(rows, where, form, unit))
+
+
+def _checked(rows: Iterator[Row], where: str, form: str | None, unit: str) -> Iterator[Row]:
+    """Yield rows, of which there must be one, of characters alone."""
+    row = None
+    for row in rows:
+        yield row._replace(cells=[json_cell(cell, f"{where}, {unit} {row.number}") for cell in row.cells])
+    if row is None:
+        raise UserError(f"{where}: no questions in the form {form!r}; give a file of that form, or set `format`")
 
 
 def _hotpotqa(path: Path, member: str | None, where: str) -> Iterator[Row]:
@@ -60,7 +70,10 @@ def _hotpotqa(path: Path, member: str | None, where: str) -> Iterator[Row]:
         titles = None
         if "supporting_facts" in item:
             facts = _list(item, "supporting_facts", place)
-            titles = {fact[0] for fact in facts if _is_pair(fact, str, object)}
+            for fact in facts:
+                if not _is_pair(fact, str, object):
+                    raise UserError(f"{place}: {shown(fact)} is no supporting fact, [title, number]; mend the file")
+            titles = {fact[0] for fact in facts}
             lacking = titles - {title for title, _ in paragraphs}
             if lacking or not titles:
                 raise UserError(
@@ -115,6 +128,7 @@ def _phrase(text: str) -> re.Pattern[str] | None:
 
 
 _TAG = re.compile(r"<(/?)(QApairs|question|positive|negative)(?: id=['\"](.*)['\"])?>")
+_LIKE_A_TAG = re.compile(r"< */? *(QApairs|question|positive|negative)\b", re.IGNORECASE)
 
 
 def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
@@ -129,9 +143,20 @@ def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
         tag = _TAG.fullmatch(line.strip())
         if tag is not None:
             is_end, name, given_id = tag.groups()
+            if kind is not None:
+                raise UserError(
+                    f"{where}, line {number}: {shown(line.strip())} where a {kind}'s words should be; mend the file"
+                )
+            if name == "QApairs" and not is_end and question_id is not None:
+                raise UserError(f"{where}, line {number}: the question before has no </QApairs>; mend the file")
             kind = None if is_end or name == "QApairs" else name
             if name == "QApairs":
                 question_id, question = (None if is_end else given_id or str(number)), None
+        elif _LIKE_A_TAG.match(line.strip()):
+            raise UserError(
+                f"{where}, line {number}: {shown(line.strip())} is no tag as TREC-QA has them, <positive> or "
+                "<QApairs id='1'>; mend the file"
+            )
         elif kind is not None:
             text = " ".join(line.split())
             if question_id is None or (kind != "question" and question is None):
@@ -149,9 +174,17 @@ def _array(path: Path, member: str | None, where: str) -> Iterator[Any]:
     """Yield the items of a file that is one JSON array, in flat memory."""
     import ijson
 
+    number = 0  # of the items that were read
     with open_bytes(path, member=member) as handle:
         try:
-            yield from ijson.items(handle, "item", use_float=True)
+            for item in ijson.items(handle, "item", use_float=True):
+                number += 1
+                yield item
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{where}, question {number + 1}: no UTF-8, or half a surrogate pair, which is no character; mend "
+                "the text"
+            ) from None
         except ijson.JSONError as error:
             reason = str(error).splitlines()[0].strip()
             raise UserError(f"{where}: no JSON array of questions ({reason}); fetch the file again") from None

@@ -30,6 +30,7 @@ _FORMAT_OF_ENDING = {
 }
 _ROWS_AT_ONCE = 10_000
 
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
@@ -86,6 +87,7 @@ def read_table(
     member: str | None = None,
     form: str | None = None,
     header: bool = True,
+    keep_empty_texts: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Table:
     """Read a file of rows.
@@ -95,6 +97,8 @@ def read_table(
         member: the file inside the archive.
         form: one of FORMATS; None: told by the file's ending.
         header: of TSV and CSV, whether the first line names the columns.
+        keep_empty_texts: of TSV and CSV whose rows have one column, whether empty ones at the end are rows: of TSV an
+            empty line, of CSV `""`.
         chunk_bytes: read at once, of text; as many must have come out of a pipe before the first row is there.
 
     Returns:
@@ -112,16 +116,19 @@ def read_table(
     if form == JSON_LINES:
         return _read_json_lines(lines, where)
     rows = _tsv_rows(lines) if form == TSV else _quoted_rows(lines, where, "," if form == CSV else "\t")
-    rows = _without_empty_end(rows)
+    rows = _without_empty_end(rows, keep_empty_texts=keep_empty_texts)
     names = [cell or "" for cell in next(rows, Row(1, ())).cells] if header else []
     return Table(where, form, "line", names, rows)
 
 
-def _without_empty_end(rows: Iterable[Row]) -> Iterator[Row]:
-    """Leave out the empty lines that a file ends in."""
+def _without_empty_end(rows: Iterable[Row], *, keep_empty_texts: bool) -> Iterator[Row]:
+    """Leave out the empty lines that a file ends in; with `keep_empty_texts`, not those that are rows of one text."""
     empty: list[Row] = []
+    width = 0
     for row in rows:
-        if len(row.cells) == 1 and not row.cells[0]:
+        width = width or len(row.cells)
+        is_text = keep_empty_texts and width == 1 and row.cells[0] is not None
+        if len(row.cells) == 1 and not row.cells[0] and not is_text:
             empty.append(row)
             continue
         yield from empty
@@ -237,7 +244,7 @@ def json_cell(value: Any, place: str) -> str | None:
         return "true" if value else "false"
     if isinstance(value, dict | list):
         return None
-    if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
+    if value is not None and _HALF_PAIR.search(value):
         raise UserError(f"{place}: half a surrogate pair in {value[:40]!r}, which is no character; mend the text")
     return value
 

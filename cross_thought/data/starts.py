@@ -70,12 +70,20 @@ def start_files(place: str, *, data_dir: str | None, downloads_dir: str = "resul
     return [place, str(beside)] if beside.is_file() and not place.endswith(ARCHIVES) else [place]
 
 
-def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's settings, without the keys of a start where it has none.
+def start_name(place: str) -> str:
+    """Return what a start is called where a model is described: a download as it was given, a path by its last part."""
+    if start_downloads(place, read_table(DOWNLOADS_TABLE)):
+        return place
+    return os.path.basename(os.path.abspath(place))
 
-    So what was trained before there were such keys has the settings that it had.
+
+def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's settings as they define its training.
+
+    The place of a start is left out, for its files count by their content (`start_files`): moved, they are the same
+    start. Without a start, `cross_layers` says nothing.
     """
-    unused = () if model["initialize_from"] else ("initialize_from", "cross_layers")
+    unused = ("initialize_from",) if model["initialize_from"] else ("initialize_from", "cross_layers")
     return {key: value for key, value in model.items() if key not in unused}
 
 

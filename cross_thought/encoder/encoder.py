@@ -85,7 +85,7 @@ class EncoderConfig:
     query_key_init_std: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_layers", "num_slots", "segment_length"):
+        for name in ("num_layers", "num_heads", "num_slots", "segment_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.segment_by not in SEGMENTATIONS:

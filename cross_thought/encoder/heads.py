@@ -3,7 +3,7 @@
 Exports carry this file.
 """
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "linear": nn.Identity(),
 }
+# what the transformers library calls the kinds that have a head
+PROBLEM_TYPES = {CLASSIFICATION: "single_label_classification", REGRESSION: "regression"}
 HEAD_PREFIX = "classification_heads.sentence_classification_head."  # of its weights' names, as published
 SCORE_NAME = "score"  # of a regression's output, where a library wants a label's name
 
@@ -147,7 +149,7 @@ def head_document(task: FineTunedTask, head: ClassificationHead | None) -> dict[
         "fine_tuned_on": about,
         "classifier_activation": head.activation,
         "classifier_dim": head.dense.out_features,
-        "problem_type": "regression" if task.kind == REGRESSION else "single_label_classification",
+        "problem_type": PROBLEM_TYPES[task.kind],
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
     }
@@ -157,13 +159,17 @@ def task_of_config(document: Mapping[str, Any]) -> FineTunedTask | None:
     """Return what config.json says that a model was fine-tuned on; None if it says nothing.
 
     Raises:
-        ValueError: if that is damaged.
+        ValueError: if that is damaged, or its head is for another kind of problem.
     """
     about = document.get("fine_tuned_on")
     if about is None:
         return None
     if not isinstance(about, dict) or "labels" in about:
         raise ValueError("fine_tuned_on is not as an export has it")
+    problem = document.get("problem_type")
+    for kind, name in PROBLEM_TYPES.items():
+        if about.get("kind") == kind and problem not in (None, name):
+            raise ValueError(f"its problem_type is {problem!r}, where a {kind} has {name!r}")
     labels = None
     if about.get("kind") == CLASSIFICATION:
         names = document.get("id2label")
@@ -201,7 +207,8 @@ def _is_integer(value: Any, *, least: int) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    largest = sys.float_info.max  # of an integer out of a file, too, which may have any number of digits
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def _are_labels(labels: Any) -> bool:

@@ -193,8 +193,12 @@ def build_encoder(
             raise ValueError(f"{source}: {name} is {settings[name]!r} but the weights have {size}: export it again")
     check_settings(settings, source=source)
     try:
+        config = EncoderConfig(**(dict(settings) | sizes))
+        for name in ("pad_id", "bos_id", "eos_id"):
+            if not 0 <= getattr(config, name) < config.vocab_size:
+                raise ValueError(f"{name} is {getattr(config, name)}, and ids end at {config.vocab_size - 1}")
         with torch.device("meta"), _WithoutInitialisation():
-            encoder = CrossThoughtEncoder(EncoderConfig(**(dict(settings) | sizes)))
+            encoder = CrossThoughtEncoder(config)
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise ValueError(f"{source}: its settings do not fit together ({error}): export or fetch it again") from None
     _check_weights(encoder.state_dict(), weights, source=source)

@@ -1,13 +1,14 @@
 """What the cross path is worth on any text: masked words of held-out documents, with and without the other segments.
 
 In one segment of each document the same share of symbols is masked as in training, and the model guesses them: with
-cross layer 0 as trained, with the other segments taken from another document, and with cross layer 0 bypassed.
+cross layer 0 as trained, with the other segments taken from other documents, and with cross layer 0 bypassed.
 Everything that tables say of it is computed from `words.tsv`, one line a masked symbol.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # this package stays importable without torch
 
     from cross_thought.encoder import CrossThoughtEncoder
 
-# as trained; the other segments another document's; without cross layer 0
+# as trained; the other segments other documents'; without cross layer 0
 ON, SHUFFLED, BYPASSED = "on", "shuffled", "bypassed"
 BATCH_SYMBOLS = 1 << 14  # at once, pads included
 MAX_DOCUMENTS = 1000  # of the held-out text, from its beginning
@@ -51,7 +52,9 @@ class Guess:
 Guesses = dict[str, list[Guess]]  # by condition, in the order of the masked words
 
 
-def choose_words(documents: Sequence["Tensor"], *, share: float, num_specials: int, seed: int) -> list[MaskedWord]:
+def choose_words(
+    documents: Sequence["Tensor"], *, share: float, num_specials: int, seed: int, eos_id: int | None = None
+) -> list[MaskedWord]:
     """Choose what is masked: some symbols of one segment of each document.
 
     Args:
@@ -59,10 +62,13 @@ def choose_words(documents: Sequence["Tensor"], *, share: float, num_specials: i
         share: of the segment's words to mask, below 1; one at least is masked.
         num_specials: ids below are no words.
         seed: of the choice; the same for every model that is compared.
+        eos_id: of `</s>`, where segments are sentences: then one is chosen that is a whole sentence, no part of one
+            that was longer than a segment, so that the other segments are other sentences.
 
     Returns:
-        The words, document by document. Documents of one segment, and segments of too few words, have none; nor has
-        any if only one could have, for then there is no other document's segment to be fed with.
+        The words, document by document. Documents of one segment, or without a whole sentence, and segments of too few
+        words, have none; nor has any if only one could have, for then there is no other document's segment to be fed
+        with.
     """
     generator = random.Random(f"masked words {seed}")
     words = []
@@ -70,6 +76,9 @@ def choose_words(documents: Sequence["Tensor"], *, share: float, num_specials: i
         segments = document.tolist()
         columns = [[t for t, symbol in enumerate(segment) if symbol >= num_specials] for segment in segments]
         eligible = [s for s, found in enumerate(columns) if len(found) >= MIN_WORDS]
+        if eos_id is not None:
+            ends = [True, *(eos_id in segment for segment in segments)]  # whether the segment before ends a sentence
+            eligible = [s for s in eligible if ends[s] and ends[s + 1]]
         if len(segments) < 2 or not eligible:
             continue
         chosen = generator.choice(eligible)
@@ -104,13 +113,17 @@ def guess_words(
     for word in words:
         by_document.setdefault(word.document, []).append(word)
     numbers = list(by_document)
-    # another document for each: half of them further
-    others = dict(zip(numbers, numbers[len(numbers) // 2 :] + numbers[: len(numbers) // 2], strict=True))
+    # other documents for each: from half of them further on
+    half = len(numbers) // 2
+    others = {
+        number: [documents[other] for other in (numbers * 2)[n + half : n + half + len(numbers)] if other != number]
+        for n, number in enumerate(numbers)
+    }
     guesses: Guesses = {}
     encoder.eval()
     for condition in conditions:
         shown = {
-            number: _with_other_segments(documents[number], documents[others[number]], found[0].segment)
+            number: _with_other_segments(documents[number], others[number], found[0].segment)
             if condition == SHUFFLED
             else documents[number]
             for number, found in by_document.items()
@@ -126,13 +139,16 @@ def guess_words(
     return guesses
 
 
-def _with_other_segments(document: "Tensor", other: "Tensor", own: int) -> "Tensor":
-    """Return a document whose segments, but its `own`-th, are another document's, over again if those are too few."""
+def _with_other_segments(document: "Tensor", others: Sequence["Tensor"], own: int) -> "Tensor":
+    """Return a document whose segments, but its `own`-th, are those of other documents, one after the other.
+
+    None stands there twice, unless all of the others together have too few.
+    """
     import torch
 
-    mixed = other[torch.arange(len(document)) % len(other)]
-    mixed[own] = document[own]
-    return mixed
+    segments = cycle(segment for other in others for segment in other)
+    before, after = (list(islice(segments, count)) for count in (own, len(document) - own - 1))
+    return torch.stack([*before, document[own], *after])
 
 
 def _batches(numbers: Sequence[int], documents: Mapping[int, "Tensor"]) -> Iterator[list[int]]:

@@ -53,6 +53,11 @@ def _faults(args: argparse.Namespace) -> Iterator[str]:
             yield "--fp16 and --bf16 exclude each other: leave one of them out"
     if getattr(args, "memory_efficient_fp16", False) and getattr(args, "optimizer", None) == "fused_adam":
         yield "--memory-efficient-fp16 has no float32 weights, which --optimizer fused_adam needs: take adam"
+    if getattr(args, "segment_by", None) == "sentence" and getattr(args, "task", None) == "masked_lm":
+        yield (
+            "--task masked_lm masks the `</s>` that --segment-by sentence cuts at: take --task masked_sentences, or "
+            "--segment-by tokens"
+        )
     if args.cpu and args.fp16:
         yield "--fp16 needs a GPU: leave it out, or leave --cpu out"
 

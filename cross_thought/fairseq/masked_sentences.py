@@ -8,6 +8,7 @@ from typing import Any
 
 from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMTask
+from torch import Tensor
 
 
 @register_task("masked_sentences")
@@ -23,11 +24,20 @@ class MaskedSentencesTask(MaskedLMTask):
         return super().valid_step(self._with_marks(sample), *arguments, **options)
 
     def _with_marks(self, sample: dict) -> dict:
-        """Return a batch with the masked marks put back."""
+        """Return a batch with the masked marks put back; where no word is drawn, its marks are scored as they are.
+
+        For without any target, the criterion on a GPU would score every column, pads as well, which have no state.
+        """
+        pad = self.dictionary.pad()
         tokens, target = sample["net_input"]["src_tokens"], sample["target"]
-        is_mark = (target == self.dictionary.bos()) | (target == self.dictionary.eos())
-        tokens = tokens.where(~is_mark, target)
+        tokens = tokens.where(~self._is_mark(target), target)
+        words = target.masked_fill(self._is_mark(target), pad)
+        marks = tokens.masked_fill(~self._is_mark(tokens), pad)
         return sample | {
             "net_input": sample["net_input"] | {"src_tokens": tokens},
-            "target": target.masked_fill(is_mark, self.dictionary.pad()),
+            "target": words.where((words != pad).any(), marks),  # no GPU is asked, and waited for
         }
+
+    def _is_mark(self, tokens: Tensor) -> Tensor:
+        """Tell where `<s>` and `</s>` stand."""
+        return (tokens == self.dictionary.bos()) | (tokens == self.dictionary.eos())

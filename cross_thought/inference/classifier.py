@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -20,11 +19,12 @@ from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, count_lines
-from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence
+from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
+from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
 from cross_thought.training.devices import usable_device
 
-_BLOCK_ROWS = 1 << 12  # rows that are tokenized together
+_BLOCK_ROWS, _BLOCK_SENTENCES = 1 << 12, 1 << 14  # that are tokenized together, about
 STDIN = Path("/dev/stdin")
 
 Row = str | Sequence[str]
@@ -68,17 +68,20 @@ class SentenceClassifier:
         path: str | Path,
         *,
         vocabulary: str | Path | None = None,
+        revision: str | None = None,
         labels: Sequence[str] | None = None,
         score_scale: float | None = None,
         device: str | None = None,
         precision: str = "float32",
     ) -> "SentenceClassifier":
-        """Load a fine-tuned model from disk; nothing in it can run code.
+        """Load a fine-tuned model from disk, or from Hugging Face's hub; nothing in it can run code.
 
         Args:
-            path: a fine-tuned checkpoint, or an export of one.
+            path: a fine-tuned checkpoint, or an export of one. If there is no such path, `user/model` is an export on
+                the hub, of which data alone is fetched.
             vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
                 found, beside it or in the results folder that it lies in.
+            revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
             labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
             score_scale: likewise, what a regression's scores were divided by for training.
             device: as above.
@@ -86,12 +89,12 @@ class SentenceClassifier:
 
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, the model is not fine-tuned, or does
-                not tell its labels or its scale, or the device is not there.
+                not tell its labels or its scale, the device is not there, or the hub has no such model.
         """
         if device is not None:
             usable_device(device)  # before the time that loading takes
         saved, tokenizer = load_classifier(
-            Path(path),
+            fetched(Path(path), revision),
             None if vocabulary is None else Path(vocabulary),
             labels=labels,
             score_scale=score_scale,
@@ -154,7 +157,7 @@ class SentenceClassifier:
             raise ValueError(f"{self.task.task} is a regression, which has no probabilities: use predict")
         found = [probabilities or [] for _, probabilities in self._answered(rows, show_progress)]
         width = max(map(len, found), default=len(self.labels or ()))
-        return np.array([[*row, *[0.0] * (width - len(row))] for row in found], np.float32).reshape(-1, width)
+        return np.array([[*row, *[0.0] * (width - len(row))] for row in found], np.float32).reshape(len(found), width)
 
     def _answered(self, rows: Iterable[Row], show_progress: bool) -> Iterator[tuple[str, list[float] | None]]:
         if isinstance(rows, str):
@@ -184,14 +187,14 @@ class SentenceClassifier:
 
     def _token_rows(self, rows: Iterable[InputRow]) -> Iterator[list[Sentence]]:
         """Yield each row's sentences as token ids; an empty candidate answer is none."""
-        remaining, num_sentences = iter(rows), 0
+        num_sentences = 0
         is_selection = self.task.kind == SELECTION
         vocab_size, unk_id = self._tokenizer.vocab_size, self._tokenizer.unk_id
-        while block := list(islice(remaining, _BLOCK_ROWS)):
+        for block in blocks(rows, _BLOCK_ROWS, _BLOCK_SENTENCES, count=lambda row: len(row.sentences)):
+            texts = [text for row in block for text in row.sentences]
+            sentences = iter(self._tokenizer.token_ids(texts, first=num_sentences))  # refuses what is no text
             for row in block:
                 self._check_row(row)
-            texts = [text for row in block for text in row.sentences]
-            sentences = iter(self._tokenizer.token_ids(texts, first=num_sentences))
             for row in block:
                 tokens: list[Sentence] = []
                 for text in row.sentences:

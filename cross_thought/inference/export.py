@@ -146,7 +146,7 @@ def export_model(
             weights = saved_weights(encoder, saved.head, saved.lm_head)
             save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         card = model_card(
-            model_name or found_name or source.resolve().stem,
+            model_name or found_name or (source.resolve().stem if source.is_file() else source.resolve().name),
             encoder.config,
             settings,
             task=saved.task,

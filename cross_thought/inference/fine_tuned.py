@@ -1,11 +1,10 @@
 """What a fine-tuned model answers to rows of token ids, without fairseq: `evaluate` and `predict` compute it here."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,14 @@ from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16")
 BATCH_ROWS, BATCH_TOKENS = 64, 8800  # padded
-BLOCK_QUESTIONS = 1 << 10  # whose sentences are embedded together, equal ones once
+BLOCK_QUESTIONS, BLOCK_SENTENCES = 1 << 10, 1 << 13  # that are embedded together, about, equal sentences once
 
 _FAIRSEQ_TASKS = {"sentence_prediction": CLASSIFICATION, "answer_selection": SELECTION}
 _NO_HEAD = "{} has no classification head: give a checkpoint that was fine-tuned on the task"
 _DEFAULT_HEAD = "sentence_classification_head"
 
 Sentence = Sequence[int]  # `<s> A </s>`; nothing: no candidate
+_Item = TypeVar("_Item")
 
 
 class FineTunedModel:
@@ -97,8 +97,8 @@ class FineTunedModel:
 
     def _answer_weights(self, questions: Iterable[Sequence[Sentence]]) -> Iterator[Tensor]:
         """Yield a block of questions' weights; every sentence of a block is embedded once."""
-        remaining = iter(questions)
-        while block := list(islice(remaining, BLOCK_QUESTIONS)):
+        # an empty candidate does not count: files pad their rows with those, and blocks must not depend on it
+        for block in blocks(questions, BLOCK_QUESTIONS, BLOCK_SENTENCES, count=lambda row: sum(map(bool, row))):
             width = max(map(len, block))
             numbers: dict[tuple[int, ...], int] = {}  # of the distinct sentences; () is no candidate
             places = torch.tensor(
@@ -113,7 +113,7 @@ class FineTunedModel:
             is_sentence = torch.tensor([len(sentence) > 0 for sentence in numbers])
             with torch.inference_mode():
                 slots = self._embed(list(numbers))
-                for part in places.split(BATCH_ROWS):
+                for part in places.split(min(BATCH_ROWS, max(1, BLOCK_SENTENCES // width))):
                     states, present = slots[part].to(self.device), is_sentence[part].to(self.device)
                     with self._autocast():
                         weights = self.encoder.attend_to_candidates(states[:, 0], states[:, 1:], present[:, 1:])
@@ -142,6 +142,29 @@ class FineTunedModel:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocasts)
+
+
+def blocks(
+    rows: Iterable[_Item], num_rows: int, num_sentences: int, *, count: Callable[[_Item], int]
+) -> Iterator[list[_Item]]:
+    """Yield rows in lists that end at so many rows, or with the row that makes so many sentences.
+
+    Args:
+        rows: in their order.
+        num_rows: of a list, at most.
+        num_sentences: after which a list ends.
+        count: says how many sentences a row has.
+    """
+    block: list[_Item] = []
+    total = 0
+    for row in rows:
+        block.append(row)
+        total += count(row)
+        if len(block) == num_rows or total >= num_sentences:
+            yield block
+            block, total = [], 0
+    if block:
+        yield block
 
 
 def _batches(rows: Iterable[Sentence]) -> Iterator[list[Sentence]]:

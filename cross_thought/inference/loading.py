@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -26,7 +25,6 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3 in every fairseq dict
 _MASK = "<mask>"
 _WHITE_SPACE = r"[\s\x1c-\x1f]+"  # as `str.strip` sees it
 
-_CHECKPOINTS = (".pt", ".pth", ".bin")  # how people name them
 _PREFIX = "encoder.sentence_encoder."
 _LEVELS_UP = 4  # results/pretrain/MODEL/seed-N/model.pt is that far below results/
 
@@ -168,11 +166,6 @@ def check_checkpoint_path(path: Path) -> None:
         raise UserError(
             f"{path} holds weights alone: give the folder of the export that it lies in, with its {CONFIG_FILE} and "
             f"{TOKENIZER_FILE}"
-        )
-    if not path.exists() and path.suffix not in _CHECKPOINTS and re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(path)):
-        raise UserError(
-            f"{path} is no file or folder here; if it is a name on Hugging Face's hub: `SentenceEncoder`, `embed` and "
-            f"`export` take it; else download it first (`hf download {path} --local-dir FOLDER`) and give that folder"
         )
 
 

@@ -4,6 +4,7 @@ Weights have the names of model.safetensors, so that files, checkpoints of its T
 forwards are those of `rectangle.py`.
 """
 
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,8 @@ from cross_thought.encoder.heads import (
     ACTIVATIONS,
     CLASSIFICATION,
     HEAD_PREFIX,
+    KINDS,
+    PROBLEM_TYPES,
     REGRESSION,
     ClassificationHead,
     FineTunedTask,
@@ -57,14 +60,36 @@ class CrossThoughtConfig(PretrainedConfig):
         return EncoderConfig(**self.encoder)
 
     @property
+    def head_kind(self) -> str | None:
+        """What a head of `num_labels` and `problem_type` is for; None: for nothing that is predicted here."""
+        if self.problem_type == "multi_label_classification" or (
+            self.problem_type == PROBLEM_TYPES[REGRESSION] and self.num_labels != 1
+        ):
+            return None
+        return REGRESSION if self.num_labels == 1 else CLASSIFICATION
+
+    @property
     def task(self) -> FineTunedTask | None:
-        """What the model was fine-tuned on; None: nothing is said of it.
+        """What the model was fine-tuned on; None: nothing is said of it, or its head is to be of another kind.
 
         Raises:
             ValueError: if that is damaged.
         """
+        about = getattr(self, "fine_tuned_on", None)
+        others = [kind for kind in KINDS if kind != self.head_kind]
+        if isinstance(about, dict) and about.get("kind") in others:
+            return None
         names = {str(number): name for number, name in (self.id2label or {}).items()}
-        return task_of_config({"fine_tuned_on": getattr(self, "fine_tuned_on", None), "id2label": names})
+        return task_of_config({"fine_tuned_on": about, "id2label": names})
+
+    def without_task(self) -> "CrossThoughtConfig":
+        """Return a copy for a model without a classification head."""
+        config = deepcopy(self)
+        for name in ("fine_tuned_on", "classifier_activation", "classifier_dim"):
+            config.__dict__.pop(name, None)
+        config.problem_type = config.id2label = None
+        config.num_labels = 2  # as in a new config, with the library's names
+        return config
 
     @property
     def vocab_size(self) -> int:
@@ -111,6 +136,7 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
     base_model_prefix = MODEL_TYPE
     _supports_sdpa = True
     _new_weights: tuple[str, ...] = ()  # names of weights begin so that a file may lack: they are drawn
+    task: FineTunedTask | None = None  # that its head was fine-tuned on
 
     def __init__(self, config: CrossThoughtConfig) -> None:
         super().__init__(config)
@@ -136,6 +162,8 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
         for name, weight in model.named_parameters():
             if not (weight.is_meta or weight.isfinite().all()):
                 raise ValueError(f"{model.name_or_path}: {name} is not finite: the training diverged, take an earlier")
+        if info["mismatched_keys"]:
+            model.task = None  # a head with other outputs was drawn anew
         return (model, info) if wants_info else model
 
     def get_input_embeddings(self) -> torch.nn.Module:
@@ -170,7 +198,7 @@ class CrossThoughtModel(CrossThoughtPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = (LM_HEAD_PREFIX, HEAD_PREFIX)
 
     def __init__(self, config: CrossThoughtConfig) -> None:
-        super().__init__(config)
+        super().__init__(config.without_task())
         self.post_init()
 
     def forward(
@@ -207,7 +235,7 @@ class CrossThoughtForMaskedLM(CrossThoughtPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = (HEAD_PREFIX,)
 
     def __init__(self, config: CrossThoughtConfig) -> None:
-        super().__init__(config)
+        super().__init__(config.without_task())
         is_tied = getattr(config, "tie_word_embeddings", True)
         self.lm_head = LMHead(self.settings.embed_dim, self.settings.vocab_size, is_tied=is_tied)
         self.post_init()
@@ -271,6 +299,8 @@ class CrossThoughtForSequenceClassification(CrossThoughtPreTrainedModel):
         inner_dim = getattr(config, "classifier_dim", width)
         head = ClassificationHead(width, inner_dim, config.num_labels, activation=activation)
         self.classification_heads = torch.nn.ModuleDict({HEAD_PREFIX.split(".")[1]: head})
+        if config.head_kind == REGRESSION:
+            config.problem_type = PROBLEM_TYPES[REGRESSION]  # of an export it may be another task's still
         self.task = config.task
         self.post_init()
 
@@ -305,11 +335,16 @@ class CrossThoughtForSequenceClassification(CrossThoughtPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Write the model, and into its config what our own loaders ask for of a model with a head."""
+        """Write the model, and into its config what our own loaders ask for of a model with a head.
+
+        The figures of the task are left out: they were another model's, if this one was trained since.
+        """
         config = self.config
-        kind = REGRESSION if config.problem_type == "regression" or config.num_labels == 1 else CLASSIFICATION
-        if self.task is None or self.task.kind != kind:
-            config.fine_tuned_on = {"task": "a task in transformers", "kind": kind}
+        if self.task is not None and self.task.kind == config.head_kind:
+            config.fine_tuned_on = {**config.fine_tuned_on, "metrics": {}}
+        else:
+            # of a head that is for nothing here, our loaders refuse the problem_type
+            config.fine_tuned_on = {"task": "a task in transformers", "kind": config.head_kind or CLASSIFICATION}
         super().save_pretrained(*args, **kwargs)
 
 

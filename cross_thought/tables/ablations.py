@@ -13,7 +13,7 @@ from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_re
 from cross_thought.tables.cross_path import read_cross_path_rows
 from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, metric_name, wide
 from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
-from cross_thought.tables.pretraining import read_pretraining_rows
+from cross_thought.tables.pretraining import OTHER_TARGETS, read_pretraining_rows
 
 LOSS, CROSS_PATH = "valid_loss_bits", "cross_path"
 # how many masked words are told, as the model was trained; and how many more than with other documents' segments
@@ -122,6 +122,8 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
         "standard deviation over seeds (number of seeds); no test is made, a difference within ± is noise.",
         "Loss: on held-out masked words, in bits; lower is better.",
     ]
+    if "segment_by" in set(rows["factor"]):
+        notes.append(OTHER_TARGETS)
     if CROSS_PATH in set(rows["metric"]):
         notes.append(
             "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
@@ -137,6 +139,12 @@ def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
         notes.append("Tasks: the main metric on the development set, in percent.")
     if is_embedded.any():
         notes.append("Embedded: retrieval or similarity by the embeddings as pre-trained, likewise.")
+    if "segment_length" in set(rows["factor"]):
+        notes.append(
+            "Segments of T tokens cut through sentences; cut by `sentence`, those longer than T are. Then some of a "
+            "sentence is in other segments and helps there; of models cut by `sentence` only words of whole sentences "
+            "are masked here, so that a smaller T is measured on shorter sentences."
+        )
     if demo and "segment_length" in set(rows["factor"]):
         notes.append(
             f"The demo's sentences have exactly {SENTENCE_LENGTH} tokens and state each fact once. At T = "

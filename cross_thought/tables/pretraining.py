@@ -1,7 +1,7 @@
 """The table of pre-training: how each run ended, a row a run; laid out, a row a model."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,10 @@ from cross_thought.evaluation.history import of_split, read_history
 from cross_thought.evaluation.result_files import read_json
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n
 
+OTHER_TARGETS = (
+    "Losses of models cut by `tokens` and by `sentence` are of different targets, so do not compare them: by `tokens`, "
+    "the marks `<s>` and `</s>`, which are easily told, are masked and scored like words; by `sentence` they are not."
+)
 _FORMS = {"valid_loss_bits": ".3f", "valid_loss_nats": ".3f", "valid_perplexity": ".2f", "hours": ".2g"}
 _NAMES = {"valid_loss_bits": "loss (bits)", "valid_loss_nats": "loss (nats)", "valid_perplexity": "perplexity"}
 
@@ -56,8 +60,13 @@ def _training_time(history: pd.DataFrame) -> float:
     return float(times[(after < times) | after.isna()].sum(min_count=1))
 
 
-def pretraining_page(rows: pd.DataFrame) -> Page:
-    """Lay the pre-training rows out: what is the same for all seeds or a range, and losses over seeds."""
+def pretraining_page(rows: pd.DataFrame, *, cuts: Collection[str] = ()) -> Page:
+    """Lay the pre-training rows out: what is the same for all seeds or a range, and losses over seeds.
+
+    Args:
+        rows: of `read_pretraining_rows`.
+        cuts: the values that `segment_by` has; if more than one, losses are of different targets, which is said.
+    """
     groups = rows.groupby("model", sort=False)
     cells = pd.DataFrame({name: groups[name].agg(_same_or_range) for name in ("updates", "tokens")})
     for name, form in _FORMS.items():
@@ -68,6 +77,8 @@ def pretraining_page(rows: pd.DataFrame) -> Page:
         "Held-out masked-word loss at the last update: mean ± sample standard deviation over seeds (number of seeds).",
         "Bits are what fairseq prints (base 2); perplexity is 2 to the power of them.",
     ]
+    if len(cuts) > 1:
+        notes.append(OTHER_TARGETS)
     return Page("Pre-training", [Section(cells.reset_index())], notes)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from cross_thought.data.pairs import place_of
 from cross_thought.environment import environment
+from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import AVERAGE
 from cross_thought.evaluation.result_files import read_json, read_json_lines
 from cross_thought.files import file_hash
@@ -31,6 +33,9 @@ def assemble(
             `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
+
+    Raises:
+        UserError: if a number has seeds, and a file of one of them is missing.
 
     Returns:
         A document of four parts: `made` (when and where it was assembled, with the config's hash), `data` (files with
@@ -62,7 +67,7 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
         of_metric = {"cross_path": "cross_path"} | dict.fromkeys(MASKED_WORDS, "masked_words")
         of_task = "embeddings" if row["metric"].startswith(EMBEDDED) else "tasks"
         table = of_task if row["task"] else of_metric.get(row["metric"], "pretraining")
-    model, place = row["model"], f"seed-{seed}"
+    model, place = place_of(row["model"]), f"seed-{seed}"
     if table == "pretraining":
         run = results / "pretrain" / model / place
         return [run / "history.tsv"], [run]
@@ -74,7 +79,9 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
     if table == "embeddings":
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
         pairs = results / "embeddings" / model / row["task"] / pooling / place / "pairs.tsv"
-        return [pairs], _pretraining_runs(model, place, results)
+        start, _, tuned_on = model.partition("@")
+        tuning = [results / "tune" / start / tuned_on / place] if tuned_on else []
+        return [pairs], [*_pretraining_runs(start, place, results), *tuning]
     predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
@@ -114,6 +121,15 @@ def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
         for figure in filter(row.get, _OF_WORDS if table == "masked_words" else _FIGURES):
             found = [_behind(table, row, figure, seed, results) for seed in seeds]
+            for seed, (sources, _) in zip(seeds, found, strict=True):
+                missing = [str(source) for source in sources if not source.is_file()]
+                if missing or not sources:
+                    raise UserError(
+                        f"{path}: {figure} of {row['model']} is over seeds {' '.join(seeds)}, but of seed {seed} "
+                        f"{missing[0] if missing else 'every source'} is missing: run `snakemake` again"
+                    )
+            if row.get("kind") == "lexical":  # needs no seed
+                found = [([results / "embeddings" / row["model"] / row["task"] / "pairs.tsv"], [])]
             runs = _with_starts((run for _, runs in found for run in runs), starts, results)
             yield {
                 "table": table,

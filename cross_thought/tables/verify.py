@@ -7,7 +7,7 @@ agree. The bootstrap's numbers are among them: its generator is seeded.
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -98,11 +98,13 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
 
-def pretraining_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
-    """Recompute the pre-training tables from each `history.tsv`."""
+def pretraining_numbers(
+    results: Path, *, models: Sequence[str], seeds: Sequence[int], cuts: Collection[str] = ()
+) -> Iterator[Number]:
+    """Recompute the pre-training tables from each `history.tsv`; `cuts` as of `pretraining_page`."""
     runs = product(models, seeds)
     rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
-    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows), keys=["model", "seed"])
+    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows, cuts=cuts), keys=["model", "seed"])
 
 
 def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -163,7 +165,8 @@ def numbers(results: Path) -> Iterator[Number]:
     control = config.get("control")
     yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
     if trained:
-        yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds)
+        cuts = {models[name].get("segment_by", "tokens") for name in trained}
+        yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     if config.get("embedding_tasks"):
         of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
@@ -199,8 +202,14 @@ def table_numbers(results: Path, name: str, rows: pd.DataFrame, page: Page, *, k
     path = results / "tables" / f"{name}.csv"
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        sides = [cells.set_index(keys).to_dict("index") for cells in (frame, csv_cells(rows))]
+        frames = frame, csv_cells(rows)
+        orders = [list(map(", ".join, cells[keys].itertuples(index=False))) for cells in frames]
+        sides = [cells.drop_duplicates(keys).set_index(keys).to_dict("index") for cells in frames]
         yield from _compared(str(path), *({", ".join(key): cells for key, cells in side.items()} for side in sides))
+        if orders[0] != orders[1] and set(orders[0]) == set(orders[1]):  # else what is missing has been named
+            yield from _compared(
+                f"{path}: rows", *({f"row {n}": key for n, key in enumerate(order, 1)} for order in orders)
+            )
         for laid_out, now in ((path.with_suffix(".md"), markdown(page)), (path.with_suffix(".tex"), latex(page))):
             texts = laid_out.read_text(encoding="utf-8"), now
             lines = ({f"line {n}": line for n, line in enumerate(text.splitlines(), start=1)} for text in texts)

@@ -83,7 +83,9 @@ class Roberta:
 
 
 def read_fairseq(path: Path, *, source: str | None = None) -> Roberta:
-    """Read a fairseq checkpoint of RoBERTa or Cross-Thought, of any version; a dict.txt beside it goes with it.
+    """Read a fairseq checkpoint of RoBERTa or Cross-Thought; a dict.txt beside it goes with it.
+
+    Checkpoints of fairseq up to 0.10 have `args`. Those of later versions, with `cfg` in its place, are refused.
 
     Args:
         path: the checkpoint.

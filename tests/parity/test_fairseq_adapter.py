@@ -157,6 +157,12 @@ def test_masked_sentences_spares_the_marks(tmp_path: Path, monkeypatch: pytest.M
 
     loss, sample_size, _ = training.task.valid_step(sample(drawn), training.model, training.criterion)
     assert int(sample_size) == int(masked.sum())
+    for none in (torch.zeros_like(drawn), drawn & ~masked):  # nothing drawn, or marks alone
+        seen = training.task._with_marks(sample(none))
+        assert torch.equal(seen["net_input"]["src_tokens"], tokens)
+        assert torch.equal(seen["target"], tokens.masked_fill((tokens != BOS) & (tokens != EOS), PAD))
+        _, sample_size, _ = training.task.valid_step(sample(none), training.model, training.criterion)
+        assert int(sample_size) == int(((tokens == BOS) | (tokens == EOS)).sum()) > 0
 
     _, encoder_state = split_state(training.model)
     monkeypatch.setattr(training.model.encoder, "_draw_start_position", lambda: 7)

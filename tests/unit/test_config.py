@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cross_thought.config import SCHEMA, effective_config, load_config, read_yaml
+from cross_thought.config import SCHEMA, effective_config, load_config, load_files, read_yaml
 from cross_thought.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,6 +29,18 @@ def change(config: dict, path: str, value: object) -> dict:
         place = place[key]
     place[last] = value
     return changed
+
+
+def test_the_captions_ablations_run_both_tasks_on_half_of_the_examples() -> None:
+    merged = load_files(REPOSITORY / "config" / name for name in ("captions.yaml", "captions-ablations.yaml"))
+    assert {name: entry["max_train_examples"] for name, entry in merged["tasks"].items()} == {
+        "captions-same": 6000,
+        "captions-pick": 3000,
+    }
+    assert (
+        load_files([REPOSITORY / "config/captions.yaml"])["models"]["cross_thought"]["pretraining"]["max_updates"]
+        == 8000
+    )
 
 
 def test_models_inherit_from_the_defaults(config: dict) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -49,7 +50,13 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
         shutil.copytree(tiniest_run / "results" / name, tmp_path / "results" / name)
     shutil.copytree(tiniest_run / ".snakemake", tmp_path / ".snakemake")
     roberta = hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "roberta", initializer_range=0.02)
-    model = {"initialize_from": "roberta", "num_layers": 4, "embed_dim": 32, "ffn_dim": 48, "num_positions": 64}
+    model = {
+        "initialize_from": str(tmp_path / "roberta"),
+        "num_layers": 4,
+        "embed_dim": 32,
+        "ffn_dim": 48,
+        "num_positions": 64,
+    }
     training = {"max_updates": UPDATES, "warmup_updates": 10, "save_interval_updates": 25}
     overlay = TINIEST | {"models": {"warm": model | {"pretraining": training}}, "control": None}
     overlay |= {
@@ -62,7 +69,7 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     run = tmp_path / "results/pretrain/warm/seed-1"
     assert not (run / "start.pt").exists()  # it is done with
     log = (tmp_path / "results/logs/make_start/warm/seed-1.log").read_text()
-    assert "started from roberta: 4 of its 4 layers; cross layers copies of its last layer; LM head its own" in log
+    assert "/roberta: 4 of its 4 layers; cross layers copies of its last layer; LM head its own" in log
     assert losses(run / "history.tsv")["train", UPDATES] > 0
     with (tmp_path / "results/evaluate/warm/demo-match/seed-1/predictions.tsv").open() as file:
         assert {row["prediction"] for row in csv.DictReader(file, delimiter="\t")} <= {"entailment", "not_entailment"}
@@ -82,9 +89,12 @@ def test_a_roberta_goes_through_the_chain(tiniest_run: Path, tmp_path: Path) -> 
     sentence = ["Ada keeps hens ."]
     torch.testing.assert_close(torch.tensor(exported.encode(sentence)), torch.tensor(checkpoint.encode(sentence)))
 
-    # other weights in the same place are another run
-    hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "roberta", initializer_range=0.03)
+    # in another place, it is the same start; other weights in that place are another
+    (tmp_path / "roberta").rename(tmp_path / "moved")
+    overlay["models"]["warm"]["initialize_from"] = "moved"
+    again = run_snakemake(tmp_path, "pretrain", "finetune", "--dry-run", overlay=overlay)
+    assert again.returncode == 0, again.stderr[-5000:]
+    assert not re.findall(r"^rule (?:pretrain|finetune)_\w+:$", again.stdout + again.stderr, flags=re.MULTILINE)
+    hugging_face_roberta(tmp_path / "results/bpe/vocabulary", tmp_path / "moved", initializer_range=0.03)
     again = run_snakemake(tmp_path, "pretrain", "--dry-run", overlay=overlay)
     assert "pretrain_model" in again.stdout + again.stderr
-    settings = json.loads((tmp_path / "results/pretrain/warm/settings.json").read_text())
-    assert settings["model"]["initialize_from"] == "roberta"

@@ -77,6 +77,12 @@ def test_other_questions_fill_up_the_candidates(tmp_path: Path) -> None:
     assert candidates_of(only) == {"a", "b", ""}
 
 
+def test_no_empty_text_fills_up_the_candidates(tmp_path: Path) -> None:
+    entry = ROWS | {"num_candidates": 4, "fill_candidates": True, "drop_unusable": True}
+    (only,) = read(entry, tmp_path / "a.tsv", "q1|a|1", "q1|b|0", "q2||1", "q2|c|0")
+    assert (candidates_of(only), only.sentences[4]) == ({"a", "b", "c", ""}, "")
+
+
 def test_rows_without_labels_are_gathered_too(tmp_path: Path) -> None:
     (tmp_path / "test.tsv").write_text("q\ta\nq\tb\n")
     task = task_from_config("mine", ROWS | {"files": FILES["files"] | {"test": "test.tsv"}})

@@ -265,6 +265,18 @@ def test_long_sentences_are_cut_before_their_end_and_counted(
         )
 
 
+@pytest.mark.parametrize("num_bytes", [-1, -2, 2])
+def test_a_file_of_ids_that_is_cut_is_refused(num_bytes: int, vocabulary: Path, tmp_path: Path) -> None:
+    bpe.encode_lines(bpe.Encoder(vocabulary), ["the cat", "the"], tmp_path / "encoded")
+    binarize.binarize_corpus({"train": tmp_path / "encoded"}, vocabulary, tmp_path / "data")
+    file = tmp_path / "data" / "train.bin"
+    content = file.read_bytes()
+    assert len(list(read_dataset(tmp_path / "data" / "train"))) == 2
+    file.write_bytes(content[:num_bytes] if num_bytes < 0 else content + b"x" * num_bytes)
+    with pytest.raises(UserError, match=r"train\.bin or \.idx is damaged: binarize the data again"):
+        list(read_dataset(tmp_path / "data" / "train"))
+
+
 def test_documents_reach_fairseq_as_documents(vocabulary: Path, tmp_path: Path) -> None:
     from fairseq.data import TokenBlockDataset, data_utils
 

@@ -64,6 +64,30 @@ def test_one_candidate_is_of_the_questions_picture(made: Path) -> None:
     assert len({row[-1] for row in questions}) > 3
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_each_picture_is_asked_for_once(split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captions, "NUM_PAIRS", {split: 24})
+    monkeypatch.setattr(captions, "NUM_QUESTIONS", {split: 12})
+    write_captions(tmp_path / "made", {split: pictures(split, 12)}, seed=1)
+    everyone = {picture_of(picture[0]) for picture in pictures(split, 12)}
+    _, *questions = rows(tmp_path / f"made/captions-pick/{split}.tsv")
+    assert {picture_of(row[0]) for row in questions} == everyone
+    _, *pairs = rows(tmp_path / f"made/captions-same/{split}.tsv")
+    for answer in ("yes", "no"):
+        for side in (0, 1):
+            assert {picture_of(row[side]) for row in pairs if row[2] == answer} == everyone
+    assert [picture_of(row[0]) for row in questions] != sorted(everyone)
+
+
+def test_equal_captions_end_in_one_sentence(tmp_path: Path) -> None:
+    same = [tuple(f"caption {c}" for c in range(5)) for _ in range(12)]
+    copied = [(f"picture {number}",) * 5 for number in range(12)]  # one file under five names
+    for splits in ({"train": same}, {"dev": same}, {"train": copied}, {"test": copied}):
+        with pytest.raises(UserError, match=r"gave no 9 different captions .* take the files as published"):
+            write_captions(tmp_path / "made", splits, seed=1)
+        assert not (tmp_path / "made").exists()
+
+
 def test_the_first_caption_looks_for_the_others(made: Path) -> None:
     _, *pairs = rows(made / "captions-find" / "test.tsv")
     assert len(pairs) == 12 * 4
@@ -109,6 +133,7 @@ def write_gzip(path: Path, text: str) -> Path:
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     whole = write_gzip(tmp_path / "train.1.en.gz", "a\nb\n")
     for text, message in (
+        ("a\nb\tc\n", r"short\.gz, line 2 has a tab, .*: write a space there"),
         ("a\n", r"short\.gz has 1 lines, .*train\.1\.en\.gz 2"),
         ("a\n\nb\n", r"short\.gz, line 2 is empty"),
         ("", r"short\.gz, line 1 is empty"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cross_thought.config import load_config
-from cross_thought.data.pairs import PairTask, pair_tasks_of, shown_name, training_pairs, tuned_place
+from cross_thought.data.pairs import PairTask, pair_tasks_of, place_of, shown_name, training_pairs, tuned_place
 from cross_thought.data.prepared import Example, write_prepared
 from cross_thought.errors import UserError
 
@@ -116,4 +116,6 @@ def test_what_is_no_pairs_is_refused(pairs: dict[str, Any], message: str) -> Non
 
 def test_a_tuned_model_has_one_name_in_paths_and_one_in_tables() -> None:
     assert shown_name(tuned_place("cross_thought", "SNLI")) == "cross_thought (tuned on SNLI)"
+    assert place_of("cross_thought (tuned on SNLI)") == tuned_place("cross_thought", "SNLI")
+    assert place_of("mlm") == "mlm"
     assert shown_name("mlm") == "mlm"

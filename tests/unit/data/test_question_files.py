@@ -208,7 +208,25 @@ def changed(item: dict, **changes: object) -> dict:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("HotpotQA", lambda f: write_hotpotqa(f / "hotpotqa", '{"a": 1}'), "train_v1.1.json has no rows"),
+        (
+            "HotpotQA",
+            lambda f: write_hotpotqa(f / "hotpotqa", json.dumps({"data": HOTPOTQA})),
+            "train_v1.1.json: no questions in the form 'hotpotqa'; give a file of that form, or set `format`",
+        ),
+        (
+            "HotpotQA",
+            lambda f: write_hotpotqa(
+                f / "hotpotqa", json.dumps([HOTPOTQA[0], changed(HOTPOTQA[1], question="\udc00")])
+            ),
+            "v1.1.json, question 2: no UTF-8, or half a surrogate pair, which is no character; mend the text",
+        ),
+        (
+            "HotpotQA",
+            lambda f: write_hotpotqa(
+                f / "hotpotqa", [changed(HOTPOTQA[0], supporting_facts=[["Lake", 0], "Mill", ["Mill", 0]])]
+            ),
+            "v1.1.json, question 1: 'Mill' is no supporting fact, [title, number]; mend the file",
+        ),
         (
             "HotpotQA",
             lambda f: write_hotpotqa(f / "hotpotqa", "[{"),
@@ -259,6 +277,31 @@ def changed(item: dict, **changes: object) -> dict:
             "Quasar-T",
             lambda f: write_quasar(f, [changed(QUESTIONS[0], answer=["a"])], PASSAGES),
             "train_questions.json.gz, line 1: 'answer' is ['a'], which is no text; mend the file",
+        ),
+        (
+            "Quasar-T",
+            lambda f: write_quasar(f, QUESTIONS, [changed(PASSAGES[0], contexts=[[0.5, "\ud800"]])]),
+            "train_contexts.json.gz, line 1: half a surrogate pair in '\\ud800', which is no character; mend the text",
+        ),
+        (
+            "TREC-QA",
+            lambda f: write_trec(f / "trec-qa", "Who is she ?\n"),
+            "cleanup.xml.gz: no questions in the form 'trec-",
+        ),
+        (
+            "TREC-QA",
+            lambda f: write_trec(f / "trec-qa", TREC.replace("<negative>", "<negative >", 1)),
+            "train2393.cleanup.xml.gz, line 10: '<negative >' is no tag as TREC-QA has them, <positive> or <QApairs id='1'>",
+        ),
+        (
+            "TREC-QA",
+            lambda f: write_trec(f / "trec-qa", TREC.replace("</QApairs>\n", "", 1)),
+            "train2393.cleanup.xml.gz, line 14: the question before has no </QApairs>; mend the file",
+        ),
+        (
+            "TREC-QA",
+            lambda f: write_trec(f / "trec-qa", TREC.replace("Nobody\tis\t.\n", "")),
+            "train2393.cleanup.xml.gz, line 20: '</negative>' where a negative's words should be; mend the file",
         ),
         (
             "TREC-QA",

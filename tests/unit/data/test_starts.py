@@ -1,11 +1,12 @@
 """What `initialize_from` stands for: files at hand, or downloads."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
-from cross_thought.data.starts import as_trained, check_start, model_downloads, start_files
+from cross_thought.data.starts import as_trained, check_start, model_downloads, start_files, start_name
 from cross_thought.errors import UserError
 
 
@@ -58,9 +59,17 @@ def test_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model_downloads({"c": models["c"]}, table)[0].url == "http://mirror/org/name/resolve/v1.0/config.json"
 
 
-def test_a_model_without_a_start_has_the_settings_of_old() -> None:
+def test_the_place_of_a_start_is_none_of_the_settings() -> None:
     assert as_trained(model(None)) == {"source": "pretrain", "location": None}
-    assert as_trained(model("roberta.base")) == model("roberta.base")
+    settings = {"cross_layers": "copy", "source": "pretrain", "location": None}
+    assert as_trained(model("old/model.pt")) == as_trained(model("alone/model.pt")) == settings
+
+
+def test_names() -> None:
+    for download in ("roberta.base", "https://x.org/m.pt", "org/name@v1.0"):
+        assert start_name(download) == download
+    assert start_name("old/model.pt") == start_name(os.path.abspath("alone/model.pt")) == "model.pt"
+    assert start_name("a/b/") == "b"
 
 
 def test_what_leads_somewhere_goes_through() -> None:

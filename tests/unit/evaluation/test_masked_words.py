@@ -11,6 +11,7 @@ from cross_thought.evaluation.masked_words import (
     SHUFFLED,
     Guess,
     MaskedWord,
+    _with_other_segments,
     choose_words,
     guess_words,
     write_words,
@@ -49,6 +50,27 @@ def test_a_share_of_the_words_of_one_segment_of_a_document_is_chosen() -> None:
     assert any(words != choose_words(DOCUMENTS, share=0.4, num_specials=4, seed=seed) for seed in range(2, 6))
 
 
+def test_of_sentences_a_whole_one_is_chosen() -> None:
+    documents = [
+        # the first three segments are one sentence that was too long
+        torch.tensor(
+            [
+                [0, 10, 11, 12, 13, 14, 15, 16],
+                [20, 21, 22, 23, 24, 25, 26, 27],
+                [30, 31, 32, 33, 34, 2, 1, 1],
+                [40, 41, 42, 43, 44, 2, 1, 1],
+            ]
+        ),
+        torch.tensor([[0, 10, 11, 12, 13, 2, 1, 1], [50, 51, 52, 53, 54, 55, 56, 57], [50, 51, 52, 53, 2, 1, 1, 1]]),
+        torch.tensor([[0, 10, 11, 12, 13, 14, 15, 16], [20, 21, 22, 23, 2, 1, 1, 1]]),  # no whole one
+    ]
+    for seed in range(10):
+        words = choose_words(documents, share=0.2, num_specials=4, seed=seed, eos_id=2)
+        assert {(word.document, word.segment) for word in words} == {(0, 3), (1, 0)}
+    cut = {word.segment for seed in range(10) for word in choose_words(documents, share=0.2, num_specials=4, seed=seed)}
+    assert cut == {0, 1, 2, 3}
+
+
 def test_text_without_two_such_documents_has_no_words(tmp_path: Path) -> None:
     assert choose_words(DOCUMENTS[:2], share=0.4, num_specials=4, seed=1) == []
     encoder = CrossThoughtEncoder(CONFIG)
@@ -77,9 +99,13 @@ def test_each_condition_sees_what_it_should() -> None:
     assert list(guesses) == [ON, SHUFFLED, BYPASSED]
     first, second = words[:3], words[3:]
     with torch.no_grad():
-        mixed = [DOCUMENTS[2][[0, 1, 0]].clone(), DOCUMENTS[0][:2].clone()]
-        for shown, found in zip(mixed, (first, second), strict=True):
-            shown[found[0].segment] = DOCUMENTS[found[0].document][found[0].segment]
+        mixed = [
+            torch.stack([*rest[:own], DOCUMENTS[number][own], *rest[own:]])
+            for number, own, rest in (
+                (0, first[0].segment, DOCUMENTS[2]),
+                (2, second[0].segment, DOCUMENTS[0][:1]),
+            )
+        ]
         expected = {
             ON: plain_losses(encoder, head, DOCUMENTS[0], first) + plain_losses(encoder, head, DOCUMENTS[2], second),
             SHUFFLED: plain_losses(encoder, head, mixed[0], first) + plain_losses(encoder, head, mixed[1], second),
@@ -92,6 +118,19 @@ def test_each_condition_sees_what_it_should() -> None:
         assert [guess.loss for guess in guesses[condition]] == pytest.approx(losses, rel=1e-5)
     assert expected[ON] != pytest.approx(expected[SHUFFLED], rel=1e-3)
     assert expected[ON] != pytest.approx(expected[BYPASSED], rel=1e-3)
+
+
+def test_a_shorter_other_document_is_gone_on_from_with_the_next() -> None:
+    long, short, next_one = (
+        torch.arange(start, start + rows * 8).view(rows, 8) for start, rows in ((0, 5), (100, 2), (200, 3))
+    )
+    for own, expected in enumerate(
+        [[-1, 0, 1, 2, 3], [0, -1, 1, 2, 3], [0, 1, -1, 2, 3], [0, 1, 2, -1, 3], [0, 1, 2, 3, -1]]
+    ):
+        pool = torch.cat([short, next_one[:2], long[own : own + 1]])
+        assert torch.equal(_with_other_segments(long, [short, next_one], own), pool[expected])
+    # no more than two documents
+    assert torch.equal(_with_other_segments(long, [short], 0), torch.cat([long[:1], short, short]))
 
 
 def test_a_word_is_told_if_its_symbol_is_the_likeliest() -> None:

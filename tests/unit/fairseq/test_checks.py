@@ -39,6 +39,9 @@ def arguments(**changes: object) -> argparse.Namespace:
         {"tensorboard_logdir": ""},
         {"data": None},
         {"fp16": True, "optimizer": "fused_adam"},
+        {"segment_by": "sentence", "task": "masked_sentences"},
+        {"segment_by": "sentence", "task": "sentence_prediction"},
+        {"segment_by": "tokens", "task": "masked_lm"},
     ],
 )
 def test_what_can_be_done_goes_through(changes: dict) -> None:
@@ -65,6 +68,10 @@ def _without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"data": f"da{os.pathsep}ta"}, "fairseq would read several folders here, .* rename the folder"),
         ({"tpu": True}, "--tpu needs torch_xla, which is not installed"),
         ({"tensorboard_logdir": "logs"}, "--tensorboard-logdir needs tensorboardX, which is not installed"),
+        (
+            {"segment_by": "sentence", "task": "masked_lm"},
+            "--task masked_lm masks the `</s>` that --segment-by sentence cuts at: take --task masked_sentences",
+        ),
         ({"cpu": True, "fp16": True}, "--fp16 needs a GPU: leave it out"),
         (
             {"fp16": True, "memory_efficient_fp16": True, "optimizer": "fused_adam"},

@@ -21,8 +21,10 @@ from safetensors.torch import load_file, save_file
 
 from cross_thought import SentenceClassifier, SentenceEncoder
 from cross_thought.__main__ import main
+from cross_thought.data.input_rows import InputRow
 from cross_thought.encoder.saved import load_saved
 from cross_thought.errors import UserError
+from cross_thought.inference import classifier as classifier_module
 from cross_thought.inference.classifier import Form, predict_files
 from cross_thought.inference.export import export_model
 from cross_thought.training.checkpoints import load_checkpoint
@@ -196,6 +198,7 @@ def test_answers_of_any_number_are_ranked(tmp_path: Path) -> None:
         assert list(ranking) == sorted(ranking, key=lambda place: -row[place])
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
     assert weights[2, 1] == 0
+    assert classifier.predict_proba([]).shape == (0, 0)
     encoder = SentenceEncoder.from_pretrained(tmp_path / "answers/best.pt", device="cpu")
     for place, weight in encoder.rank(questions[1][0], questions[1][1:]):
         assert weights[1, place] == pytest.approx(weight, abs=1e-6)
@@ -280,6 +283,8 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, monkeypatch: pytest.M
         ),
         ({"kind": "any"}, "kind is 'any', which is no kind of a fine-tuned model"),
         ({"score_scale": float("nan")}, "score_scale is nan, which is no score_scale"),
+        ({"score_scale": 10**400}, "score_scale is 1000"),
+        ({"metrics": {"valid": {"accuracy": -(10**400)}}}, "which is no metrics of a fine-tuned model"),
         ({"num_sentences": 3}, "num_sentences is 3"),
         ({"columns": [0]}, "columns is (0,)"),
         ({"metrics": {"valid": [1]}}, "metrics is {'valid': [1]}"),
@@ -309,6 +314,11 @@ HEAD = "classification_heads.sentence_classification_head"
             "is none of tanh, relu, gelu, linear",
         ),
         ({"classifier_activation": {"a": 1}}, {}, "is none of tanh, relu, gelu, linear"),
+        (
+            {"problem_type": "multi_label_classification"},
+            {},
+            "its problem_type is 'multi_label_classification', where a classification has 'single_label_classification'",
+        ),
         ({"fine_tuned_on": "RTE"}, {}, "fine_tuned_on is not as an export has it"),
         (
             {"fine_tuned_on": {"kind": "classification", "labels": ["a"]}},
@@ -374,9 +384,49 @@ def test_a_file_that_does_not_fit_leaves_nothing(
         ([("a", "b"), ("a", "\ud800")], {}, ValueError, "sentence 3 holds half a surrogate pair"),
         ([("q", "a", "b"), ("q", "", " ")], {"num_sentences": 4}, ValueError, "row 1: no candidate; give one or more"),
         ([(" ", "a", "b")], {"num_sentences": 4}, ValueError, "row 0: the question is empty"),
+        ([("q", 3, "x")], {"num_sentences": 4}, TypeError, "sentence 1 is 3, not a string"),
     ],
 )
 def test_rows_that_cannot_be_answered(rows: list, about: dict, error: type, said: str, tmp_path: Path) -> None:
     labels = {} if not about else {"labels": None}
     with pytest.raises(error, match=re.escape(said)):
         load(write_fine_tuned(tmp_path / "m", **about, **labels)).predict(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", 'a\n"one"\n""\n"two"\n""\n'),
+        ("x.csv", 'a\n"one"\n""\n"two"\n""\n\n\n'),  # empty lines are no rows of CSV
+        ("x.tsv", "a\none\n\ntwo\n\n"),
+        ("x.tsv", "one\n\ntwo\n\n"),
+    ],
+)
+def test_empty_sentences_at_the_end_are_rows(
+    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    classifier = load(write_fine_tuned(tmp_path / "one", num_sentences=1))
+    (tmp_path / name).write_text(content)
+    form = Form(columns=(1,), header=content.startswith("a"))
+    number = predict_files(classifier, [tmp_path / name], tmp_path / "out.tsv", form=form, show_progress=True)
+    labels = classifier.predict(["one", "", "two", ""])
+    lines = [f"{index}\t{label}" for index, label in enumerate(labels)]
+    assert (number, (tmp_path / "out.tsv").read_text().splitlines()[1:]) == (4, lines)
+    assert ("4/4" if name == "x.tsv" else "4 rows") in capsys.readouterr().err
+
+
+def test_no_more_rows_are_held_where_candidates_are_many(tmp_path: Path) -> None:
+    classifier = load(write_fine_tuned(tmp_path / "answers", labels=None, num_sentences=4))
+    questions = (InputRow(f"row {number}", ("q", *"ab" * 500)) for number in range(100))
+    with classifier_module._progress(None, False) as progress:
+        ranking, weights = next(classifier.answered(questions, progress))
+    assert len(weights) == 1000
+    assert len(ranking.split()) == 1000
+    assert len(list(questions)) == 100 - 17  # the 17 that make 1 << 14 sentences were read
+
+
+def test_packed_predictions_are_refused(pairs_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "in.tsv").write_text("a\tb\n1\t2\n")
+    with pytest.raises(SystemExit):
+        main(["predict", "--model", str(pairs_model), "--input", f"{tmp_path}/in.tsv", "--output", "o.tsv.gz"])
+    assert "--output o.tsv.gz: predictions are written as TSV; give a name that ends in .tsv" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from checkpoints import add_lm_head, write_checkpoint, write_vocabulary
 from cross_thought import SentenceEncoder
 from cross_thought.errors import UserError
 from cross_thought.files import write_json
-from cross_thought.inference.export import export_model
+from cross_thought.inference.export import _CODE, export_model
 from cross_thought.inference.transformers_model import CrossThoughtForMaskedLM
 
 TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
@@ -67,11 +67,23 @@ def test_the_card_names_the_machine_of_the_results(
     assert f"\n- results made with commit abc, Python 3.13, torch 2.9, on EPYC, {said}\n" in card
 
 
+def test_the_document_lists_the_code_that_an_export_runs() -> None:
+    document = (Path(__file__).parents[3] / "docs/export.md").read_text(encoding="utf-8")
+    listed = document.split("runs its Python files", 1)[1].split("\n\n", 1)[0]
+    assert sorted(re.findall(r"`(\w+\.py)`", listed)) == sorted(_CODE.values())
+
+
 def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> None:
     export_model(checkpoint, tmp_path / "export", output_format="safetensors")
     names = sorted(path.name for path in (tmp_path / "export").iterdir())
     assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
+
+
+def test_a_folders_whole_name_is_on_the_card(checkpoint: Path, tmp_path: Path) -> None:
+    export_model(checkpoint, tmp_path / "e-1.5", output_format="safetensors")
+    export_model(tmp_path / "e-1.5", tmp_path / "again", output_format="safetensors")
+    assert "\n# e-1.5: a Cross-Thought sentence encoder" in (tmp_path / "again/README.md").read_text(encoding="utf-8")
 
 
 def test_an_export_is_replaced_and_nothing_else(

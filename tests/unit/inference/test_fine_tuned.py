@@ -22,6 +22,8 @@ from cross_thought.data.prepared import read_prepared
 from cross_thought.data.raw_files import raw_files
 from cross_thought.data.tasks import finetuning_settings, task_from_config
 from cross_thought.fairseq import bridge
+from cross_thought.inference import classifier as classifier_module
+from cross_thought.inference import fine_tuned
 from cross_thought.inference.export import export_model
 from cross_thought.inference.fine_tuned import FineTunedModel, describe
 from cross_thought.inference.loading import load_fine_tuned
@@ -239,7 +241,9 @@ def test_scores_in_their_own_scale(tmp_path: Path) -> None:
     assert results.is_dir()
 
 
-def test_answers_are_ranked(tmp_path: Path) -> None:
+def test_answers_are_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tuned, "BLOCK_SENTENCES", 100)  # of 600
+    monkeypatch.setattr(classifier_module, "_BLOCK_SENTENCES", 70)
     columns = ["question", "a", "b", "c"]
     entry = own_entry(tmp_path, columns, ["1", "2"])
     sources = {split: (tmp_path / f"{split}.csv", []) for split in ("valid", "test")}

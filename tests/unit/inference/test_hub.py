@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import TEXT, write_checkpoint
+from checkpoints import TEXT, write_checkpoint, write_fine_tuned
 from huggingface_hub import constants
 from model_hub import ModelHub, model_hub
 
-from cross_thought import SentenceEncoder
+from cross_thought import SentenceClassifier, SentenceEncoder
+from cross_thought.__main__ import main
 from cross_thought.errors import UserError
 from cross_thought.inference.export import export_model
 from cross_thought.inference.hub import fetched
@@ -69,6 +70,20 @@ def test_a_revision_is_a_branch_or_a_commit(hub: ModelHub, export: Path) -> None
         for revision in (None, first, "other")
     ]
     assert poolings == ["concat", "mean", "slot0"]
+
+
+def test_a_fine_tuned_model_predicts_by_its_name(hub: ModelHub, tmp_path: Path) -> None:
+    export_model(write_fine_tuned(tmp_path / "m", num_sentences=1), tmp_path / "export", output_format="safetensors")
+    files = files_of(tmp_path / "export")
+    first = hub.put("user/model", files)
+    renamed = files["config.json"].replace(b'"no"', b'"n"').replace(b'"yes"', b'"y"').replace(b'"maybe"', b'"m"')
+    hub.put("user/model", files | {"config.json": renamed})
+    expected = SentenceClassifier.from_pretrained(tmp_path / "export", device="cpu").predict(TEXT)
+    Path("rows.tsv").write_text("".join(f"{text}\n" for text in ["a", *TEXT]), encoding="utf-8")
+    for revision, labels in ([], [label[0] for label in expected]), (["--revision", first], expected):
+        main(["predict", "--model", "user/model", *revision, "--input", "rows.tsv", "--output", "out.tsv"])
+        lines = Path("out.tsv").read_text().splitlines()[1:]
+        assert lines == [f"{index}\t{label}" for index, label in enumerate(labels)]
 
 
 def test_a_path_goes_before_a_name(hub: ModelHub, export: Path, tmp_path: Path) -> None:

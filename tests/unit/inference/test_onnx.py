@@ -136,6 +136,22 @@ def test_int8_weights_are_close_and_say_so(checkpoint: Path, graphs: Path, tmp_p
         export_model(checkpoint, tmp_path / "none", output_format="safetensors", int8=True)
 
 
+@pytest.mark.parametrize(
+    ("exact", "close", "said"),
+    [
+        ([[4.0], [1.5], [-2.0]], [[4.0], [1.0], [-1.75]], "at most 0.5 from the float32 scores"),
+        (
+            [[2.0, 1.0, 0.0], [0.5, 0.75, 0.0], [0.0, 0.0, 4.0]],
+            [[2.0, 1.5, 0.0], [1.0, 0.75, 0.0], [0.0, 0.25, 4.0]],
+            "at most 0.5 from the float32 scores, 2 of 3 rows with the same label",
+        ),
+    ],
+)
+def test_int8_scores_are_held_against_float32_ones(exact: list, close: list, said: str) -> None:
+    words = onnx_graphs._compared(onnx_graphs.CLASSIFIER_GRAPH, np.array(close), np.array(exact), int8=True)
+    assert words == f"int8 weights; {said}"
+
+
 def test_a_graph_that_differs_is_never_put_in_place(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

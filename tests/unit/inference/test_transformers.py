@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ from checkpoints import TEXT, add_lm_head, write_checkpoint, write_fine_tuned
 from safetensors.torch import load_file, save_file
 
 from cross_thought import SentenceClassifier, SentenceEncoder
+from cross_thought.encoder.rectangle import encode_sentences
 from cross_thought.encoder.saved import load_saved
+from cross_thought.errors import UserError
 from cross_thought.inference.export import export_model
+from cross_thought.inference.transformers_model import CrossThoughtForSequenceClassification, CrossThoughtModel
 from tests.unit.test_architecture import with_dependencies
 
 TEXTS = [*TEXT, "a", "", " the river ", "one </s> two <mask>", " ".join(TEXT) * 2]
@@ -187,3 +191,78 @@ def test_a_bad_lm_head_is_refused_by_ours_as_well(folder: Path, tmp_path: Path, 
     save_file(weights, tmp_path / "export/model.safetensors")
     with pytest.raises(Exception, match="the LM head has weights of the shapes|lm_head.bias is not finite"):
         SentenceEncoder.from_pretrained(tmp_path / "export")
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Path:
+    """Return a folder of exports of fine-tuned models, with figures, without a session with them."""
+    for name, about in (("labels", LABELS), ("scores", SCORES)):
+        source = write_fine_tuned(tmp_path / f"{name}-vocabulary", metrics={"valid": {"accuracy": 0.9}}, **about)
+        export_model(source, tmp_path / name, output_format="safetensors")
+    return tmp_path
+
+
+def saved(model: CrossThoughtModel | CrossThoughtForSequenceClassification, source: Path) -> Path:
+    """Save a model that was loaded from an export, with its tokenizer, and return the folder."""
+    folder = source.with_name("saved")
+    model.save_pretrained(folder)
+    shutil.copy(source / "tokenizer.json", folder)
+    return folder
+
+
+def test_the_encoder_of_a_fine_tuned_export_is_saved_without_its_task(tuned: Path) -> None:
+    folder = saved(CrossThoughtModel.from_pretrained(tuned / "labels"), tuned / "labels")
+    document = json.loads((folder / "config.json").read_text())
+    assert not {"fine_tuned_on", "classifier_dim", "classifier_activation", "problem_type", "id2label"} & set(document)
+    encoders = [SentenceEncoder.from_pretrained(path, device="cpu") for path in (tuned / "labels", folder)]
+    assert np.array_equal(*(encoder.encode(TEXTS) for encoder in encoders))
+
+
+def test_a_head_that_may_have_been_trained_since_is_saved_without_figures(tuned: Path) -> None:
+    folder = saved(CrossThoughtForSequenceClassification.from_pretrained(tuned / "labels"), tuned / "labels")
+    before, after = (SentenceClassifier.from_pretrained(path, device="cpu") for path in (tuned / "labels", folder))
+    assert before.task.metrics == {"valid": {"accuracy": 0.9}}
+    assert after.task == replace(before.task, metrics={})
+    assert np.array_equal(before.predict_proba(PAIRS), after.predict_proba(PAIRS))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("labels", {"num_labels": 5}, "classification"),
+        ("labels", {"num_labels": 1}, "regression"),
+        ("scores", {"num_labels": 3, "problem_type": "single_label_classification"}, "classification"),
+    ],
+)
+def test_a_head_for_something_else_forgets_the_exports_task(tuned: Path, name: str, options: dict, kind: str) -> None:
+    model = CrossThoughtForSequenceClassification.from_pretrained(tuned / name, ignore_mismatched_sizes=True, **options)
+    tokens = torch.tensor([[0, 5, 6, 2]])
+    (head,) = model.classification_heads.values()
+    with torch.no_grad():
+        expected = head(encode_sentences(model, model.settings, tokens, torch.ones_like(tokens)))
+        assert torch.equal(model(tokens).logits, expected)  # in no other task's scale
+        folder = saved(model, tuned / name)
+        again = CrossThoughtForSequenceClassification.from_pretrained(folder)
+        assert torch.equal(again(tokens).logits, expected)
+    task = SentenceClassifier.from_pretrained(folder, device="cpu").task
+    assert (task.task, task.kind, task.max_sentence_tokens) == ("a task in transformers", kind, None)
+    assert len(task.labels or "1") == options["num_labels"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("labels", {"problem_type": "multi_label_classification"}),
+        ("scores", {"num_labels": 3, "problem_type": "multi_label_classification"}),
+        ("scores", {"num_labels": 3}),  # of each row three scores
+    ],
+)
+def test_a_head_for_what_is_not_predicted_here_opens_there_alone(tuned: Path, name: str, options: dict) -> None:
+    model = CrossThoughtForSequenceClassification.from_pretrained(tuned / name, ignore_mismatched_sizes=True, **options)
+    folder = saved(model, tuned / name)
+    tokens = torch.tensor([[0, 5, 6, 2]])
+    again = CrossThoughtForSequenceClassification.from_pretrained(folder)
+    assert torch.equal(model(tokens).logits, again(tokens).logits)
+    problem = options.get("problem_type", "regression")
+    with pytest.raises(UserError, match=f"its problem_type is '{problem}', where a classification has 'single_label_"):
+        SentenceClassifier.from_pretrained(folder, device="cpu")

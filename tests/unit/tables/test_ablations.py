@@ -65,6 +65,18 @@ def test_a_rule_between_factors_and_what_is_missing() -> None:
     assert not any("exactly 12 tokens" in note for note in ablation_notes(rows, demo=False))
 
 
+def test_what_a_factor_changes_besides_is_said() -> None:
+    def notes(factor: str) -> str:
+        rows = [(factor, "x", "a", "", "valid_loss_bits", 2.5, None, 1, (1,))]
+        columns = ["factor", "setting", "model", "task", "metric", "mean", "sd", "n", "seeds"]
+        return " ".join(ablation_notes(pd.DataFrame(rows, columns=columns), demo=False))
+
+    assert "Segments of T tokens cut through sentences" in notes("segment_length")
+    assert "are of different targets" in notes("segment_by")
+    assert "cut through sentences" not in notes("num_slots")
+    assert "are of different targets" not in notes("segment_length")
+
+
 def test_settings_are_looked_up() -> None:
     config = {"models": {"a": {"num_slots": 2}, "b": {"num_slots": 5}}, "ablation": {"num_slots": ["b", "a"]}}
     assert factors_of(config) == {"num_slots": {"b": 5, "a": 2}}

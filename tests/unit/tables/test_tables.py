@@ -286,6 +286,8 @@ def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
     text = markdown(pretraining_page(pretraining))
     assert re.search(r"\| cross_thought \| 900 +\| 2,700,000 \| 2\.\d{3} ± 0\.\d{3} \(3\)", text)
     assert "CPU: " in text
+    assert "different targets" not in markdown(pretraining_page(pretraining, cuts=["sentence"]))
+    assert "different targets" in markdown(pretraining_page(pretraining, cuts=["sentence", "tokens"]))
     cross_path = read_cross_path_rows(shared_results.files("cross_path/*/*.json"))
     assert [(row.model, row.condition) for row in cross_path.itertuples()] == [
         ("cross_thought", "on"),

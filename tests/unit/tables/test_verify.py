@@ -92,6 +92,25 @@ def test_a_row_that_is_missing_or_too_much_is_named(tabulated: Results) -> None:
         list(cross_path_numbers(tabulated.folder))
 
 
+def test_a_row_twice_or_elsewhere_is_named(tabulated: Results) -> None:
+    path = tabulated.folder / "tables/cross_path.csv"
+    whole = path.read_text()
+    header, *rows = whole.splitlines()
+
+    def wrong(*lines: str) -> list[str]:
+        path.write_text("\n".join(lines) + "\n")
+        return [str(n).split("tables/")[1] for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+
+    assert wrong(header, *rows) == []
+    assert wrong(header, *rows, rows[0]) == [
+        f"cross_path.csv: rows: row {len(rows) + 1}: the file says cross_thought, on, recomputed nothing"
+    ]
+    assert [line.split(": the")[0] for line in wrong(header, rows[1], rows[0], *rows[2:])] == [
+        "cross_path.csv: rows: row 1",
+        "cross_path.csv: rows: row 2",
+    ]
+
+
 def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.yaml is missing: run"):
         main([str(tmp_path)])
