@@ -16,10 +16,10 @@ from pathlib import Path
 
 from cross_thought.errors import UserError, exit_on_user_error
 
-_RULES = ("pretrain_*", "finetune_*")
+_RULES = ("pretrain_*", "finetune_*", "tune_embeddings")
 _TAIL_BYTES = 1 << 14  # of a log, in which its last line of progress stands
 _REPORT = re.compile(
-    r"^update (?P<update>\d+)/(?P<total>\d+) \(\d+ %\), loss (?P<loss>\S+) bits"
+    r"^update (?P<update>\d+)/(?P<total>\d+) \(\d+ %\), loss (?P<loss>\S+?)(?: bits)?"
     r"(?:, (?P<speed>\S+) updates/s, (?P<left>.+) left)?$",
     re.MULTILINE,
 )
@@ -31,7 +31,7 @@ class Progress:
     """Where a training is, as its log has it.
 
     Attributes:
-        name: pretrain/MODEL/seed-N or finetune/MODEL/TASK/seed-N.
+        name: pretrain/MODEL/seed-N, finetune/MODEL/TASK/seed-N or tune/MODEL/PAIRS/seed-N.
         report: what its last line of progress says, by name; empty before there is one.
         age_s: seconds since it last wrote to its log.
         state: empty while it runs, "done", or "failed".

@@ -248,12 +248,17 @@ def finetuning_data(task, model):
     return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 
 
+def pretrained_start(wildcards):
+    """Return the checkpoint that training goes on from; one that is given counts by its content, among the settings."""
+    path = pretrained_checkpoint(wildcards.model, wildcards.seed)
+    return path if wildcards.model in TRAINED_MODELS else ancient(path)
+
+
 def starting_checkpoint(wildcards):
     """Return the checkpoint that a fine-tuning starts from: the pre-trained one, or another task's."""
     start = TASKS[wildcards.task].start_from
     if start is None:
-        path = pretrained_checkpoint(wildcards.model, wildcards.seed)
-        return path if wildcards.model in TRAINED_MODELS else ancient(path)
+        return pretrained_start(wildcards)
     return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
 
 

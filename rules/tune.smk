@@ -39,7 +39,7 @@ rule note_tuning:
 rule tune_embeddings:
     input:
         data=ancient_once("results/tune/{model}/{task}/seed-{seed}/history.tsv", "results/tasks/{task}"),
-        pretrained=lambda wildcards: pretrained_checkpoint(wildcards.model, wildcards.seed),
+        pretrained=pretrained_start,
         vocabulary=ancient_once("results/tune/{model}/{task}/seed-{seed}/history.tsv", "results/bpe/vocabulary"),
         settings="results/tune/{model}/{task}/settings.json",
     output:

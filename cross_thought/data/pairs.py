@@ -79,7 +79,8 @@ def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], d
     Returns:
         The columns `anchor` and `positive`, and `negative` where the task has hard negatives: each positive pair once,
         its anchor's negatives in turn. And how many `pairs` there are, and positive ones that were left out:
-        `repeated`, of `equal` sentences, or without a hard negative (`unopposed`).
+        `repeated`, of `equal` sentences, or `unopposed`: without a hard negative that is neither the anchor nor one of
+        its positives.
 
     Raises:
         UserError: if there are fewer than two.
@@ -102,7 +103,8 @@ def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], d
     used: dict[str, int] = {}
     for first, second in pairs:
         if task.negative_label is not None:
-            choices = list(negatives.get(first, ()))
+            # labels contradict each other now and then
+            choices = [other for other in negatives.get(first, ()) if other != first and (first, other) not in pairs]
             if not choices:
                 counts["unopposed"] += 1
                 continue

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 _LM_HEAD = "encoder.lm_head."
+_PRETRAINING_TASKS = ("masked_lm", "masked_sentences")  # fairseq's names
 # what an export's code is made of, and its name there
 _CODE = {
     "inference/sentence_transformer.py": "modeling_cross_thought.py",
@@ -196,7 +197,7 @@ def _lm_head(state: Mapping[str, Any], encoder: CrossThoughtEncoder, *, source: 
     weights = {
         name.removeprefix(_LM_HEAD): weight for name, weight in state["model"].items() if name.startswith(_LM_HEAD)
     }
-    if "dense.weight" not in weights or vars(state["args"]).get("task") != "masked_lm":
+    if "dense.weight" not in weights or vars(state["args"]).get("task") not in _PRETRAINING_TASKS:
         return None
     try:
         return build_lm_head(weights, embedding=encoder.embed_tokens.weight)

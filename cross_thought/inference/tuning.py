@@ -1,18 +1,20 @@
 """Contrastive tuning of an encoder's embeddings by Sentence Transformers' trainer, going on where it was stopped."""
 
 import json
+import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.sampler import DefaultBatchSampler, NoDuplicatesBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from transformers import PrinterCallback, TrainerCallback
 
 from cross_thought.errors import UserError
@@ -56,7 +58,7 @@ def tune(
     Raises:
         UserError: if it was asked to stop and has saved, or the loss is not finite.
     """
-    start = run / "start"
+    started, start = time.monotonic(), run / "start"
     if not start.is_dir():
         export_model(
             source, start, output_format="sentence-transformers", pooling=settings["pooling"], vocabulary=vocabulary
@@ -64,12 +66,12 @@ def tune(
     model = SentenceTransformer(modules=[CrossThoughtModule.load(str(start))], device=device)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(run),
-        num_train_epochs=settings["num_epochs"],
+        num_train_epochs=1,  # for the trainer: the sampler's batches are those of all epochs
         per_device_train_batch_size=settings["batch_size"],
         learning_rate=settings["learning_rate"],
         warmup_steps=settings["warmup_fraction"],
         weight_decay=settings["weight_decay"],
-        batch_sampler=BatchSamplers.NO_DUPLICATES,  # a sentence is no negative for itself
+        batch_sampler=partial(AllEpochs, num_epochs=settings["num_epochs"]),
         save_strategy="steps",
         save_steps=settings["save_interval_updates"],
         save_total_limit=2,
@@ -97,9 +99,10 @@ def tune(
         raise UserError(
             f"tuning was asked to stop and has saved its state: the same command goes on from there ({run})"
         )
-    _write_history(trainer.state.log_history, output.parent / "history.tsv")
+    _write_history(trainer.state.log_history, output.parent / "history.tsv", num_epochs=settings["num_epochs"])
     model.save_pretrained(str(run / "tuned"), create_model_card=False)
     export_model(run / "tuned", output, output_format="sentence-transformers", model_name=name)
+    print(f"trained in {timedelta(seconds=round(time.monotonic() - started))}", flush=True)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -113,6 +116,34 @@ def newest_checkpoint(run: Path) -> Path | None:
     return whole[max(whole)] if whole else None
 
 
+class AllEpochs(DefaultBatchSampler):
+    """The batches of all epochs. No sentence comes twice in a batch: it is no negative for itself.
+
+    In an epoch each pair comes once, in as many batches as that takes: further, smaller ones where an anchor has many
+    pairs. `NoDuplicatesBatchSampler` makes those as well, but its length leaves them out, and the trainer goes by that.
+
+    Args:
+        dataset: the pairs.
+        num_epochs: passes over them; of the last one maybe a fraction.
+        options: of a batch sampler of the trainer's.
+    """
+
+    def __init__(self, dataset: Dataset, *, num_epochs: float, **options: Any) -> None:
+        super().__init__(dataset, **options)
+        sampler = NoDuplicatesBatchSampler(dataset, **options)
+        self.batches: list[list[int]] = []
+        for epoch in range(math.ceil(num_epochs)):
+            sampler.set_epoch(epoch)
+            batches = list(sampler)
+            self.batches += batches[: math.ceil((num_epochs - epoch) * len(batches))]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class _Progress(TrainerCallback):
     """Prints a line now and then; stops the trainer on a signal, with a checkpoint, and at a loss that is no number."""
 
@@ -122,8 +153,10 @@ class _Progress(TrainerCallback):
         self.printed = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Note the time of the attempt's first update; stop when asked to."""
+        """Note the time of the attempt's first update; have the last one told of as well; stop when asked to."""
         self.first = self.first or (state.global_step, time.monotonic())
+        if state.global_step >= state.max_steps:
+            control.should_log = True
         if self.signals:
             control.should_save = control.should_training_stop = True
 
@@ -158,10 +191,11 @@ def _asked_to_stop() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write_history(logs: list[dict[str, Any]], path: Path) -> None:
+def _write_history(logs: list[dict[str, Any]], path: Path, *, num_epochs: float) -> None:
     """Write the loss curve as TSV; the loss is the mean since the last row, in nats a pair."""
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         print(*HISTORY_COLUMNS, sep="\t", file=file)
         for entry in logs:
             if "loss" in entry:
-                print(*(entry.get(key, "") for key in _LOGGED), sep="\t", file=file)
+                row = entry | {"epoch": entry["epoch"] * num_epochs}
+                print(*(row.get(key, "") for key in _LOGGED), sep="\t", file=file)

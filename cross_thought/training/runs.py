@@ -63,5 +63,6 @@ def go_on(
     }
     command = [str(data), *as_flags(own), *flags]
     if ends_at_total and num_updates >= total_updates:
+        print("trained in 0:00:00: no update is left", flush=True)  # `progress` looks for the beginning
         return command
     return train(command, log=run / LOG, threads=threads, total_updates=total_updates, processes=processes, nodes=nodes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cross_thought.config import effective_config, load_config, load_files
+from cross_thought.config import SCHEMA, effective_config, load_config, load_files, read_yaml
 from cross_thought.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -210,3 +210,8 @@ def test_the_check_without_snakemake_looks_at_all_tasks(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: embedding_tasks.SST-2 has single sentences")
+
+
+def test_the_schema_has_each_key_once_and_asks_for_all_of_the_config(config: dict) -> None:
+    schema = read_yaml(SCHEMA)  # refuses a key that stands twice
+    assert set(schema["required"]) == set(schema["properties"]) == set(config)

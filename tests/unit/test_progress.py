@@ -41,6 +41,8 @@ def results(tmp_path: Path) -> Path:
     log(logs / "finetune_task/mlm/RTE/seed-1.log", report(50, 50), "trained in 0:00:12", age_s=500)
     stopped = _explain(1, ["CUDA out of memory"], Path("train.log"))
     log(logs / "finetune_kept_task/mlm/MNLI/seed-1.log", report(60, 70), error=stopped, age_s=40)
+    tuning = "update 10/40 (25 %), loss 2.1477, 25.04 updates/s, 0:00:01 left"  # in nats
+    log(logs / "tune_embeddings/mlm/SNLI/seed-1.log", tuning, age_s=60)
     log(logs / "evaluate_task/mlm/RTE/seed-1.log", "all well", age_s=40)
     return tmp_path / "results"
 
@@ -48,10 +50,11 @@ def results(tmp_path: Path) -> Path:
 def test_running_trainings_are_listed(results: Path, capsys: pytest.CaptureFixture) -> None:
     main([str(results)])
     assert capsys.readouterr().out.splitlines() == [
-        "training             update   of   loss  updates/s     left  last report",
-        "pretrain/mlm/seed-1      40  900  6.125       2.00  0:07:10  0:01:15 ago",
-        "pretrain/mlm/seed-2                                          0:00:03 ago",
-        "2 running, 1 done, 1 failed",
+        "training              update   of    loss  updates/s     left  last report",
+        "pretrain/mlm/seed-1       40  900   6.125       2.00  0:07:10  0:01:15 ago",
+        "pretrain/mlm/seed-2                                            0:00:03 ago",
+        "tune/mlm/SNLI/seed-1      10   40  2.1477      25.04  0:00:01  0:01:00 ago",
+        "3 running, 1 done, 1 failed",
     ]
 
 
@@ -63,6 +66,7 @@ def test_all_are_listed_if_asked_for(results: Path, capsys: pytest.CaptureFixtur
         ("finetune/mlm/RTE/seed-1", "done"),
         ("pretrain/mlm/seed-1", "ago"),
         ("pretrain/mlm/seed-2", "ago"),
+        ("tune/mlm/SNLI/seed-1", "ago"),
     ]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,23 @@ def test_a_corpus_of_ones_own_counts_by_its_content(tmp_path: Path) -> None:
     assert not PAID_FOR & planned(tmp_path, target, overlay=overlay)
     text.write_text(text.read_text().replace("Letter t", "Letter z"))
     assert "pretrain_model" in planned(tmp_path, target, overlay=overlay)
+
+
+def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) -> None:
+    made = tmp_path / "results/tune/given/demo-match"
+    for folder in (made / "seed-1/model", tmp_path / "results/tasks/demo-match", tmp_path / "results/bpe/vocabulary"):
+        folder.mkdir(parents=True)
+    for file in (tmp_path / "model.pt", made / "settings.json", made / "seed-1/history.tsv"):
+        file.write_text("made")
+    overlay = TINY | {
+        "models": {"given": {"source": "path", "location": str(tmp_path / "model.pt")}},
+        "control": None,
+        "embedding_tuning": {"pairs": {"demo-match": {}}},
+    }
+    target = "results/tune/given/demo-match/seed-1/history.tsv"
+    now = time.time()
+    os.utime(made / "settings.json", (now - 60, now - 60))
+    os.utime(tmp_path / "model.pt", (now + 60, now + 60))
+    assert "tune_embeddings" not in planned(tmp_path, target, overlay=overlay)
+    os.utime(made / "settings.json", (now + 60, now + 60))
+    assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)

@@ -47,6 +47,20 @@ def test_a_contradiction_is_a_hard_negative_of_its_premise(tmp_path: Path) -> No
     assert counts == {"pairs": 2, "repeated": 1, "equal": 1, "unopposed": 1}
 
 
+def test_an_anchor_and_its_positives_are_no_hard_negatives(tmp_path: Path) -> None:
+    task = PairTask(name="mine", positive_label="entailment", negative_label="contradiction")
+    contradicting = [
+        ("contradiction", "a man sleeps", "a person sleeps"),
+        ("contradiction", "a man sleeps", "a man sleeps "),
+        ("contradiction", "a cat sits", "an animal sits"),
+        ("contradiction", "a cat sits", "a cat sits"),
+    ]
+    pairs, counts = training_pairs(task, write(tmp_path, contradicting + ROWS))
+    assert (pairs, counts) == training_pairs(task, write(tmp_path))
+    assert pairs["negative"] == ["a man runs", "nobody sleeps"]
+    assert counts["unopposed"] == 1
+
+
 def test_pairs_without_labels_all_belong_together(tmp_path: Path) -> None:
     pairs, _ = training_pairs(PairTask(name="mine"), write(tmp_path, [("", "a", "b"), ("", "c", "d")]))
     assert pairs == {"anchor": ["a", "c"], "positive": ["b", "d"]}

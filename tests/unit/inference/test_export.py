@@ -2,14 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint, write_vocabulary
+import torch
+from checkpoints import add_lm_head, write_checkpoint, write_vocabulary
 
+from cross_thought import SentenceEncoder
 from cross_thought.errors import UserError
 from cross_thought.files import write_json
 from cross_thought.inference.export import _CODE, export_model
+from cross_thought.inference.transformers_model import CrossThoughtForMaskedLM
 
 TASKS_TABLE = """kind,model,task,split,metric,mean,sd,n,num_examples
 model,mine,RTE,valid,accuracy,61.2345,1.5,3,277
@@ -111,3 +115,24 @@ def test_results_and_names_that_are_not_there_are_refused(checkpoint: Path, tmp_
     with pytest.raises(UserError, match="format 'gguf' is none of safetensors, sentence-transformers, onnx"):
         export_model(checkpoint, tmp_path / "e", output_format="gguf")
     assert not (tmp_path / "e").exists()
+
+
+def test_a_model_cut_by_sentence_keeps_its_lm_head(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model")
+    add_lm_head(checkpoint)
+    state = torch.load(checkpoint, weights_only=False)
+    vars(state["args"]).update(task="masked_sentences", segment_by="sentence")
+    torch.save(state, checkpoint)
+    export_model(checkpoint, tmp_path / "export", output_format="sentence-transformers")
+    model = CrossThoughtForMaskedLM.from_pretrained(tmp_path / "export").eval()
+    tokens = torch.tensor(
+        [[0, *range(10, 21), 2, 21, 22, 2, *range(23, 28), 2], [0, 30, 31, 2, *range(32, 36), *[1] * 14]]
+    )
+    with torch.no_grad():
+        logits = model(tokens).logits
+        ours = SentenceEncoder.from_pretrained(tmp_path / "export", device="cpu").encoder
+        expected = model.lm_head(ours.encode_streams(tokens, start_position=1), ours.embed_tokens.weight)
+    assert ours.config.segment_by == "sentence"
+    assert torch.allclose(logits, expected, atol=1e-4)
+    model.settings = replace(model.settings, segment_by="tokens")
+    assert not torch.allclose(model(tokens).logits, expected, atol=1e-2)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_checkpoint
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from cross_thought import SentenceEncoder
 from cross_thought.errors import UserError
 from cross_thought.inference import tuning
-from cross_thought.inference.tuning import newest_checkpoint, tune
+from cross_thought.inference.tuning import AllEpochs, newest_checkpoint, tune
 
 SETTINGS = {
-    "num_epochs": 10,
+    "num_epochs": 20,
     "batch_size": 7,
     "learning_rate": 5e-3,
     "warmup_fraction": 0.1,
@@ -31,7 +32,7 @@ PAIRS = {
     "anchor": [f"{one} lives near the {other}" for one in NOUNS for other in NOUNS if one < other],
     "positive": [f"by a {other} there is one {one}" for one in NOUNS for other in NOUNS if one < other],
 }
-NUM_UPDATES = 10 * 4
+NUM_UPDATES = 20 * 4
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +108,33 @@ def test_hard_negatives_and_pooling_are_taken(checkpoint: Path, tmp_path: Path) 
     assert SentenceEncoder.from_pretrained(tmp_path / "model").encode("a cat").shape == (3 * 32,)
     assert (tmp_path / "model/README.md").read_text().startswith("---")
     assert "a b" in (tmp_path / "model/README.md").read_text()
+
+
+def test_pairs_of_few_anchors_all_count(checkpoint: Path, tmp_path: Path) -> None:
+    pairs = {
+        "anchor": [f"the {noun} is here" for noun in NOUNS[:3] for _ in range(5)],
+        "positive": [f"here is {number} {noun}" for noun in NOUNS[:3] for number in range(5)],
+    }
+    options: dict[str, Any] = {"batch_size": 7, "drop_last": False, "generator": torch.Generator(), "seed": 1}
+    sampler = AllEpochs(Dataset.from_dict(pairs), num_epochs=2, **options)
+    batches = list(sampler)
+    assert len(sampler) == len(batches)
+    assert sorted(index for batch in batches for index in batch) == sorted([*range(15)] * 2)
+    assert all(len({pairs["anchor"][index] for index in batch}) == len(batch) for batch in batches)
+    first = batches[: len(AllEpochs(Dataset.from_dict(pairs), num_epochs=1, **options))]
+    assert sorted(index for batch in first for index in batch) == [*range(15)]
+    assert batches[len(first) :] != first
+    settings = SETTINGS | {"num_epochs": 2}
+    tune(checkpoint, pairs, tmp_path / "runs", tmp_path / "model", settings=settings, seed=1, device="cpu")
+    num_updates, epoch, *_ = (tmp_path / "history.tsv").read_text().splitlines()[-1].split("\t")
+    assert int(num_updates) == len(batches) >= 10  # of three pairs at most
+    assert float(epoch) == 2
+
+
+def test_a_short_run_has_a_history_and_its_loss_is_looked_at(checkpoint: Path, tmp_path: Path) -> None:
+    run(checkpoint, tmp_path / "well", num_epochs=1, batch_size=10)
+    _, *rows = (tmp_path / "well/history.tsv").read_text().splitlines()
+    assert [row.split("\t")[:2] for row in rows] == [["3", "1.0"]]
+    with pytest.raises(UserError, match=r"the loss of update 3 is nan: lower embedding_tuning.learning_rate"):
+        run(checkpoint, tmp_path / "ill", num_epochs=1, batch_size=10, learning_rate=1e30)
+    assert not (tmp_path / "ill/model").exists()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cross_thought.errors import UserError
+from cross_thought.progress import _state
 from cross_thought.training.runs import go_on
 from workflow_scripts.finetune import _drop_without_best
 
@@ -75,9 +76,10 @@ def test_the_next_goes_on_with_all_of_its_state(capsys: pytest.CaptureFixture) -
     assert "going on from run/checkpoint_last.pt, 40 of 100 updates" in capsys.readouterr().out
 
 
-def test_a_run_that_is_through_is_not_trained_on() -> None:
+def test_a_run_that_is_through_is_not_trained_on(capsys: pytest.CaptureFixture) -> None:
     save("checkpoint_last.pt", 100, last_optimizer_state={})
     assert attempt(ends_at_total=True) is None
+    assert _state(capsys.readouterr().out) == "done"
     assert attempt() is not None
 
 
