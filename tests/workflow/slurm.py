@@ -30,6 +30,7 @@ AuthType=auth/munge
 AuthInfo=socket={base}/munge.socket,cred_expire=5
 SlurmctldPort={port}
 SlurmctldTimeout=10
+MinJobAge=7200
 SlurmdTimeout=10
 StateSaveLocation={base}/state
 SlurmdSpoolDir={base}/spool-%n

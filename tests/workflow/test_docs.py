@@ -59,7 +59,8 @@ def follow(page: str, directory: Path) -> list[str]:
 
 def test_no_page_is_forgotten() -> None:
     runnable = [path.name for path in DOCS.glob("*.md") if "```bash" in path.read_text(encoding="utf-8")]
-    assert sorted(runnable) == PAGES
+    # the captions' run takes an hour; tests/workflow/test_captions_chain.py does it cut small
+    assert sorted(runnable) == sorted([*PAGES, "captions.md"])
 
 
 @pytest.mark.parametrize("page", PAGES)
