@@ -6,7 +6,7 @@ Exports carry this file.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,32 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 PROBLEM_TYPES = {CLASSIFICATION: "single_label_classification", REGRESSION: "regression"}
 HEAD_PREFIX = "classification_heads.sentence_classification_head."  # of its weights' names, as published
 SCORE_NAME = "score"  # of a regression's output, where a library wants a label's name
+
+
+Head = TypeVar("Head", bound=nn.Module)
+
+
+def load_head(head: Head, weights: Mapping[str, Tensor], *, about: str, prefix: str) -> Head:
+    """Give a head its weights, in float32.
+
+    Args:
+        head: of whatever weights.
+        weights: by their names in it.
+        about: what messages call it.
+        prefix: of the weights' names in a model's files.
+
+    Raises:
+        ValueError: if one is missing, too many, of a wrong shape or not finite.
+    """
+    expected = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
+    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if found != expected:
+        raise ValueError(f"the {about} has weights of the shapes {found} where {expected} are called for")
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{prefix}{name} is not finite: the training diverged")
+    head.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+    return head.eval().requires_grad_(False)
 
 
 class ClassificationHead(nn.Module):

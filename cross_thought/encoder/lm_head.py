@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cross_thought.encoder.heads import load_head
+
 LM_HEAD_PREFIX = "lm_head."  # of its weights' names in a model's files
 
 
@@ -53,12 +55,4 @@ def build_lm_head(weights: Mapping[str, Tensor], *, embedding: Tensor) -> LMHead
     is_tied = own is None or (own.shape == embedding.shape and torch.equal(own, embedding))
     head = LMHead(embedding.size(1), embedding.size(0), is_tied=is_tied)
     found = {name: weight for name, weight in weights.items() if not (is_tied and name == "weight")}
-    expected = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
-    shapes = {name: tuple(weight.shape) for name, weight in found.items()}
-    if shapes != expected:
-        raise ValueError(f"the LM head has weights of the shapes {shapes} where {expected} are called for")
-    for name, weight in found.items():
-        if not weight.isfinite().all():
-            raise ValueError(f"{LM_HEAD_PREFIX}{name} is not finite: the training diverged")
-    head.load_state_dict({name: weight.float() for name, weight in found.items()}, assign=True)
-    return head.eval().requires_grad_(False)
+    return load_head(head, found, about="LM head", prefix=LM_HEAD_PREFIX)

@@ -23,6 +23,7 @@ from cross_thought.encoder.heads import (
     FineTunedTask,
     check_head,
     head_document,
+    load_head,
     task_of_config,
 )
 from cross_thought.encoder.lm_head import LM_HEAD_PREFIX, LMHead, build_lm_head
@@ -224,15 +225,7 @@ def build_head(weights: Mapping[str, Tensor], *, activation: Any = "tanh") -> Cl
         raise ValueError("the classification head lacks weights, or they have no such shape") from None
     with torch.device("meta"), _WithoutInitialisation():
         head = ClassificationHead(embed_dim, inner_dim, num_classes, activation=activation)
-    expected = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    if found != expected:
-        raise ValueError(f"the classification head has weights of the shapes {found} where {expected} are called for")
-    for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise ValueError(f"{HEAD_PREFIX}{name} is not finite: the training diverged")
-    head.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
-    return head.eval().requires_grad_(False)
+    return load_head(head, weights, about="classification head", prefix=HEAD_PREFIX)
 
 
 class _WithoutInitialisation(TorchFunctionMode):
