@@ -1,10 +1,17 @@
-"""How `make test` spreads the tests over two processes."""
+"""How `make test` spreads the tests over two processes, and where Hugging Face's libraries put code that they load."""
 
+import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Each process has a folder of its own for the code of exports, and never a user's: set before the libraries are
+# imported, for they go on using the first that they saw.
+MODULES = tempfile.TemporaryDirectory(prefix="modules-")
+os.environ["HF_MODULES_CACHE"] = MODULES.name
 
 # runs of the whole chain that several files look at, the longest first: each is made once, by one process
 SHARED_RUNS = ("tiniest_run", "tiny_run")

@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dropout, Pooling
-from transformers import AutoTokenizer, dynamic_module_utils
+from transformers import AutoTokenizer
 
 from cross_thought import SentenceEncoder
 from cross_thought.__main__ import main
@@ -31,13 +31,11 @@ SENTENCES = [*TEXT, "a", "", "  the river ", "one </s> two <mask>", " ".join(TEX
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_modules_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """Cache the code of exports in a folder of the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-        handler = signal.getsignal(signal.SIGTERM)
-        yield
-        signal.signal(signal.SIGTERM, handler)  # the command sets its own
+def own_handler_of_sigterm() -> object:
+    """Put the handler back: the command sets its own."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")
