@@ -9,7 +9,6 @@ where only Snakemake is installed.
 
 import copy
 import math
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -26,6 +25,7 @@ from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
+from cross_thought.yaml_text import as_in_a_file, read_yaml
 
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
@@ -49,7 +49,7 @@ _TYPE_NAMES = {
 Config = dict
 
 
-def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
+def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Config | None = None) -> Config:
     """Lay what the user gives over config.yaml, and check the whole.
 
     Args:
@@ -57,10 +57,12 @@ def load_config(overlay: Config, *, files: Iterable[Path] = ()) -> Config:
             replace those of config.yaml, all else is laid over it key by key. With `tasks` of its own but without
             `embedding_tasks`, it has none of the latter.
         files: those files: what stands twice in one cannot be seen in `overlay`.
+        command_line: those values, of which Snakemake leaves numbers in lists and mappings text: `seeds='[1]'`.
 
     Raises:
         UserError: naming the file and line, or the key, its value and the remedy.
     """
+    overlay = as_in_a_file(overlay, command_line or {})
     for path in files:
         if path.suffix != ".json":
             read_yaml(path)
@@ -81,59 +83,6 @@ def load_files(paths: Iterable[str | Path], **values: object) -> Config:
     for path in paths:
         given = _merge(given, read_yaml(Path(path)))
     return load_config(_merge(given, values))
-
-
-def read_yaml(path: Path) -> Config:
-    """Read a YAML file of keys and values.
-
-    Raises:
-        UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
-    """
-    file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        bad = error.object[error.start]
-        raise UserError(f"{file}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); give a YAML file that is there") from None
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        _refuse_double_keys(node, file, set())
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise UserError(f"{file}{place} is not YAML ({_one_line(problem)}); mend it") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
-    return content
-
-
-def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> None:
-    """Refuse a key that stands twice in a mapping, at any depth; `seen` are nodes done, for aliases lead in circles."""
-    if node is None or id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            _refuse_double_keys(child, file, seen)
-    elif isinstance(node, yaml.MappingNode):
-        keys: set[tuple[str, str]] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in keys:
-                    line = key.start_mark.line + 1
-                    raise UserError(f"{file}, line {line}: key {shown(key.value)} stands twice in one place; keep one")
-                keys.add((key.tag, key.value))
-            _refuse_double_keys(value, file, seen)
-
-
-def _one_line(text: object) -> str:
-    """Return a text of any origin as one line."""
-    return " ".join(str(text).split())
 
 
 def effective_config(raw: Config) -> Config:

@@ -36,7 +36,11 @@ if os.path.exists(sys.executable):  # not yet quoted: a module is read again at 
 try:
     import_from(REPOSITORY)
     check_writable(Path.cwd(), Path("results"))
-    config = load_config(config, files=map(Path, workflow.configfiles))
+    config = load_config(
+        config,
+        files=map(Path, workflow.configfiles),
+        command_line=workflow.config_settings.config,
+    )
     TASKS = tasks_of(config["tasks"])
     EMBEDDING_TASKS = embedding_tasks_of(config)
     POOLINGS = poolings_of(config)

@@ -26,7 +26,7 @@ def install() -> None:
     _restore_numpy_aliases()
     _restore_getargspec()
     allow_checkpoint_types()
-    with _hashable_fairseq_dataclasses():
+    with _hashable_fairseq_dataclasses(), _without_transformers():
         from fairseq.dataclass.utils import FairseqDataclass
 
         FairseqDataclass._get_type = _unwrapped_type
@@ -64,6 +64,20 @@ def _hashable_fairseq_dataclasses() -> Iterator[None]:
         yield
     finally:
         dataclasses.dataclass = dataclass
+
+
+@contextmanager
+def _without_transformers() -> Iterator[None]:
+    """While fairseq is imported, hide `transformers`: its wrapper of GPT-2 would load it, in 2 s, for nobody here."""
+    if "transformers" in sys.modules:
+        yield
+        return
+    hidden: Any = None  # what Python takes for "not installed"
+    sys.modules["transformers"] = hidden
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]
 
 
 def _unwrapped_type(self: Any, attribute_name: str) -> object:

@@ -14,7 +14,6 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["cross_thought", "yaml", "zipfile"]):
-    from cross_thought.config import read_yaml
     from cross_thought.data.binarize import read_dictionary
     from cross_thought.data.bpe import bpe_symbols
     from cross_thought.data.corpus import TextFile, read_documents
@@ -22,6 +21,7 @@ with atheris.instrument_imports(include=["cross_thought", "yaml", "zipfile"]):
     from cross_thought.data.raw_files import RawFile
     from cross_thought.data.tasks import task_from_config
     from cross_thought.errors import UserError
+    from cross_thought.yaml_text import read_yaml
 
 RTE = task_from_config("RTE", {"check_rows": False})
 OWN = task_from_config(

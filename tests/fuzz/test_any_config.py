@@ -9,9 +9,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cross_thought.config import BASE, load_config, read_yaml
+from cross_thought.config import BASE, load_config
 from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
+from cross_thought.yaml_text import read_yaml
 from tests.fuzz.conftest import FACTOR, assert_one_sentence
 from workflow_scripts import finetune, pretrain
 

@@ -20,7 +20,7 @@ PACKAGE = {
 WITH_SNAKEMAKE = {"snakemake", "yaml", "jsonschema"}
 # the picture's parts, from the ground up: what belongs to them, and the floor
 PARTS = {
-    "ground": (("errors", "files", "jobs", "environment", "sources"), 1),
+    "ground": (("errors", "files", "jobs", "environment", "sources", "yaml_text"), 1),
     "encoder": (("encoder",), 2),
     "training": (("training",), 2),
     "data": (("data", "config", "extra_args"), 2),

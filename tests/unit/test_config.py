@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cross_thought.config import SCHEMA, effective_config, load_config, load_files, read_yaml
+from cross_thought.config import SCHEMA, effective_config, load_config, load_files
 from cross_thought.errors import UserError
+from cross_thought.yaml_text import read_yaml
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -169,6 +170,24 @@ def test_an_overlay_with_tasks_of_its_own_inherits_no_embedding_tasks() -> None:
     assert load_config({"tasks": {"RTE": {}}})["embedding_tasks"] == {}
     assert load_config({"tasks": {"RTE": {}}, "embedding_tasks": {"MRPC": None}})["embedding_tasks"] == {"MRPC": {}}
     assert load_config({"seeds": [1]})["embedding_tasks"] == {"demo-overlap": {}, "demo-find": {}}
+
+
+def test_values_of_the_command_line_are_read_as_a_files() -> None:
+    # as Snakemake's --config leaves them
+    given = {
+        "seeds": ["1", "2"],
+        "hardware": {"threads": "2", "precision": "bfloat16"},
+        "finetuning": {"keep_checkpoints": "true", "learning_rate": "1.0e-3"},
+        "control": "null",
+    }
+    overlay = given | {"hardware": given["hardware"] | {"device": "cpu"}, "pretraining_seed": 3}
+    config = load_config(overlay, command_line=given)
+    assert config["seeds"] == [1, 2]
+    assert [config["hardware"][key] for key in ("threads", "precision", "device")] == [2, "bfloat16", "cpu"]
+    assert [config["finetuning"][key] for key in ("keep_checkpoints", "learning_rate")] == [True, 1e-3]
+    assert config["control"] is None
+    with pytest.raises(UserError, match=r"^config: seeds.1 is '2'; it must be a whole number$"):
+        load_config(overlay)  # a file says so
 
 
 def test_a_missing_key_is_named(config: dict) -> None:

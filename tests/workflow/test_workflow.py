@@ -24,6 +24,14 @@ def test_everything_is_planned_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
+def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path) -> None:
+    values = ("seeds=[5, 6]", "finetuning={num_epochs: 2, keep_checkpoints: true}")
+    done = run_snakemake(tmp_path, "--dry-run", "finetune", "--config", *values, overlay=TINY)
+    assert done.returncode == 0, done.stderr
+    planned = jobs(done.stdout + done.stderr, "finetune_kept_task")
+    assert {re.search(r"seed=(\d)", job)[1] for job in planned} == {"5", "6"}
+
+
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml")))
 def test_overlays_plan(overlay: str, tmp_path: Path) -> None:
     config = yaml.safe_load((REPOSITORY / "config" / overlay).read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.config import check_registry, read_yaml
+from cross_thought.config import check_registry
 from cross_thought.data.definitions import METRICS, AnswerSelection, ranking_metric
 from cross_thought.data.download import read_table
 from cross_thought.data.raw_files import RawFile, missing_files, raw_files
@@ -22,6 +22,7 @@ from cross_thought.data.tasks import (
     tasks_of,
 )
 from cross_thought.errors import UserError
+from cross_thought.yaml_text import read_yaml
 
 OWN = {
     "files": {"train": "a.tsv", "valid": "b.tsv", "test": "c.tsv"},

@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import inspect
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -44,6 +46,20 @@ def test_optional_fields_are_unwrapped() -> None:
 
 def test_getargspec_is_there_for_the_multi_gpu_wrapper() -> None:
     assert "check_reduction" in inspect.getargspec(lambda check_reduction: None)[0]
+
+
+def test_fairseq_does_not_load_transformers() -> None:
+    pytest.importorskip("transformers")
+    code = (
+        "import sys\n"
+        "from cross_thought.fairseq import bridge\n"
+        "bridge.install()\n"
+        "print('transformers' in sys.modules)\n"
+        "import transformers\n"
+        "print(transformers.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "transformers"]
 
 
 @pytest.fixture

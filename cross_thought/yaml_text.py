@@ -1,0 +1,81 @@
+"""What users write as YAML: files of keys and values, and values given on the command line."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cross_thought.errors import UserError, shown
+
+
+def read_yaml(path: Path) -> dict:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
+    """
+    file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        bad = error.object[error.start]
+        raise UserError(f"{file}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); give a YAML file that is there") from None
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        _refuse_double_keys(node, file, set())
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date of month 13, nested too deep
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise UserError(f"{file}{place} is not YAML ({_one_line(problem)}); mend it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
+    return content
+
+
+def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> None:
+    """Refuse a key that stands twice in a mapping, at any depth; `seen` are nodes done, for aliases lead in circles."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_double_keys(child, file, seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys: set[tuple[str, str]] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in keys:
+                    line = key.start_mark.line + 1
+                    raise UserError(f"{file}, line {line}: key {shown(key.value)} stands twice in one place; keep one")
+                keys.add((key.tag, key.value))
+            _refuse_double_keys(value, file, seen)
+
+
+def _one_line(text: object) -> str:
+    """Return a text of any origin as one line."""
+    return " ".join(str(text).split())
+
+
+def as_in_a_file(value: Any, given: object) -> Any:
+    """Return a value with what was given on the command line as a file's YAML has it: 1, true, null are no text."""
+    if isinstance(value, dict) and isinstance(given, Mapping):
+        return {key: as_in_a_file(entry, given[key]) if key in given else entry for key, entry in value.items()}
+    if value != given:  # a file's, or that of a workflow which this one is a module of
+        return value
+    if isinstance(value, list):
+        return [as_in_a_file(entry, entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: as_in_a_file(entry, entry) for key, entry in value.items()}
+    if isinstance(value, str):
+        with suppress(yaml.YAMLError, ValueError):
+            read = yaml.safe_load(value)
+            return read if read is None or isinstance(read, bool | int | float) else value
+    return value
