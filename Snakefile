@@ -18,6 +18,7 @@ include: "rules/evaluate.smk"
 include: "rules/predict.smk"
 include: "rules/tune.smk"
 include: "rules/embed.smk"
+include: "rules/mteb.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
 
@@ -77,6 +78,7 @@ rule predict:
 rule embeddings:
     input:
         expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
+        expand("results/tables/mteb.{ending}", ending=["csv", "md", "tex"]) if config["mteb_tasks"] else [],
 
 
 rule tables:

@@ -62,6 +62,18 @@ def lexical_embeddings(name):
     ]
 
 
+def all_mteb_scores():
+    """Return the scores that mteb gives every model."""
+    if not config["mteb_tasks"]:
+        return []
+    return [
+        f"results/mteb/{model}/{pooling}/seed-{seed}/scores.json"
+        for model in ENCODERS
+        for pooling in POOLINGS
+        for seed in seeds_of(model)
+    ]
+
+
 def all_binarized():
     """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
     corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
@@ -94,6 +106,7 @@ def case_study():
 TABLES = [
     "tasks",
     *(["embeddings"] if EMBEDDING_TASKS else []),
+    *(["mteb"] if all_mteb_scores() else []),
     *(["pretraining"] if all_histories() else []),
     *(["masked_words"] if all_masked_words() else []),
     *(["cross_path"] if all_cross_path() else []),

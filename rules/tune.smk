@@ -8,6 +8,14 @@ localrules:
     note_tuning,
 
 
+if PAIR_TASKS:
+    check_installed(
+        "sentence_transformers",
+        key="embedding_tuning.pairs",
+        install="pip install what envs/sentence-transformers.yaml lists",
+    )
+
+
 rule note_tuning:
     output:
         "results/tune/{model}/{task}/settings.json",

@@ -38,7 +38,7 @@ METRIC_NAMES = {
 # Markdown tables are broken into several beyond this width, to stay readable in a terminal.
 _TERMINAL_WIDTH = 132
 _TEXT_COLUMNS = {"kind", "model", "pooling", "task", "split", "metric", "factor", "setting", "condition", "words"}
-_TEXT_COLUMNS |= {"hardware", "control", "p_mcnemar", "verdict", "source", "note"}
+_TEXT_COLUMNS |= {"hardware", "control", "p_mcnemar", "verdict", "source", "note", "mteb"}
 _WHOLE_COLUMNS = {"n", "seed", "updates", "tokens"}  # and all that begin with num_
 _TUPLES: dict[str, type] = {"seeds": int, "values": float}
 

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.definitions import EmbeddingTask, Task
-from cross_thought.data.pairs import shown_name, tuned_place
+from cross_thought.data.pairs import place_of, shown_name, tuned_place
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
@@ -31,6 +31,8 @@ from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings
 from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
 from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
 from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
+from cross_thought.tables.mteb import ROW_KEYS as MTEB_KEYS
+from cross_thought.tables.mteb import mteb_page, read_mteb_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
@@ -117,6 +119,16 @@ def _masked_words(results: Path, models: Iterable[str], seeds: Iterable[int]) ->
     return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model, seed in product(models, seeds)]
 
 
+def mteb_numbers(results: Path) -> Iterator[Number]:
+    """Recompute the table of mteb's scores from each `scores.json`; nothing if there is no such table."""
+    path = results / "tables" / "mteb.csv"
+    if path.exists():
+        runs = read_table(path, by_seed=True)[["model", "pooling", "seed"]].drop_duplicates().itertuples(index=False)
+        places = [f"{place_of(model)}/{pooling}/seed-{seed}" for model, pooling, seed in runs]
+        rows = read_mteb_rows(results / "mteb" / place / "scores.json" for place in places)
+        yield from table_numbers(results, "mteb", rows, mteb_page(rows), keys=MTEB_KEYS)
+
+
 def cross_path_numbers(results: Path) -> Iterator[Number]:
     """Recompute the cross-path tables from the reports that are there; nothing if there is no such table."""
     path = results / "tables" / "cross_path.csv"
@@ -173,6 +185,7 @@ def numbers(results: Path) -> Iterator[Number]:
         tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
         of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
         yield from embedding_numbers(results, config, seeds=of_model)
+    yield from mteb_numbers(results)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
         yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)

@@ -24,6 +24,19 @@ def test_everything_is_planned_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
+def test_mteb_scores_a_model_of_the_workflow(tiny_run: Path) -> None:
+    # a task that ships with the library, without data of its own
+    task = "from mteb.mocks.mock_tasks.sts import MockSTSTask\n\n\nclass OwnSTS(MockSTSTask):\n    pass\n"
+    (tiny_run / "own_tasks.py").write_text(task, encoding="utf-8")
+    target = "results/mteb/cross_thought/mean/seed-1/scores.json"
+    done = run_snakemake(tiny_run, target, "--config", "mteb_tasks=[own_tasks.py]", overlay=TINY)
+    assert done.returncode == 0, done.stderr[-3000:]
+    scores = json.loads((tiny_run / target).read_text(encoding="utf-8"))
+    assert (scores["model"], scores["seed"], list(scores["tasks"])) == ("cross_thought", 1, ["MockSTSTask"])
+    planned = run_snakemake(tiny_run, "embeddings", "--dry-run", "--config", "mteb_tasks=[own_tasks.py]", overlay=TINY)
+    assert len(jobs(planned.stdout + planned.stderr, "evaluate_mteb")) == 2 * 2 - 1
+
+
 def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path) -> None:
     values = ("seeds=[5, 6]", "finetuning={num_epochs: 2, keep_checkpoints: true}")
     done = run_snakemake(tmp_path, "--dry-run", "finetune", "--config", *values, overlay=TINY)

@@ -1,0 +1,59 @@
+"""The table of the scores that mteb gave: a row a model and pooling, a column a task."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from cross_thought.evaluation.aggregate import AVERAGE, over_seeds
+from cross_thought.evaluation.result_files import read_documents
+from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, wide
+
+ROW_KEYS = ["model", "pooling", "task", "metric"]
+COLUMNS = [*ROW_KEYS, "kind", "mean", "sd", "n", "seeds", "values", "mteb", "best"]
+
+
+def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """Read `results/mteb/<model>/<pooling>/seed-<s>/scores.json` files.
+
+    Returns:
+        The columns of `mteb.csv`, in the order of the files: a task's main metric in percent, over seeds; `kind` is the
+        task's type, `mteb` the library's version. With several tasks, `average` is the mean over them, seed by seed.
+    """
+    documents = read_documents(paths, "file of scores", keys=("model", "seed", "pooling", "mteb", "tasks"))
+    tidy = pd.DataFrame(
+        [
+            {key: document[key] for key in ("model", "seed", "pooling", "mteb")}
+            | {"task": name, "kind": task["type"], "metric": task["metric"], "value": 100 * task["score"]}
+            for document in documents
+            for name, task in document["tasks"].items()
+        ]
+    )
+    if tidy["task"].nunique() > 1:
+        of_run = tidy.groupby(["model", "pooling", "seed", "mteb"], sort=False)["value"].mean().reset_index()
+        tidy = pd.concat([tidy, of_run.assign(task=AVERAGE, kind="", metric="mean")])
+    rows = over_seeds(tidy, [*ROW_KEYS, "kind", "mteb"])
+    rows["best"] = mark_best(rows, ["task"])
+    return as_table(rows, COLUMNS)
+
+
+def mteb_page(rows: pd.DataFrame) -> Page:
+    """Lay the rows out."""
+    names = ["model", "pooling"] if rows["pooling"].nunique() > 1 else ["model"]
+    section = wide(
+        rows.assign(one=""),
+        mean_sd_n,
+        index=["one", *names],
+        column=lambda row: f"{row.task} {row.metric}" if row.kind else row.task,
+        is_broken=True,
+    )
+    kinds = rows[rows["kind"] != ""].drop_duplicates("task").groupby("kind", sort=False)["task"].agg(", ".join)
+    versions = ", ".join(sorted(rows["mteb"].unique()))
+    notes = [
+        f"Embeddings scored by mteb {versions}, each task by its main metric, in percent: mean ± sample "
+        "standard deviation over seeds (number of seeds).",
+        "Tasks by type: " + "; ".join(f"{kind}: {tasks}" for kind, tasks in kinds.items()) + ".",
+    ]
+    if (rows["task"] == AVERAGE).any():
+        notes.append(f"`{AVERAGE}`: the mean over the tasks, each counted once.")
+    return Page("MTEB", [section], [*notes, "**Bold**: highest mean."])

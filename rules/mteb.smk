@@ -1,0 +1,51 @@
+"""Embeddings by the library mteb. In: checkpoints. Out: scores of each model, pooling and seed, and their table."""
+
+if config["mteb_tasks"]:
+    check_installed("mteb", key="mteb_tasks", install="pip install what envs/mteb.yaml lists")
+
+    rule evaluate_mteb:
+        input:
+            checkpoint=lambda wildcards: encoder_path(wildcards.model, wildcards.seed),
+            vocabulary="results/bpe/vocabulary",
+            files=[name for name in config["mteb_tasks"] if name.endswith(".py")],
+        output:
+            "results/mteb/{model}/{pooling}/seed-{seed}/scores.json",
+        log:
+            "results/logs/evaluate_mteb/{model}/{pooling}/seed-{seed}.log",
+        benchmark:
+            "results/benchmarks/evaluate_mteb/{model}/{pooling}/seed-{seed}.jsonl"
+        wildcard_constraints:
+            pooling=alternatives(POOLINGS),
+        conda:
+            "../envs/mteb.yaml"
+        threads: config["hardware"]["threads"]
+        resources:
+            mem_mb=growing(16000),
+            runtime=growing(24 * 60),
+            gpu=num_gpus(),
+        params:
+            tasks=config["mteb_tasks"],
+            device=config["hardware"]["device"],
+            code=code_of("evaluate_mteb.py", "mteb.yaml"),
+        script:
+            "../workflow_scripts/evaluate_mteb.py"
+
+    rule tabulate_mteb:
+        input:
+            scores=all_mteb_scores(),
+        output:
+            **table_files("mteb", "MTEB"),
+        log:
+            "results/logs/tabulate_mteb.log",
+        benchmark:
+            "results/benchmarks/tabulate_mteb.jsonl"
+        conda:
+            "../envs/report.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(1000),
+            runtime=growing(10),
+        params:
+            code=code_of("tabulate_mteb.py", "report.yaml"),
+        script:
+            "../workflow_scripts/tabulate_mteb.py"
