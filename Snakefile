@@ -20,6 +20,7 @@ include: "rules/tune.smk"
 include: "rules/embed.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
+include: "rules/archive.smk"
 
 
 limit_gpus()
@@ -27,6 +28,7 @@ limit_gpus()
 
 onstart:
     check_local_gpus()
+    check_packages()
 
 
 localrules:
@@ -40,6 +42,7 @@ localrules:
     tables,
     submission,
     exports,
+    archive,
 
 
 rule all:
@@ -92,3 +95,8 @@ rule submission:
 rule exports:
     input:
         all_exports(),
+
+
+rule archive:
+    input:
+        "results/archive.zip",
