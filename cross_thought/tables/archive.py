@@ -37,7 +37,7 @@ _LICENSE = "https://spdx.org/licenses/MIT"
 _RUN, _ENGINE, _PYTHON = "#run", "https://snakemake.github.io", "https://www.python.org"
 # Snakemake's benchmarks: what they are, and their unit
 _SECONDS, _MEBIBYTES = ({"@id": f"https://qudt.org/vocab/unit/{unit}"} for unit in ("SEC", "MebiBYTE"))
-_USAGE = {
+_USAGE: dict[str, dict[str, Any]] = {
     "s": {"name": "wall-clock time, s", "unitCode": _SECONDS},
     "cpu_time": {"name": "CPU time, s", "unitCode": _SECONDS},
     "max_rss": {"name": "most memory (resident set), MiB", "unitCode": _MEBIBYTES},
