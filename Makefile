@@ -24,8 +24,11 @@ install: .venv/installed
 
 EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt
 
-.venv/installed-dev: .venv/installed $(EXTRAS)
+# what cannot stand beside our packages gets a place of its own
+.venv/installed-dev: .venv/installed $(EXTRAS) requirements-checks.txt
 	$(RUN) pip install $(EXTRAS:%=--requirement %)
+	$(RUN) venv .venv/checks
+	.venv/checks/bin/python -m pip install --requirement requirements-checks.txt
 	touch $@
 
 demo: .venv/installed

@@ -21,6 +21,7 @@ include: "rules/embed.smk"
 include: "rules/mteb.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
+include: "rules/archive.smk"
 
 
 limit_gpus()
@@ -28,6 +29,7 @@ limit_gpus()
 
 onstart:
     check_local_gpus()
+    check_packages()
 
 
 localrules:
@@ -41,6 +43,7 @@ localrules:
     tables,
     submission,
     exports,
+    archive,
 
 
 rule all:
@@ -94,3 +97,8 @@ rule submission:
 rule exports:
     input:
         all_exports(),
+
+
+rule archive:
+    input:
+        "results/archive.zip",

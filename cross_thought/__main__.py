@@ -157,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="recompute the numbers of result tables from the predictions")
-    verify.add_argument("results", nargs="?", default="results", help="results folder (default: results)")
+    verify.add_argument(
+        "results", nargs="?", default="results", help="results folder, or an archive of a run (default: results)"
+    )
     verify.set_defaults(run=_verify)
     return parser
 

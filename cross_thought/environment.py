@@ -36,13 +36,10 @@ def environment() -> dict[str, object]:
 
     `commit` and `dirty` are None outside a Git checkout. `dirty` also counts new files that Git does not ignore.
     """
-    # an installed package may lie in a checkout of something else
-    is_checkout = (REPOSITORY / ".git").exists()
-    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain") if is_checkout else None
-    head = _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") if is_checkout else None
+    head, dirty = commit()
     return {
-        "commit": head or None,
-        "dirty": None if status is None else bool(status),
+        "commit": head,
+        "dirty": dirty,
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
@@ -51,6 +48,15 @@ def environment() -> dict[str, object]:
         "memory_gb": _memory_gb(),
         "gpus": gpus(),
     }
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """Return the commit of this code and whether it was changed since; None for what is not known."""
+    # an installed package may lie in a checkout of something else
+    is_checkout = (REPOSITORY / ".git").exists()
+    status = _output("git", "-C", str(REPOSITORY), "status", "--porcelain") if is_checkout else None
+    head = _output("git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD") if is_checkout else None
+    return head or None, None if status is None else bool(status)
 
 
 def slow_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:

@@ -12,7 +12,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -301,6 +301,12 @@ def file_hash(path: Path | str) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_of(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the files of these and of the folders among them; hidden ones, Snakemake's time stamps, are no data."""
+    found = [below for path in map(Path, paths) for below in (sorted(path.rglob("[!.]*")) if path.is_dir() else [path])]
+    return [path for path in dict.fromkeys(found) if path.is_file()]
 
 
 def refuse_lfs_pointer(path: Path) -> None:

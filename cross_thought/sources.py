@@ -14,6 +14,19 @@ from cross_thought.environment import REPOSITORY
 
 _PACKAGE = Path(__file__).parent.name
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
+# the workflow: what lies beside its Snakefile, and in folders
+_TOP_FILES = ("Snakefile", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
+_FOLDERS = (
+    "config",
+    "cross_thought",
+    "envs",
+    "profiles",
+    "report",
+    "resources",
+    "rules",
+    "schemas",
+    "workflow_scripts",
+)
 
 
 def code_hash(script: Path, *others: Path) -> str:
@@ -29,6 +42,24 @@ def code_hash(script: Path, *others: Path) -> str:
     digest = hashlib.sha256()
     for path in [*sorted(_reached(script)), *others]:
         digest.update(path.name.encode())
+        digest.update(_content_hash(path))
+    return digest.hexdigest()[:16]
+
+
+def workflow_files(repository: Path) -> list[Path]:
+    """Return the files that a run is made by: rules, scripts, the package, configs, environments."""
+    files = [path for path in map(repository.joinpath, _TOP_FILES) if path.is_file()]
+    for folder in _FOLDERS:
+        below = (path.relative_to(repository) for path in (repository / folder).rglob("[!.]*"))
+        files += [repository / path for path in sorted(below) if "__pycache__" not in path.parts]
+    return [path for path in files if path.is_file() and not path.name.endswith("~")]  # of an editor
+
+
+def workflow_hash(repository: Path) -> str:
+    """Return a hash of all these files."""
+    digest = hashlib.sha256()
+    for path in workflow_files(repository):
+        digest.update(path.relative_to(repository).as_posix().encode())
         digest.update(_content_hash(path))
     return digest.hexdigest()[:16]
 

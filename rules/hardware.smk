@@ -1,4 +1,6 @@
-"""What jobs run on: the environment of training, GPUs, processes, limits that grow. In: the config and its models."""
+"""What jobs run on: environments, GPUs, processes, limits that grow. In: the config and its models."""
+
+from importlib.util import find_spec
 
 from cross_thought.training.devices import check_gpus, visible_gpus
 
@@ -35,6 +37,24 @@ def check_local_gpus():
             check_gpus(needed, place="config: hardware.device is 'cuda'")
         except UserError as error:
             raise WorkflowError(str(error)) from None
+
+
+# scripts that import what requirements.txt does not have: the package, and how to get it
+OPTIONAL_PACKAGES = {
+    "archive_run.py": ("rocrate", "pip install rocrate==0.16.0"),
+    "tune_embeddings.py": ("sentence_transformers", "install what docs/tuning.md names"),
+}
+
+
+def check_packages():
+    """Refuse jobs that lack a package before others have worked for hours; on a cluster, jobs have what is here."""
+    for job in workflow.dag.needrun_jobs():
+        package, remedy = OPTIONAL_PACKAGES.get(os.path.basename(job.rule.script or ""), (None, None))
+        if package and not uses_conda and find_spec(package) is None:
+            raise WorkflowError(
+                f"rule {job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
+                "--use-conda"
+            )
 
 
 def pretraining_processes():

@@ -1,6 +1,7 @@
-"""How `make test` spreads the tests over two processes, and where Hugging Face's libraries put code that they load."""
+"""How `make test` spreads the tests over two processes, where Hugging Face's libraries put code, where checks lie."""
 
 import os
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,15 @@ os.environ["HF_MODULES_CACHE"] = MODULES.name
 
 # runs of the whole chain that several files look at, the longest first: each is made once, by one process
 SHARED_RUNS = ("tiniest_run", "tiny_run")
+
+
+@pytest.fixture(scope="session")
+def checks() -> Path:
+    """Return the folder of programs that have an environment of their own."""
+    folder = Path(sys.prefix, "checks", "bin")
+    if not folder.is_dir():
+        pytest.skip("needs .venv/checks, which `make test` sets up (requirements-checks.txt)")
+    return folder
 
 
 @cache

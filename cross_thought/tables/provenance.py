@@ -12,7 +12,7 @@ from cross_thought.environment import environment
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import AVERAGE
 from cross_thought.evaluation.result_files import read_json, read_json_lines
-from cross_thought.files import file_hash
+from cross_thought.files import file_hash, files_of
 from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
 
 
@@ -51,7 +51,7 @@ def assemble(
     ]
     config = {"path": str(config_path), "sha256": file_hash(config_path)}
     files = [
-        {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in _files(data_paths)
+        {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in files_of(data_paths)
     ]
     return {
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment(), "config": config},
@@ -156,9 +156,3 @@ def _run_record(run: Path, results: Path) -> dict[str, object]:
         "command": read_json(command) if command.is_file() else None,
         "benchmark": read_json_lines(benchmarks[0]) if benchmarks else None,
     }
-
-
-def _files(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the files of these and of the folders among them; hidden ones, Snakemake's time stamps, are no data."""
-    found = [below for path in map(Path, paths) for below in (sorted(path.rglob("[!.]*")) if path.is_dir() else [path])]
-    return [path for path in dict.fromkeys(found) if path.is_file()]

@@ -1,21 +1,26 @@
 """Recompute every number of the tables from the predictions and hold it against what the files say.
 
 `python -m cross_thought.tables.verify [RESULTS]` names each number that differs and exits 1, or says how many
-agree. The bootstrap's numbers are among them: its generator is seeded.
+agree. The bootstrap's numbers are among them: its generator is seeded. RESULTS may be an archive, made by `snakemake
+archive`; then nothing but what is in it is looked at, the checksum of each of its files too.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 import yaml
 
+from cross_thought.data.archives import unpack_zip
 from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
@@ -25,6 +30,8 @@ from cross_thought.evaluation.aggregate import KEYS, read_metrics
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.evaluation.result_files import read_json
+from cross_thought.files import file_hash
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
 from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
@@ -37,6 +44,11 @@ from cross_thought.tables.pretraining import pretraining_page, read_pretraining_
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
+
+# of an archive: what says which files it has, and what it may take when it is unpacked
+CRATE = Path("ro-crate-metadata.json")
+MAX_UNPACKED_BYTES = 10_000_000_000
+CHECKSUM = "sha256"  # first word of the places where these are compared
 
 
 @dataclass(frozen=True)
@@ -58,9 +70,15 @@ class Number:
 
 
 def task_numbers(
-    results: Path, *, models: Sequence[str], tasks: Mapping[str, Task], seeds: Sequence[int], control: str | None
+    results: Path,
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    seeds: Sequence[int],
+    control: str | None,
+    references: Path = REFERENCES,
 ) -> Iterator[Number]:
-    """Recompute `metrics.json` and the task tables from each `predictions.tsv`."""
+    """Recompute `metrics.json` and the task tables from each `predictions.tsv`; `references` has published figures."""
     documents, predictions = [], {}
     for model, name, seed in product(models, tasks, seeds):
         folder = results / "evaluate" / model / name / f"seed-{seed}"
@@ -70,7 +88,7 @@ def task_numbers(
         known = {"num_train_examples": written.get("num_train_examples"), "counts": written.get("counts")}
         documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
+    rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=references)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents))
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
 
@@ -164,7 +182,7 @@ def ablation_numbers(
     yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
 
 
-def numbers(results: Path) -> Iterator[Number]:
+def numbers(results: Path, *, references: Path = REFERENCES) -> Iterator[Number]:
     """Recompute all tables under a `results` folder, as its `config.yaml` says."""
     path = results / "config.yaml"
     try:
@@ -175,7 +193,8 @@ def numbers(results: Path) -> Iterator[Number]:
     pretraining_seeds = config["seeds"] if shared == "each" else [shared]
     trained = [name for name, model in models.items() if model["source"] == "pretrain"]
     control = config.get("control")
-    yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
+    of_tasks: dict[str, Any] = {"models": list(models), "tasks": tasks, "seeds": config["seeds"], "control": control}
+    yield from task_numbers(results, **of_tasks, references=references)
     if trained:
         cuts = {models[name].get("segment_by", "tokens") for name in trained}
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
@@ -191,22 +210,65 @@ def numbers(results: Path) -> Iterator[Number]:
         yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)
 
 
+def checksums(folder: Path) -> Iterator[Number]:
+    """Hold the SHA-256 of each file that an unpacked archive has against what its metadata say."""
+    try:
+        entities = [entity for entity in read_json(folder / CRATE)["@graph"] if "File" in entity["@type"]]
+        written = {unquote(entity["@id"]): entity["sha256"] for entity in entities}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{CRATE} is not as `snakemake archive` writes it ({error!r}): make the archive anew") from None
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    del files[str(CRATE)]
+    yield from _compared(CHECKSUM, written, {name: file_hash(path) for name, path in files.items()})
+
+
+def verify(results: Path) -> list[Number]:
+    """Recompute the numbers of a results folder, or of an archive with its checksums.
+
+    Raises:
+        UserError: if a file is missing or spoilt, or the archive is none.
+    """
+    if not results.is_file():
+        repository_file(REFERENCES)
+        return list(numbers(results))
+    with _unpacked(results):
+        return [*checksums(Path()), *numbers(Path("results"), references=REFERENCES.relative_to(REPOSITORY))]
+
+
+@contextmanager
+def _unpacked(archive: Path) -> Iterator[None]:
+    """Work in a temporary folder that has what an archive has, so that places are those in the archive."""
+    with tempfile.TemporaryDirectory(prefix="cross-thought-") as folder:
+        needed = (str(CRATE), "results/config.yaml", str(REFERENCES.relative_to(REPOSITORY)))
+        unpack_zip(archive, Path(folder), kind="archive of a run", required=needed, max_bytes=MAX_UNPACKED_BYTES)
+        with chdir(folder):
+            try:
+                yield
+            except UserError as error:
+                raise UserError(f"{archive}: {error}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify one results folder; return the exit status."""
+    """Verify one results folder or archive; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
-    parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
+    parser.add_argument(
+        "results", nargs="?", default="results", type=Path, help="the folder, or an archive (default: results)"
+    )
     options = parser.parse_args(arguments)
-    for needed in (REGISTRY_FILE, REFERENCES):
-        repository_file(needed)
-    found = list(numbers(options.results))
+    repository_file(REGISTRY_FILE)
+    found = verify(options.results)
+    num_checksums = sum(number.place.startswith(CHECKSUM) for number in found)
+    extent = f"{len(found) - num_checksums} numbers" + (f" and {num_checksums} checksums" if num_checksums else "")
     wrong = [number for number in found if not number.agrees]
     for number in wrong:
         print(number, file=sys.stderr)
     if wrong:
         remedy = "a file was changed after it was made: restore it, or delete it and run `snakemake` again"
-        print(f"error: {len(wrong)} of {len(found)} numbers differ: {remedy}", file=sys.stderr)
+        if options.results.is_file():
+            remedy = "a file was changed after the archive was made, or this is other code than the archive's own"
+        print(f"error: {len(wrong)} of {extent} differ: {remedy}", file=sys.stderr)
         return 1
-    print(f"{len(found)} numbers recomputed from the predictions; all agree")
+    print(f"{extent} recomputed; all agree")
     return 0
 
 

@@ -87,6 +87,21 @@ def no_gpu() -> str:
     return said
 
 
+def no_package(package: str, target: str, config: str) -> str:
+    """Run a target where a package is not installed that its last job needs."""
+    Path("my.yaml").write_text(config)
+    hidden = (
+        "import importlib.util as util, sys; found = util.find_spec; "
+        f"util.find_spec = lambda name, *rest: None if name == {package!r} else found(name, *rest); "
+        "from snakemake.cli import main; main()"
+    )
+    command = [sys.executable, "-c", hidden, target, "--snakefile", f"{REPOSITORY}/Snakefile", "--cores", "1"]
+    done = subprocess.run([*command, "--configfile", "my.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert not Path("results").exists()
+    return printed(done.stdout + done.stderr)
+
+
 def fairseq(command: str, *arguments: str) -> str:
     """Call fairseq's command line on a folder without data; it must refuse before it looks there."""
     Path("data").mkdir()
@@ -180,6 +195,16 @@ CASES = [
     Case(group="Environment", what="a full disk", run=full_disk),
     Case(group="Environment", what="two runs at once in one folder; the first ends by Ctrl-C", run=second_run),
     Case(group="Environment", what="`hardware: {device: cuda}` on a machine without a GPU", run=no_gpu),
+    Case(
+        group="Environment",
+        what="`snakemake archive` without the package rocrate",
+        run=partial(no_package, "rocrate", "archive", "archive: {max_data_mb: 2}\n"),
+    ),
+    Case(
+        group="Environment",
+        what="`embedding_tuning` without Sentence Transformers",
+        run=partial(no_package, "sentence_transformers", "embeddings", "embedding_tuning: {pairs: {demo-match: {}}}\n"),
+    ),
     Case(group="Environment", what="no compiler, with `make`", run=no_compiler),
     Case(
         group="Environment",

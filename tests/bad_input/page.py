@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.bad_input import (
+    archive_cases,
     checkpoint_cases,
     config_cases,
     data_cases,
@@ -17,7 +18,15 @@ from tests.bad_input import (
 )
 from tests.bad_input.cases import Case
 
-MODULES = (config_cases, data_cases, checkpoint_cases, training_cases, inference_cases, environment_cases)
+MODULES = (
+    config_cases,
+    data_cases,
+    checkpoint_cases,
+    training_cases,
+    inference_cases,
+    archive_cases,
+    environment_cases,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 HEAD = """# What goes wrong, and what is said

@@ -21,7 +21,10 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a wheel and install it into a folder of its own, which is returned; dependencies are those of the tests."""
+    """Build an sdist, of that a wheel, and install it into a folder of its own, which is returned.
+
+    Dependencies are those of the tests.
+    """
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
     ignore = shutil.ignore_patterns("__pycache__")
@@ -29,12 +32,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    sdist = f"cross_thought-{__version__}.tar.gz"
     for command in (
-        [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder), str(source)],
+        [sys.executable, "-c", "import setuptools.build_meta as backend; backend.build_sdist('..')"],
+        [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder), f"../{sdist}"],
         [*pip, "install", "--no-deps", "--no-index", "--target", str(folder / "site"), "--find-links", str(folder),
          "cross-thought"],
     ):  # fmt: skip
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return folder
 

@@ -89,3 +89,21 @@ def test_a_fingerprint_goes_by_size_and_content(size: int, tmp_path: Path) -> No
 
 def test_a_file_that_cannot_be_read_is_left_to_its_job(tmp_path: Path) -> None:
     assert sources.fingerprint(tmp_path) == "Is a directory"
+
+
+def test_a_workflow_is_its_files(repository: Path) -> None:
+    for name in ("Snakefile", "rules/a.smk", "README.md", "docs/page.md", "tests/test_a.py", "results/tables/a.csv"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(name)
+    for name in ("rules/a.smk~", "cross_thought/__pycache__/a.pyc", "config/.hidden"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("not of it")
+    files = {path.relative_to(repository).as_posix() for path in sources.workflow_files(repository)}
+    assert files == {*FILES, "Snakefile", "rules/a.smk", "README.md"}
+    before = sources.workflow_hash(repository)
+    (repository / "docs/page.md").write_text("changed")
+    sources._content_hash.cache_clear()
+    assert sources.workflow_hash(repository) == before
+    (repository / "rules/a.smk").write_text("changed")
+    sources._content_hash.cache_clear()
+    assert sources.workflow_hash(repository) != before

@@ -15,7 +15,7 @@ import yaml
 from cross_thought.config import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md", "tuning.md"]
+PAGES = ["archive.md", "embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md", "tuning.md"]
 
 
 def steps(page: str) -> Iterator[tuple[str, str, str]]:
@@ -67,6 +67,7 @@ def test_no_page_is_forgotten() -> None:
 def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
     printed = follow(page, clone)
     made = {
+        "archive.md": ["results/archive.zip", "unpacked/ro-crate-metadata.json", "unpacked/results/report.html"],
         "embedding.md": ["embeddings.npy", "normalized.npy", "results/tables/embeddings.md"],
         "export.md": [
             "exported/model.safetensors",
@@ -86,6 +87,8 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
         "tuning.md": ["tuned.npy", "results/tune/mlm/demo-match/seed-2/model/modules.json"],
     }[page]
     assert [name for name in made if not (clone / name).is_file()] == []
+    if page == "archive.md":
+        assert [text.endswith("; all agree\n") for text in printed] == [False, True, True]
     if page == "own-task.md":
         assert "tickets" in printed[0]  # the tables of the run
         valid = clone / "results/tasks/trivia/valid.tsv"

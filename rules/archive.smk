@@ -1,0 +1,46 @@
+"""Archives. In: the results, what they are computed from, Snakemake's records of the jobs. Out: one zip, an RO-Crate."""
+
+from snakemake import __version__ as snakemake_version
+
+from cross_thought.environment import commit
+from cross_thought.sources import workflow_hash
+
+
+def archived_results():
+    """Return the results and what their numbers are computed from."""
+    return [
+        *all_tables(),
+        "results/config.yaml",
+        *all_metrics(),
+        *all_predictions(),
+        *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
+        *all_histories(),
+        *all_masked_words(),
+        *all_cross_path(),
+        *case_study(),
+        *expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
+    ]
+
+
+rule archive_run:
+    input:
+        archived_results(),
+    output:
+        "results/archive.zip",
+    log:
+        "results/logs/archive_run.log",
+    benchmark:
+        "results/benchmarks/archive_run.jsonl"
+    conda:
+        "../envs/archive.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        max_data_mb=config["archive"]["max_data_mb"],
+        engine_version=snakemake_version,
+        workflow=lambda wildcards: [workflow_hash(Path(REPOSITORY)), *commit()],
+        code=code_of("archive_run.py", "archive.yaml"),
+    script:
+        "../workflow_scripts/archive_run.py"
