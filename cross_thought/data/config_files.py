@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from cross_thought.data.definitions import STS
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION
 from cross_thought.data.starts import check_start
+from cross_thought.data.sts_files import gold_file
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
 
@@ -79,6 +81,16 @@ def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{place}.files.{split}.questions", given
 
 
+def _gold_files(config: dict) -> Iterator[tuple[str, str]]:
+    """Yield, of each own file of pairs in the form STS, the config's key and the file of the scores."""
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        said = given if isinstance(given, dict) else {"path": given}
+        if said.get("format", task.get("format")) == STS and not _is_looked_for(task, split):
+            paths = [said["path"]] if isinstance(said["path"], str) else said["path"]
+            yield from ((f"{place}.files.{split}", gold_file(path)) for path in paths)
+
+
 def _check_looked_for(config: dict) -> None:
     """Refuse own tasks whose files, looked for like those of tasks that ship, are neither at hand nor downloads."""
     known, data_dir = read_table(DOWNLOADS_TABLE), config["data_dir"]
@@ -145,6 +157,7 @@ def check_files(config: dict) -> None:
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
     paths += [(key, given["questions"]) for key, given in _question_files(config)]
+    paths += _gold_files(config)
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))

@@ -19,8 +19,13 @@ RANKING_METRICS_TEXT = "accuracy, mrr, map, and with @k precision, recall, full_
 
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
+STS = "sts"  # the form of SemEval's files: a year of several parts
+# what papers on sentence embeddings average over: Spearman of each one's test set
+STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")
+
 SIMILARITY, RETRIEVAL = "similarity", "retrieval"
 TF_IDF, BM25 = "tf-idf", "bm25"
+SPEARMAN_MEAN = "spearman_mean"  # over the parts of a split
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
@@ -83,6 +88,11 @@ class Split:
     keep_ids: bool = False
     question_id_column: Column | None = None
     questions: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files, in the order in which they are read."""
+        return (self.file, *self.more_files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,17 +203,19 @@ class EmbeddingTask:
         evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
         splits: those that can be scored: all whose labels are known, but train, which others learn from.
         positive_label: of retrieval, the label of the pairs that belong together; None: all do.
+        has_parts: of similarity, whether a split is made of parts, whose mean is measured as well.
     """
 
     name: str
     evaluation: str
     splits: tuple[str, ...]
     positive_label: str | None = None
+    has_parts: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
-        return EMBEDDING_METRICS[self.evaluation]
+        return (*EMBEDDING_METRICS[self.evaluation], *((SPEARMAN_MEAN,) if self.has_parts else ()))
 
     @property
     def lexical(self) -> tuple[str, ...]:

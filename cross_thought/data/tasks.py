@@ -18,6 +18,7 @@ from cross_thought.data.definitions import (
     RETRIEVAL,
     SCORE_METRICS,
     SIMILARITY,
+    STS,
     TWO_CLASS_METRICS,
     AnswerSelection,
     Column,
@@ -188,7 +189,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
         if positive_label is not None:
             raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
         if labelled:
-            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled)
+            has_parts = all(task.splits[split].format == STS for split in labelled)
+            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled, has_parts=has_parts)
         return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=tuple(task.splits))
     if not labelled:
         raise UserError(f"{place}.labels is set without `label_column`: name the column of the label")

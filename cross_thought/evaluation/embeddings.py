@@ -1,7 +1,8 @@
 """Sentence embeddings as they are, without fine-tuning: similarity against human scores, and retrieval of a partner.
 
 Similarity (as in SemEval and SentEval): Spearman and Pearson correlation of the cosine of a pair's embeddings with the
-pair's score, over all pairs of a split.
+pair's score, over all pairs of a split. Of a year of SemEval's STS that is over the pairs of all its parts together
+("all", as SBERT and SimCSE report it); the mean of the parts' own Spearman correlations ("mean") is said beside it.
 
 Retrieval: the queries are the distinct first sentences of the positive pairs, the candidates all distinct second
 sentences of the split; right are those that stand in a positive pair with the query. Candidates are ranked by cosine;
@@ -21,13 +22,14 @@ from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import get_args
 
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.definitions import BM25, SIMILARITY, TF_IDF, EmbeddingTask
-from cross_thought.data.prepared import Example, read_prepared
+from cross_thought.data.definitions import BM25, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
+from cross_thought.data.prepared import Example, read_prepared, read_summary
 from cross_thought.errors import UserError
 from cross_thought.evaluation.result_files import result_file
 from cross_thought.files import atomic_file
@@ -65,6 +67,28 @@ class Similarities:
     def sizes(self) -> dict[str, int]:
         """Return how much was evaluated."""
         return {"num_examples": len(self.row)}
+
+
+@dataclass(frozen=True)
+class PartedSimilarities(Similarities):
+    """The pairs of a split that is made of parts, those of each together."""
+
+    part: list[str]  # its name
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return both correlations over all pairs, and the mean of the parts' Spearman; None if one has none."""
+        found: dict[str, Similarities] = {}
+        for name, *pair in zip(self.part, self.row, self.score, self.cosine, strict=True):
+            of_part = found.setdefault(name, Similarities([], [], []))
+            for values, value in zip(vars(of_part).values(), pair, strict=True):
+                values.append(value)
+        of_parts = [similarities.metrics()["spearman"] for similarities in found.values()]
+        known = [value for value in of_parts if value is not None]
+        return super().metrics() | {SPEARMAN_MEAN: fmean(known) if len(known) == len(of_parts) else None}
+
+    def chance(self) -> dict[str, float]:
+        """Return what cosines that know nothing of the scores can expect."""
+        return super().chance() | {SPEARMAN_MEAN: 0.0}
 
 
 @dataclass(frozen=True)
@@ -113,14 +137,19 @@ def _random_mrr(candidates: int, num_right: int) -> float:
     return float(np.sum(first_right / (drawn + 1)))
 
 
-def evaluate_split(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) -> ScoredPairs:
+def evaluate_split(
+    task: EmbeddingTask, examples: Sequence[Example], encode: Encode, *, parts: Mapping[str, int] | None = None
+) -> ScoredPairs:
     """Embed the sentences of one split, with all its rows, and score its pairs.
 
+    `parts` are how many examples each part has of a split that is made of such, in their order.
     A UserError says that the split has no positive pair, or that an embedding is not finite.
     """
     examples = _stripped(examples)
     if task.evaluation == SIMILARITY:
-        return _similarities(examples, encode)
+        found = _similarities(examples, encode)
+        names = [name for name, number in (parts or {}).items() for _ in range(number)]
+        return PartedSimilarities(**vars(found), part=names) if names else found
     return _rankings(task, examples, by_cosine(encode))
 
 
@@ -266,11 +295,16 @@ def evaluate_task(
         sizes.append(len(sentences))
         return encode(sentences)
 
+    summary = read_summary(prepared)
     pairs, counts = {}, {}
     for split in task.splits:
-        before = num_cut()
-        pairs[split] = evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), counted)
+        before, rows = num_cut(), summary.get(split, {})
+        examples = list(read_prepared(prepared / f"{split}.tsv"))
+        parts = rows.get("parts") if task.has_parts else None
+        pairs[split] = evaluate_split(task, examples, counted, parts=parts)
         counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        if dropped := sum(rows.get("dropped", {}).values()):
+            counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts
 
 
@@ -286,7 +320,7 @@ def embeddings_document(
     """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
 
     `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
-    None where nothing is cut.
+    if pairs were left out, how many were `dropped` of all `pairs`, too. None where nothing is cut.
     """
     known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
     splits = {
@@ -321,7 +355,7 @@ def read_pairs(path: Path) -> dict[str, ScoredPairs]:
     pairs: dict[str, ScoredPairs] = {}
     with result_file(path, "file of scored pairs"):
         header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-        kind = Similarities if "score" in header else Rankings
+        kind = PartedSimilarities if "part" in header else Similarities if "score" in header else Rankings
         types = {field.name: get_args(field.type)[0] for field in fields(kind)}
         if header != ["split", *types]:
             raise ValueError(f"its columns are {', '.join(header)}")

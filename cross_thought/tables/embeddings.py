@@ -1,15 +1,18 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
+from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, STS_TASKS, TF_IDF, EmbeddingTask
 from cross_thought.data.pairs import TUNED
-from cross_thought.evaluation.aggregate import over_seeds, tidy_results
+from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mark_best, mean_sd_n, metric_name, wide
+from cross_thought.tables.tasks import reference_notes, reference_rows
 
 CHANCE = "chance"
 POOLING_NAMES = {
@@ -28,21 +31,27 @@ def embedding_rows(
     *,
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask],
+    references_path: Path | str | None = None,
 ) -> pd.DataFrame:
     """Compute the rows, task by task: our models in order, one pooling after the other, bags of words, chance.
+
+    With all of `STS_TASKS`, the average of their test sets' Spearman correlations comes last, as the task `average`.
 
     Returns:
         The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (bags of words) or `chance` (a
         random order, or no correlation), which have one value; `num_examples` are the pairs that are scored, or to be
-        found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
+        found, `num_candidates` the most that a query has; `best` marks the highest mean of our models. If there are
+        published figures, their `kind` is `reference`, and `source` and `note` follow.
     """
     of_pooling: dict[str, list[Mapping]] = {}
     for document in documents:
         of_pooling.setdefault(document["pooling"], []).append(document)
-    ours = pd.concat(
-        over_seeds(tidy_results(those, models=models, tasks=tasks)).assign(kind="model", pooling=pooling)
-        for pooling, those in of_pooling.items()
-    )
+    parts = []
+    for pooling, those in of_pooling.items():
+        tidy = tidy_results(those, models=models, tasks=tasks)
+        tidy = pd.concat([tidy, *_sts_average(tidy, "value", by=["model", "seed"])])
+        parts.append(over_seeds(tidy).assign(kind="model", pooling=pooling))
+    ours = pd.concat(parts)
     ours["best"] = mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
@@ -56,9 +65,39 @@ def embedding_rows(
         ]
     ).reindex(columns=COLUMNS)
     untrained = untrained.drop_duplicates(ROW_KEYS)  # chance is the same beside every method
+    untrained = pd.concat([untrained, *_sts_average(untrained, "mean", by=["kind", "model"])])
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
-    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
+    columns = list(COLUMNS)
+    if references_path:
+        published = reference_rows(references_path, rows)
+        rows = pd.concat([rows, published])
+        columns += ["source", "note"] if len(published) else []
+    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), columns)  # section by section
+
+
+def _sts_average(values: pd.DataFrame, column: str, *, by: Sequence[str]) -> list[pd.DataFrame]:
+    """Average a column over the test sets of `STS_TASKS`, in a list: nothing where not all of them are there."""
+    counted = _published_sts(values)
+    groups = counted.groupby(list(by), sort=False)[column]
+    average = groups.mean(skipna=False)[groups.size() == len(STS_TASKS)].reset_index()
+    return [average.assign(task=AVERAGE, split="test", metric="spearman")] if len(average) else []
+
+
+def _published_sts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what papers report: the Spearman correlations of the STS test sets, and their average."""
+    of_task = rows["task"].isin([*STS_TASKS, AVERAGE])
+    return rows[of_task & (rows["split"] == "test") & (rows["metric"] == "spearman")]
+
+
+def _sts_column(row: Any) -> str:
+    return "Average" if row.task == AVERAGE else row.task
+
+
+def _cell(row: Any) -> str:
+    if row.kind == "reference":
+        return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
+    return mean_sd_n(row)
 
 
 def embeddings_page(
@@ -66,15 +105,20 @@ def embeddings_page(
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
     names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
-    sections = []
-    for (task, split), part in rows.groupby(["task", "split"], sort=False):
+    sections: list[Section] = []
+    rows = rows.assign(trained=rows["kind"] == "model")
+    is_average = rows["task"] == AVERAGE
+    if is_average.any():
+        heading = "STS (test), similarity: Spearman over all pairs of a task"
+        reported = _published_sts(rows)
+        sections.append(wide(reported, _cell, index=["trained", *names], column=_sts_column, heading=heading))
+    for (task, split), part in rows[~is_average].groupby(["task", "split"], sort=False):
         queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
         size = f"{pairs:,} pairs"
         if not pd.isna(queries):
             size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
         heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
-        part = part.assign(trained=part["kind"] == "model")
-        sections.append(wide(part, mean_sd_n, index=["trained", *names], column=metric_name, heading=heading))
+        sections.append(wide(part, _cell, index=["trained", *names], column=metric_name, heading=heading))
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
 
@@ -100,6 +144,13 @@ def embeddings_notes(
         )
     if SIMILARITY in kinds:
         notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
+    if parted := [name for name, task in tasks.items() if task.has_parts]:
+        notes.append(
+            f"{', '.join(parted)}: correlations are over the pairs of all parts together; Spearman, mean: the mean of "
+            "the parts' own."
+        )
+    if AVERAGE in set(rows["task"]):
+        notes.append(f"Average: of Spearman over all pairs of the test sets of {', '.join(STS_TASKS)}, seed by seed.")
     if RETRIEVAL in kinds:
         notes.append(
             "Retrieval: a query is the first sentence of a positive pair; all second sentences of the split are ranked "
@@ -121,9 +172,17 @@ def embeddings_notes(
         + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
     )
     notes += _cut_notes(documents)
+    notes += dict.fromkeys(
+        f"{document['task']} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."
+        for document in documents
+        for split, found in document.get("counts", {}).items()
+        if found.get("dropped")
+    )
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
-    return [*notes, "**Bold**: highest mean of a model."]
+    notes.append("**Bold**: highest mean of a model.")
+    published = rows[rows["kind"] == "reference"]
+    return [*notes, *(reference_notes(published) if len(published) else ())]
 
 
 def _poolings(rows: pd.DataFrame) -> list[str]:

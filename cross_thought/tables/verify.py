@@ -35,6 +35,7 @@ from cross_thought.tables.pretraining import pretraining_page, read_pretraining_
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
+EMBEDDING_REFERENCES = REPOSITORY / "resources" / "reference_embeddings.tsv"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         documents.append(embeddings_document(model=shown_name(model), task=task, seed=seed, pooling=pooling, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
-    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
+    models = list(map(shown_name, seeds))
+    rows = embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=EMBEDDING_REFERENCES)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
@@ -183,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cross_thought.tables.verify", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder (default: results)")
     options = parser.parse_args(arguments)
-    for needed in (REGISTRY_FILE, REFERENCES):
+    for needed in (REGISTRY_FILE, REFERENCES, EMBEDDING_REFERENCES):
         repository_file(needed)
     found = list(numbers(options.results))
     wrong = [number for number in found if not number.agrees]
