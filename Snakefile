@@ -18,6 +18,7 @@ include: "rules/evaluate.smk"
 include: "rules/predict.smk"
 include: "rules/tune.smk"
 include: "rules/embed.smk"
+include: "rules/retrieve.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
 
@@ -37,6 +38,7 @@ localrules:
     finetune,
     predict,
     embeddings,
+    retrieval,
     tables,
     submission,
     exports,
@@ -77,6 +79,11 @@ rule predict:
 rule embeddings:
     input:
         expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
+
+
+rule retrieval:
+    input:
+        expand("results/tables/retrieval.{ending}", ending=["csv", "md", "tex"]) if RETRIEVAL_TASKS else [],
 
 
 rule tables:

@@ -8,6 +8,7 @@ from cross_thought.data.definitions import STS
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION
+from cross_thought.data.retrieval import beir_files
 from cross_thought.data.starts import check_start
 from cross_thought.data.sts_files import gold_file
 from cross_thought.errors import UserError, shown
@@ -30,6 +31,10 @@ def fill_in_data_dir(config: dict) -> None:
 
     for split, paths in (config["corpus"]["files"] or {}).items():
         config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
+    for name, entry in config["retrieval_tasks"].items():
+        if "folder" in entry:
+            place = f"retrieval_tasks.{name}"
+            entry |= beir_files(fill(f"{place}.folder", entry.pop("folder")), entry, place=place)
     for key, place, holder in _task_files(config):
         given = holder[place]
         paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
@@ -64,13 +69,18 @@ def _is_looked_for(task: dict[str, Any], split: str) -> bool:
 
 
 def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of splits and predictions that are given by paths, the config's key, and where they stand."""
+    """Yield, of splits, predictions and collections that are given by paths, the config's key, and where they stand."""
     for place, split, task in _own_splits(config):
         if not _is_looked_for(task, split):
             key, given = f"{place}.files.{split}", task["files"][split]
             yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
     for name, entry in config["predict"].items():
         yield f"predict.{name}.files", "files", entry
+    for name, entry in config["retrieval_tasks"].items():
+        place = f"retrieval_tasks.{name}"
+        yield from ((f"{place}.{key}", key, entry) for key in ("queries", "passages") if key in entry)
+        of_splits = entry.get("judgements", {})
+        yield from ((f"{place}.judgements.{split}", split, of_splits) for split in of_splits)
 
 
 def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -31,6 +31,9 @@ EMBEDDING_METRICS = {
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
 }
 
+EXACT, IVF = "exact", "ivf"  # how a collection is searched
+RETRIEVAL_METRICS = ("ndcg@10", "mrr", "recall@10", "recall@100")  # of a collection, by default
+
 Column = int | str
 
 
@@ -221,3 +224,39 @@ class EmbeddingTask:
     def lexical(self) -> tuple[str, ...]:
         """Names of what needs no training and is evaluated beside: BM25 ranks, so it has no similarities."""
         return (TF_IDF, BM25) if self.evaluation == RETRIEVAL else (TF_IDF,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask:
+    """A collection of passages in which those that answer a query are to be found, without fine-tuning.
+
+    Attributes:
+        name: as in the config.
+        queries, passages: their files, which are read one after the other.
+        judgements: of each split the files that say which passages are right for which query.
+        query_columns, passage_columns: the column of the id, and those of the text; (): told by their names.
+        header: whether TSV and CSV files start with a line of column names.
+        metrics: names of what is measured, the main one first.
+        depth: how many passages of a query are ranked.
+        index: EXACT, or IVF: an approximate index.
+        num_probes: of IVF, the clusters that are searched for a query.
+        precision: of the embeddings on disk.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    passages: tuple[str, ...]
+    judgements: Mapping[str, tuple[str, ...]]
+    query_columns: tuple[Column, ...] = ()
+    passage_columns: tuple[Column, ...] = ()
+    header: bool = True
+    metrics: tuple[str, ...] = RETRIEVAL_METRICS
+    depth: int = 1000
+    index: str = EXACT
+    num_probes: int = 64
+    precision: str = "float32"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that have judgements."""
+        return tuple(self.judgements)

@@ -16,6 +16,7 @@ Everything is computed from `pairs.tsv`, one line a pair: its scores and its cos
 """
 
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -206,23 +207,21 @@ def by_cosine(encode: Encode) -> Rank:
     return rank
 
 
-def by_bm25(queries: list[str], pool: list[str]) -> Iterator[np.ndarray]:
+def by_bm25(queries: Iterable[str], pool: Iterable[str]) -> Iterator[np.ndarray]:
     """Rank candidates by BM25 over the pool, with bm25s's defaults (Lucene's form, k1 = 1.5, b = 0.75).
 
-    Words are those of `tf_idf`.
+    Words are those of `tf_idf`. Of the pool, numbers are held in place of words, so that it may be large.
     """
     import bm25s  # no model's job needs it
 
-    candidates = [_words(sentence) for sentence in pool]
-    if not any(candidates):
-        yield from np.zeros((len(queries), len(pool)))
-        return
+    known: dict[str, int] = {}  # word -> its number
+    candidates = [array("i", [known.setdefault(word, len(known)) for word in _words(text)]) for text in pool]
     index = bm25s.BM25()
-    index.index(candidates, show_progress=False)
-    known = {word for words in candidates for word in words}
+    if known:
+        index.index((candidates, dict(known)), show_progress=False)
     for query in queries:
-        words = [word for word in _words(query) if word in known]
-        yield index.get_scores(words) if words else np.zeros(len(pool))
+        words = [known[word] for word in _words(query) if word in known]
+        yield index.get_scores(words) if words else np.zeros(len(candidates))
 
 
 def _words(sentence: str) -> list[str]:

@@ -1,13 +1,13 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, STS_TASKS, TF_IDF, EmbeddingTask
+from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, STS_TASKS, TF_IDF, EmbeddingTask, RetrievalTask
 from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
@@ -30,7 +30,7 @@ def embedding_rows(
     lexical: Iterable[Mapping],
     *,
     models: Sequence[str],
-    tasks: Mapping[str, EmbeddingTask],
+    tasks: Mapping[str, EmbeddingTask] | Mapping[str, RetrievalTask],
     references_path: Path | str | None = None,
 ) -> pd.DataFrame:
     """Compute the rows, task by task: our models in order, one pooling after the other, bags of words, chance.
@@ -61,6 +61,7 @@ def embedding_rows(
             for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
+            if key in scored
             for metric in tasks[document["task"]].metrics
         ]
     ).reindex(columns=COLUMNS)
@@ -104,23 +105,35 @@ def embeddings_page(
     rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping] = ()
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
-    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
-    sections: list[Section] = []
-    rows = rows.assign(trained=rows["kind"] == "model")
+
+    def heading(row: Any) -> str:
+        size = f"{row.num_examples:,} pairs"
+        if not pd.isna(row.num_queries):
+            size = f"{row.num_queries:,} queries, {row.num_candidates:,} candidates, {size} to find"
+        return f"{row.task} ({row.split}), {tasks[row.task].evaluation}: {size}"
+
+    sections = []
     is_average = rows["task"] == AVERAGE
     if is_average.any():
-        heading = "STS (test), similarity: Spearman over all pairs of a task"
-        reported = _published_sts(rows)
-        sections.append(wide(reported, _cell, index=["trained", *names], column=_sts_column, heading=heading))
-    for (task, split), part in rows[~is_average].groupby(["task", "split"], sort=False):
-        queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
-        size = f"{pairs:,} pairs"
-        if not pd.isna(queries):
-            size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
-        heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
-        sections.append(wide(part, _cell, index=["trained", *names], column=metric_name, heading=heading))
+        about_sts = "STS (test), similarity: Spearman over all pairs of a task"
+        sections.append(_section(_published_sts(rows), rows, column=_sts_column, heading=about_sts))
+    sections += task_sections(rows[~is_average], heading)
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
+
+
+def task_sections(rows: pd.DataFrame, heading: Callable[[Any], str]) -> list[Section]:
+    """Lay rows out, a section for each task and split; `heading` writes that of the section with a row."""
+    return [
+        _section(part, rows, column=metric_name, heading=heading(next(part.itertuples())))
+        for _, part in rows.groupby(["task", "split"], sort=False)
+    ]
+
+
+def _section(part: pd.DataFrame, rows: pd.DataFrame, *, column: Callable[[Any], str], heading: str) -> Section:
+    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
+    part = part.assign(trained=part["kind"] == "model")
+    return wide(part, _cell, index=["trained", *names], column=column, heading=heading)
 
 
 def _has_tuned(rows: pd.DataFrame) -> bool:
@@ -132,16 +145,7 @@ def embeddings_notes(
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
-    notes = [
-        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
-        "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
-    ]
-    if _has_tuned(rows):
-        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
-        notes.append(
-            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
-            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
-        )
+    notes = model_notes(rows)
     if SIMILARITY in kinds:
         notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
     if parted := [name for name, task in tasks.items() if task.has_parts]:
@@ -171,7 +175,7 @@ def embeddings_notes(
         + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
         + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
     )
-    notes += _cut_notes(documents)
+    notes += cut_notes(documents)
     notes += dict.fromkeys(
         f"{document['task']} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."
         for document in documents
@@ -185,6 +189,21 @@ def embeddings_notes(
     return [*notes, *(reference_notes(published) if len(published) else ())]
 
 
+def model_notes(rows: pd.DataFrame) -> list[str]:
+    """Say what the embeddings are of, and what the numbers are over."""
+    notes = [
+        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
+        "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
+    ]
+    if _has_tuned(rows):
+        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
+        notes.append(
+            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
+            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
+        )
+    return notes
+
+
 def _poolings(rows: pd.DataFrame) -> list[str]:
     return list(rows.loc[rows["kind"] == "model", "pooling"].unique())
 
@@ -195,7 +214,7 @@ def _poolings_in_words(poolings: Sequence[str]) -> str:
     return " or ".join(f"{POOLING_NAMES[pooling]} (`{pooling}`)" for pooling in poolings)
 
 
-def _cut_notes(documents: Sequence[Mapping]) -> list[str]:
+def cut_notes(documents: Sequence[Mapping]) -> list[str]:
     """Say how many sentences were cut; of which models, where they differ: each cuts at positions of its own."""
     models_of: dict[tuple, dict[str, None]] = {}
     for document in documents:

@@ -30,7 +30,7 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `masked_words`, `cross_path`,
+        table_paths: table name (`tasks`, `embeddings`, `retrieval`, `pretraining`, `masked_words`, `cross_path`,
             `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
@@ -62,6 +62,10 @@ def assemble(
     }
 
 
+# what the numbers of a table are computed from
+_SCORED = {"embeddings": "pairs.tsv", "retrieval": "run.trec"}
+
+
 def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results: Path) -> tuple[list[Path], list[Path]]:
     """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
     if table == "ablations":
@@ -77,13 +81,13 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
     if table == "masked_words":
         words = results / "masked_words" / model / place / "words.tsv"
         return [words], _pretraining_runs(model, place, results)
-    if table == "embeddings":
+    if table in ("embeddings", "retrieval"):
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
-        folder = results / "embeddings" / model
-        pairs = [folder / task / pooling / place / "pairs.tsv" for task in _embedding_tasks(row)]
+        folder, name = results / table / model, _SCORED[table]
+        scored = [folder / task / pooling / place / name for task in _embedding_tasks(row)]
         start, _, tuned_on = model.partition("@")
         tuning = [results / "tune" / start / tuned_on / place] if tuned_on else []
-        return pairs, [*_pretraining_runs(start, place, results), *tuning]
+        return scored, [*_pretraining_runs(start, place, results), *tuning]
     predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
@@ -136,8 +140,8 @@ def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path
                         f"{missing[0] if missing else 'every source'} is missing: run `snakemake` again"
                     )
             if row.get("kind") == "lexical":  # needs no seed
-                folder = results / "embeddings" / row["model"]
-                found = [([folder / task / "pairs.tsv" for task in _embedding_tasks(row)], [])]
+                folder = results / table / row["model"]
+                found = [([folder / task / _SCORED[table] for task in _embedding_tasks(row)], [])]
             runs = _with_starts((run for _, runs in found for run in runs), starts, results)
             yield {
                 "table": table,

@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.definitions import BM25, EmbeddingTask, Task
 from cross_thought.data.pairs import shown_name, tuned_place
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
@@ -25,6 +26,7 @@ from cross_thought.evaluation.aggregate import KEYS, read_metrics
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.evaluation.retrieval import COLLECTION, retrieval_document
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
 from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
@@ -32,6 +34,7 @@ from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_t
 from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
 from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
+from cross_thought.tables.retrieval import retrieval_page
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
@@ -98,6 +101,28 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
     rows = embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=EMBEDDING_REFERENCES)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
+
+
+def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
+    """Recompute `metrics.json` and the tables of retrieval from each `run.trec`; `seeds` are those of each model."""
+    tasks, poolings = retrieval_tasks_of(config), poolings_of(config)
+    runs: list[tuple[str, str, str | None, int | None]] = [
+        (model, name, pooling, seed)
+        for model, those in seeds.items()
+        for seed, name, pooling in product(those, tasks, poolings)
+    ]
+    documents = []
+    for model, name, pooling, seed in [*runs, *((BM25, name, None, None) for name in tasks)]:
+        folder = results / "retrieval" / model / name / (f"{pooling}/seed-{seed}" if pooling else "")
+        (written,) = read_metrics([folder / "metrics.json"])
+        known: dict[str, Any] = {"model": shown_name(model), "task": tasks[name], "seed": seed, "pooling": pooling}
+        known |= {"run": folder / "run.trec", "counts": written.get("counts", {}).get(COLLECTION)}
+        documents.append(retrieval_document(**known, prepared=results / "collections" / name))
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
+    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
+    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
+    page = retrieval_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "retrieval", rows, page, keys=ROW_KEYS)
 
 
 def pretraining_numbers(
@@ -170,11 +195,13 @@ def numbers(results: Path) -> Iterator[Number]:
         cuts = {models[name].get("segment_by", "tokens") for name in trained}
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
+    of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
+    tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
+    of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
     if config.get("embedding_tasks"):
-        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
-        tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
-        of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
         yield from embedding_numbers(results, config, seeds=of_model)
+    if config.get("retrieval_tasks"):
+        yield from retrieval_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
         yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)
