@@ -281,7 +281,7 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
 
 def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) -> None:
     """Refuse a second description of the same data."""
-    described = [key for key in entry if key != "positive_label"]
+    described = [key for key in entry if key not in ("positive_label", "evaluation")]
     if name in tasks and described:
         raise UserError(
             f"config: embedding_tasks.{name}.{described[0]}: the data of {name} are those of tasks.{name}; say it "

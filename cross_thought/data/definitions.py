@@ -23,13 +23,13 @@ STS = "sts"  # the form of SemEval's files: a year of several parts
 # what papers on sentence embeddings average over: Spearman of each one's test set
 STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")
 
-SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+SIMILARITY, RETRIEVAL, PROBE = "similarity", "retrieval", "probe"
 TF_IDF, BM25 = "tf-idf", "bm25"
 SPEARMAN_MEAN = "spearman_mean"  # over the parts of a split
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
-}
+}  # those of a probe are its task's
 
 EXACT, IVF = "exact", "ivf"  # how a collection is searched
 RETRIEVAL_METRICS = ("ndcg@10", "mrr", "recall@10", "recall@100")  # of a collection, by default
@@ -203,10 +203,12 @@ class EmbeddingTask:
 
     Attributes:
         name: of the task, as in the config.
-        evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
+        evaluation: SIMILARITY (cosines against scores), RETRIEVAL (the second sentence is to be found by the first) or
+            PROBE (a linear classifier on frozen embeddings).
         splits: those that can be scored: all whose labels are known, but train, which others learn from.
         positive_label: of retrieval, the label of the pairs that belong together; None: all do.
         has_parts: of similarity, whether a split is made of parts, whose mean is measured as well.
+        probed: of a probe, the task that is classified.
     """
 
     name: str
@@ -214,10 +216,13 @@ class EmbeddingTask:
     splits: tuple[str, ...]
     positive_label: str | None = None
     has_parts: bool = False
+    probed: Task | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
+        if self.probed is not None:
+            return self.probed.metrics
         return (*EMBEDDING_METRICS[self.evaluation], *((SPEARMAN_MEAN,) if self.has_parts else ()))
 
     @property

@@ -12,7 +12,10 @@ A sentence is no candidate for itself. Then, over the queries: accuracy@1 is the
 mrr the mean of 1 / rank of the first right one, recall@k the mean share of the right ones among the first k.
 Pairs without a positive label count as wrong, even where their sentences mean the same.
 
-Everything is computed from `pairs.tsv`, one line a pair: its scores and its cosine, or the rank of its second sentence.
+A probe (`probes.py`) is a classifier on embeddings.
+
+Everything is computed from `pairs.tsv`, one line a pair: its scores and its cosine, or the rank of its second sentence;
+of a probe, an example's label and prediction.
 """
 
 import re
@@ -29,9 +32,10 @@ from typing import get_args
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.definitions import BM25, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
+from cross_thought.data.definitions import BM25, PROBE, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared, read_summary
 from cross_thought.errors import UserError
+from cross_thought.evaluation.probes import Probes, evaluate_probe, probe_scores
 from cross_thought.evaluation.result_files import result_file
 from cross_thought.files import atomic_file
 
@@ -126,7 +130,7 @@ class Rankings:
         return {"num_examples": len(self.row), "num_queries": num_queries, "num_candidates": num_candidates}
 
 
-ScoredPairs = Similarities | Rankings
+ScoredPairs = Similarities | Rankings | Probes
 
 
 @lru_cache(maxsize=4096)
@@ -295,15 +299,26 @@ def evaluate_task(
         return encode(sentences)
 
     summary = read_summary(prepared)
-    pairs, counts = {}, {}
+    pairs: dict[str, ScoredPairs] = {}
+    counts: dict[str, dict[str, int]] = {}
+    if task.evaluation == PROBE:
+        splits = ("train", *task.splits)
+        before = num_cut()
+        examples = {split: list(read_prepared(prepared / f"{split}.tsv")) for split in splits}
+        pairs |= evaluate_probe(task, examples, counted)
+        counts[", ".join(splits)] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        train = summary.get("train", {})
+        if train and train["used"] < train["examples"]:
+            counts["train"] = {"used": train["used"], "available": train["examples"]}
+        return pairs, counts
     for split in task.splits:
         before, rows = num_cut(), summary.get(split, {})
-        examples = list(read_prepared(prepared / f"{split}.tsv"))
+        of_split = list(read_prepared(prepared / f"{split}.tsv"))
         parts = rows.get("parts") if task.has_parts else None
-        pairs[split] = evaluate_split(task, examples, counted, parts=parts)
+        pairs[split] = evaluate_split(task, of_split, counted, parts=parts)
         counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
         if dropped := sum(rows.get("dropped", {}).values()):
-            counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
+            counts[split] |= {"pairs": len(of_split) + dropped, "dropped": dropped}
     return pairs, counts
 
 
@@ -319,14 +334,18 @@ def embeddings_document(
     """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
 
     `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
-    if pairs were left out, how many were `dropped` of all `pairs`, too. None where nothing is cut.
+    if pairs were left out, how many were `dropped` of all `pairs`, too; of a probe's `train`, how many examples were
+    `used` of those `available`. None where nothing is cut.
     """
     known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
-    splits = {
-        split: {**scored.sizes(), "metrics": scored.metrics(), "chance": scored.chance()}
-        for split, scored in pairs.items()
-    }
+    splits = {split: {**scored.sizes(), **_scores(task, scored)} for split, scored in pairs.items()}
     return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
+
+
+def _scores(task: EmbeddingTask, scored: ScoredPairs) -> Mapping[str, Mapping[str, float | None]]:
+    if isinstance(scored, Probes):
+        return probe_scores(task, scored)
+    return {"metrics": scored.metrics(), "chance": scored.chance()}
 
 
 def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, ScoredPairs]]:
@@ -349,12 +368,16 @@ def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:
                 print(split, *values, sep="\t", file=file)
 
 
+# by a column that others have not; the first that fits
+_KINDS = {"part": PartedSimilarities, "score": Similarities, "prediction": Probes}
+
+
 def read_pairs(path: Path) -> dict[str, ScoredPairs]:
     """Read `pairs.tsv`, split by split; a UserError says that it is missing or has another form."""
     pairs: dict[str, ScoredPairs] = {}
     with result_file(path, "file of scored pairs"):
         header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-        kind = PartedSimilarities if "part" in header else Similarities if "score" in header else Rankings
+        kind: type[ScoredPairs] = next((kind for mark, kind in _KINDS.items() if mark in header), Rankings)
         types = {field.name: get_args(field.type)[0] for field in fields(kind)}
         if header != ["split", *types]:
             raise ValueError(f"its columns are {', '.join(header)}")

@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, STS_TASKS, TF_IDF, EmbeddingTask, RetrievalTask
+from cross_thought.data.definitions import (
+    BM25,
+    PROBE,
+    RETRIEVAL,
+    SIMILARITY,
+    STS_TASKS,
+    TF_IDF,
+    EmbeddingTask,
+    RetrievalTask,
+)
 from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
+from cross_thought.evaluation.probes import NUM_FOLDS
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mark_best, mean_sd_n, metric_name, wide
 from cross_thought.tables.tasks import reference_notes, reference_rows
 
@@ -107,7 +117,7 @@ def embeddings_page(
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
 
     def heading(row: Any) -> str:
-        size = f"{row.num_examples:,} pairs"
+        size = f"{row.num_examples:,} {'examples' if tasks[row.task].evaluation == PROBE else 'pairs'}"
         if not pd.isna(row.num_queries):
             size = f"{row.num_queries:,} queries, {row.num_candidates:,} candidates, {size} to find"
         return f"{row.task} ({row.split}), {tasks[row.task].evaluation}: {size}"
@@ -170,6 +180,12 @@ def embeddings_notes(
                 labels.setdefault(label, []).append(name)
         positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
+    if PROBE in kinds:
+        notes.append(
+            "Probe: a logistic regression on embeddings that stay as they are, trained on the train set, its penalty "
+            f"chosen by {NUM_FOLDS}-fold cross-validation there; of a pair, on u, v, |u - v| and u * v. `{TF_IDF}`: "
+            f"the same on bags of words. `{CHANCE}`: always the most frequent label."
+        )
     notes.append(
         f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "
         + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
@@ -181,6 +197,12 @@ def embeddings_notes(
         for document in documents
         for split, found in document.get("counts", {}).items()
         if found.get("dropped")
+    )
+    notes += dict.fromkeys(
+        f"{document['task']}: probed with {found['used']:,} of its {found['available']:,} training examples."
+        for document in documents
+        for found in document.get("counts", {}).values()
+        if "used" in found
     )
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
@@ -219,6 +241,8 @@ def cut_notes(documents: Sequence[Mapping]) -> list[str]:
     models_of: dict[tuple, dict[str, None]] = {}
     for document in documents:
         for split, found in document.get("counts", {}).items():
+            if not found.get("cut"):
+                continue
             place = (document["task"], split, found["cut"], found["sentences"])
             models_of.setdefault(place, {})[document["model"]] = None
     num_models = len({document["model"] for document in documents})
@@ -226,5 +250,4 @@ def cut_notes(documents: Sequence[Mapping]) -> list[str]:
         f"{task} ({split}): {cut:,} of {sentences:,} sentences cut at the positions"
         + ("." if len(models) == num_models else f" ({', '.join(models)}).")
         for (task, split, cut, sentences), models in models_of.items()
-        if cut
     ]
