@@ -67,6 +67,8 @@ def read_sts(path: Path, *, member: str | None = None) -> Table:
         pairs, scores = read_lines(path, member=member), read_lines(gold, member=gold_member)
         for number, (pair, score) in enumerate(zip_longest(pairs, scores), start=1):
             if pair is None or score is None:
+                if not (pair or score or "").strip():
+                    continue  # an empty line that one of the files ends in
                 short, other = (where, gold_member or gold) if pair is None else (gold_member or gold, where)
                 raise UserError(
                     f"{where}, line {number}: {short} ends before {other}, but a pair and its score stand on one "

@@ -37,7 +37,7 @@ from cross_thought.data.prepared import Example, read_prepared, read_summary
 from cross_thought.errors import UserError
 from cross_thought.evaluation.probes import Probes, evaluate_probe, probe_scores
 from cross_thought.evaluation.result_files import result_file
-from cross_thought.files import atomic_file
+from cross_thought.files import atomic_file, split_lines
 
 # rows of cosines that are held at once have this many numbers together: 128 MB
 BLOCK_NUMBERS = 1 << 24
@@ -369,15 +369,15 @@ def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:
 
 
 # by a column that others have not; the first that fits
-_KINDS = {"part": PartedSimilarities, "score": Similarities, "prediction": Probes}
+_KINDS: dict[str, type[ScoredPairs]] = {"part": PartedSimilarities, "score": Similarities, "prediction": Probes}
 
 
 def read_pairs(path: Path) -> dict[str, ScoredPairs]:
     """Read `pairs.tsv`, split by split; a UserError says that it is missing or has another form."""
     pairs: dict[str, ScoredPairs] = {}
     with result_file(path, "file of scored pairs"):
-        header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-        kind: type[ScoredPairs] = next((kind for mark, kind in _KINDS.items() if mark in header), Rankings)
+        header, *lines = (line.split("\t") for line in split_lines(path.read_bytes().decode("utf-8")))
+        kind = next((kind for mark, kind in _KINDS.items() if mark in header), Rankings)
         types = {field.name: get_args(field.type)[0] for field in fields(kind)}
         if header != ["split", *types]:
             raise ValueError(f"its columns are {', '.join(header)}")

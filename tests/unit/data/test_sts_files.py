@@ -19,7 +19,7 @@ from cross_thought.errors import UserError
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
 # the third line has no score; a line may end in \r, and more fields may follow: where the sentences are from
 PARTS = {
-    "a.b": ("one\ttwo\nthree\tfour\nfive\tsix\n", "4.5\n0\n\n"),
+    "a.b": ("one\ttwo\nthree\tfour\nfive\tsix\n", "4.5\n0\n\n\n"),
     "c": ('a " quote\tseven\tsource\tsource\r\n', "2.250\r\n"),
 }
 EXAMPLES = [
