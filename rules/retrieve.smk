@@ -3,13 +3,8 @@
 Embeddings of a collection are deleted once it is searched. Runs stay: to score them anew takes seconds.
 """
 
-# as with tracking: not after days of training
-if RETRIEVAL_TASKS and not uses_conda and find_spec("faiss") is None:
-    raise WorkflowError(
-        "config: retrieval_tasks need faiss: pip install --requirement requirements-retrieval.txt, or run with --use-conda"
-    )
-
 if RETRIEVAL_TASKS:
+    check_installed("faiss", key="retrieval_tasks", install="pip install --requirement requirements-retrieval.txt")
 
     rule prepare_collection:
         input:

@@ -3,10 +3,6 @@
 They are no outputs: they do not make a training another one, nor are they done anew.
 """
 
-from importlib.util import find_spec
-
-from snakemake.settings.types import DeploymentMethod
-
 TRACKING_ENV = "../envs/fairseq-tracking.yaml" if config["tracking"] else TRAINING_ENV
 
 
@@ -19,10 +15,9 @@ def curves_folder(history):
     return folder if config["tracking"] else None
 
 
-# on a cluster without conda, jobs run where this does
-uses_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-if config["tracking"] and not uses_conda and find_spec("tensorboardX") is None:
-    raise WorkflowError(
-        "config: tracking is 'tensorboard', which needs tensorboardX: pip install --requirement requirements-tracking.txt, "
-        "run with --use-conda, or set it to null"
+if config["tracking"]:
+    check_installed(
+        "tensorboardX",
+        key=f"tracking: {config['tracking']}",
+        install="pip install --requirement requirements-tracking.txt",
     )

@@ -179,9 +179,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     task = task_from_config(name, config[section][name], section=section)
     if entry.get("evaluation") == PROBE:
         return _probe(task, entry, place)
-    only_probe = [key for key in ("metrics", "max_train_examples") if key in entry]
-    only_probe += ["files.train"] if "train" in entry.get("files", {}) else []
-    if only_probe:
+    keys = (*entry, *(f"files.{split}" for split in entry.get("files", ())))
+    if only_probe := [key for key in keys if key in ("metrics", "max_train_examples", "files.train")]:
         raise UserError(f"{place}.{only_probe[0]} is of a probe: set evaluation to probe, or leave it out")
     if task.num_sentences != 2:
         kind = "several candidates for a question" if task.selection else "single sentences"
@@ -221,9 +220,8 @@ def _probe(task: Task, entry: Mapping[str, Any], place: str) -> EmbeddingTask:
         "a train set with labels": "train" not in task.splits or task.splits["train"].label_column is None,
         "another set with labels": not _labelled(task),
     }
-    lacking = next((what for what, is_lacking in lacks.items() if is_lacking), None)
-    if lacking is not None:
-        raise UserError(f"{place}.evaluation is 'probe', but the task has not {lacking}: probe one of classes")
+    if lacking := [what for what, is_lacking in lacks.items() if is_lacking]:
+        raise UserError(f"{place}.evaluation is 'probe', but the task has not {lacking[0]}: probe one of classes")
     if "positive_label" in entry:
         raise UserError(f"{place}.positive_label is of no use to a probe: leave it out")
     return EmbeddingTask(name=task.name, evaluation=PROBE, splits=_labelled(task), probed=task)
