@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cross_thought.data.definitions import RANKING_METRICS_TEXT, Column, RetrievalTask, ranking_metric
+from cross_thought.data.definitions import (
+    RANKING_METRICS_TEXT,
+    RETRIEVAL_METRICS,
+    Column,
+    RetrievalTask,
+    ranking_metric,
+)
 from cross_thought.data.input_rows import InputRow, input_rows
 from cross_thought.data.prepared import SUMMARY
 from cross_thought.data.readers import JSON_LINES, format_of, json_values, read_table
@@ -44,6 +50,11 @@ def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
             raise UserError(f"{place} lacks `{key}`: give queries, passages and judgements, or a folder with all three")
     as_given = ("header", "depth", "index", "num_probes", "precision")
     lists = ("query_columns", "passage_columns", "metrics")
+    if "depth" in entry and "metrics" not in entry:
+        fitting = [
+            name for name in RETRIEVAL_METRICS if (known := ranking_metric(name)) and known.cutoff <= entry["depth"]
+        ]
+        entry = {**entry, "metrics": fitting}
     task = RetrievalTask(
         name=name,
         queries=_paths(entry[QUERIES]),

@@ -153,7 +153,7 @@ REFUSED = [
         PASSAGES | {"format": "trec-qa"},
     ),
     (
-        "STS pairs with fewer scores than pairs",
+        "STS pairs in a file of another name",
         b"a cat\tan animal\na dog\ta cat\n",
         b"4.5\n",
         {"format": "sts", "input_columns": ["sentence1", "sentence2"], "label_column": "score", "labels": None},

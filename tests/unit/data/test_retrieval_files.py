@@ -46,6 +46,11 @@ def test_tsv_files(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_metrics_fit_the_depth_unless_the_config_says_which(tmp_path: Path) -> None:
+    assert retrieval_tasks_of(config_of(tmp_path))["mine"].metrics == ("ndcg@10", "mrr", "recall@10", "recall@100")
+    assert retrieval_tasks_of(config_of(tmp_path, depth=50))["mine"].metrics == ("ndcg@10", "mrr", "recall@10")
+
+
 def test_beirs_layout(tmp_path: Path) -> None:
     lines = [
         {"_id": "4983", "title": "Hens", "text": "the baker\tkeeps\nhens", "metadata": {}},
