@@ -38,8 +38,8 @@ def _parts_of(path: str) -> tuple[str, str, str]:
     found = _INPUT.fullmatch(Path(path).name)
     if found is None:
         raise UserError(
-            f"{path}: a file of format {STS!r} is named STS.input.PART.txt, not {shown(Path(path).name)}; rename it, and "
-            "that of its scores STS.gs.PART.txt"
+            f"{path}: a file of format {STS!r} is named STS.input.PART.txt, not {shown(Path(path).name)}; rename it, "
+            "and that of its scores STS.gs.PART.txt"
         )
     before, after, part = found.groups()
     return before, after, part
