@@ -22,7 +22,7 @@ install: .venv/installed
 	$(RUN) pip install --requirement requirements.txt
 	touch $@
 
-EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt
+EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt requirements-retrieval.txt
 
 # what cannot stand beside our packages gets a place of its own
 .venv/installed-dev: .venv/installed $(EXTRAS) requirements-checks.txt

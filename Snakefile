@@ -19,6 +19,7 @@ include: "rules/predict.smk"
 include: "rules/tune.smk"
 include: "rules/embed.smk"
 include: "rules/mteb.smk"
+include: "rules/retrieve.smk"
 include: "rules/tables.smk"
 include: "rules/export.smk"
 include: "rules/archive.smk"
@@ -40,6 +41,7 @@ localrules:
     finetune,
     predict,
     embeddings,
+    retrieval,
     tables,
     submission,
     exports,
@@ -82,6 +84,11 @@ rule embeddings:
     input:
         expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
         expand("results/tables/mteb.{ending}", ending=["csv", "md", "tex"]) if config["mteb_tasks"] else [],
+
+
+rule retrieval:
+    input:
+        expand("results/tables/retrieval.{ending}", ending=["csv", "md", "tex"]) if RETRIEVAL_TASKS else [],
 
 
 rule tables:

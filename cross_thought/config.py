@@ -21,6 +21,7 @@ import yaml
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
@@ -31,7 +32,7 @@ SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
 
 # mappings that an overlay replaces as a whole: whoever lists tasks or models wants these and no others
-REPLACED = ("models", "tasks", "embedding_tasks")
+REPLACED = ("models", "tasks", "embedding_tasks", "retrieval_tasks")
 
 # rows of the tables, and a column
 _OF_MODELS = ("majority", "chance", "tf-idf", "bm25")
@@ -53,9 +54,9 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
     """Lay what the user gives over config.yaml, and check the whole.
 
     Args:
-        overlay: the merged `--configfile` files and `--config` values; `models`, `tasks` and `embedding_tasks` in it
-            replace those of config.yaml, all else is laid over it key by key. With `tasks` of its own but without
-            `embedding_tasks`, it has none of the latter.
+        overlay: the merged `--configfile` files and `--config` values; `models`, `tasks`, `embedding_tasks` and
+            `retrieval_tasks` in it replace those of config.yaml, all else is laid over it key by key. With `tasks` of
+            its own but without `embedding_tasks`, it has none of the latter.
         files: those files: what stands twice in one cannot be seen in `overlay`.
         command_line: those values, of which Snakemake leaves numbers in lists and mappings text: `seeds='[1]'`.
 
@@ -280,7 +281,7 @@ def _check_start(name: str, tasks: dict[str, Config]) -> None:
 
 def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) -> None:
     """Refuse a second description of the same data."""
-    described = [key for key in entry if key != "positive_label"]
+    described = [key for key in entry if key not in ("positive_label", "evaluation")]
     if name in tasks and described:
         raise UserError(
             f"config: embedding_tasks.{name}.{described[0]}: the data of {name} are those of tasks.{name}; say it "
@@ -337,5 +338,6 @@ if __name__ == "__main__":
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)
+        retrieval_tasks_of(checked)
         pair_tasks_of(checked)
         print("config: all right")

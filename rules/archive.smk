@@ -14,6 +14,8 @@ def archived_results():
         *all_metrics(),
         *all_predictions(),
         *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
+        *(path for name in ("metrics.json", "run.trec") for path in all_retrieval(name)),
+        *all_mteb_scores(),
         *all_histories(),
         *all_masked_words(),
         *all_cross_path(),

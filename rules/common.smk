@@ -28,6 +28,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
@@ -48,6 +49,7 @@ try:
     EMBEDDING_TASKS = embedding_tasks_of(config)
     POOLINGS = poolings_of(config)
     PAIR_TASKS = pair_tasks_of(config)
+    RETRIEVAL_TASKS = retrieval_tasks_of(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -109,6 +111,8 @@ def alternatives(names):
 wildcard_constraints:
     model=alternatives(ENCODERS),
     task=alternatives(PREPARED_TASKS),
+    collection=alternatives(RETRIEVAL_TASKS),
+    pooling=alternatives(POOLINGS),
     seed=r"\d+",
 
 
@@ -141,6 +145,12 @@ def task_inputs(task):
     """Return the files that a task is made of."""
     files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
     return sorted({path for file in files for path in file.inputs})
+
+
+def collection_inputs(collection):
+    """Return the files that a collection is made of."""
+    task = RETRIEVAL_TASKS[collection]
+    return sorted({*task.queries, *task.passages, *(path for paths in task.judgements.values() for path in paths)})
 
 
 # What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.

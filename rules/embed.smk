@@ -57,6 +57,7 @@ if EMBEDDING_TASKS:
         input:
             metrics=all_embeddings("metrics.json"),
             lexical=lexical_embeddings("metrics.json"),
+            references=os.path.join(REPOSITORY, "resources", "reference_embeddings.tsv"),
         output:
             **table_files("embeddings", "embeddings"),
         log:

@@ -213,6 +213,7 @@ rule record_provenance:
             *(["results/corpus"] if TRAINED_MODELS else []),
             "results/bpe/vocabulary",
             *expand("results/tasks/{task}", task=PREPARED_TASKS),
+            *expand("results/collections/{collection}", collection=RETRIEVAL_TASKS),
         ],
     output:
         report(

@@ -74,6 +74,26 @@ def all_mteb_scores():
     ]
 
 
+def retrieval_runs():
+    """Return each run over a collection: model, collection, pooling and seed; BM25 has neither of the last two."""
+    ours = [
+        (model, collection, pooling, seed)
+        for model in ENCODERS
+        for seed in seeds_of(model)
+        for collection in RETRIEVAL_TASKS
+        for pooling in POOLINGS
+    ]
+    return ours + [("bm25", collection, None, None) for collection in RETRIEVAL_TASKS]
+
+
+def all_retrieval(name):
+    """Return one file of every run over a collection."""
+    return [
+        f"results/retrieval/{model}/{collection}/" + (f"{pooling}/seed-{seed}/{name}" if pooling else name)
+        for model, collection, pooling, seed in retrieval_runs()
+    ]
+
+
 def all_binarized():
     """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
     corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
@@ -107,6 +127,7 @@ TABLES = [
     "tasks",
     *(["embeddings"] if EMBEDDING_TASKS else []),
     *(["mteb"] if all_mteb_scores() else []),
+    *(["retrieval"] if RETRIEVAL_TASKS else []),
     *(["pretraining"] if all_histories() else []),
     *(["masked_words"] if all_masked_words() else []),
     *(["cross_path"] if all_cross_path() else []),

@@ -15,6 +15,7 @@ def tabulate_embeddings(
     *,
     models: Sequence[str],
     tasks: Sequence[EmbeddingTask],
+    references: str,
     files: Mapping[str, str],
 ) -> None:
     """Compute the rows once and lay them out.
@@ -24,11 +25,12 @@ def tabulate_embeddings(
         lexical: `metrics.json` of what needs no training.
         models: names, in the order of the rows.
         tasks: in the order of the sections.
+        references: the table of published figures.
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
     of_name = {task.name: task for task in tasks}
     documents = read_metrics(metrics)
-    rows = embedding_rows(documents, read_metrics(lexical), models=models, tasks=of_name)
+    rows = embedding_rows(documents, read_metrics(lexical), models=models, tasks=of_name, references_path=references)
     page = embeddings_page(rows, tasks=of_name, documents=documents)
     write_table(rows, page, files=files)
     print(markdown(page))
@@ -41,5 +43,6 @@ if "snakemake" in globals():
             snakemake.input.lexical,
             models=snakemake.params.models,
             tasks=snakemake.params.tasks,
+            references=snakemake.input.references,
             files=dict(snakemake.output.items()),
         )

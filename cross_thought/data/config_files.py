@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from cross_thought.data.definitions import STS
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION
+from cross_thought.data.retrieval import beir_files
 from cross_thought.data.starts import check_start
+from cross_thought.data.sts_files import gold_file
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
 
@@ -28,6 +31,10 @@ def fill_in_data_dir(config: dict) -> None:
 
     for split, paths in (config["corpus"]["files"] or {}).items():
         config["corpus"]["files"][split] = [fill(f"corpus.files.{split}", path) for path in paths]
+    for name, entry in config["retrieval_tasks"].items():
+        if "folder" in entry:
+            place = f"retrieval_tasks.{name}"
+            entry |= beir_files(fill(f"{place}.folder", entry.pop("folder")), entry, place=place)
     for key, place, holder in _task_files(config):
         given = holder[place]
         paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
@@ -62,13 +69,18 @@ def _is_looked_for(task: dict[str, Any], split: str) -> bool:
 
 
 def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield, of splits and predictions that are given by paths, the config's key, and where they stand."""
+    """Yield, of splits, predictions and collections that are given by paths, the config's key, and where they stand."""
     for place, split, task in _own_splits(config):
         if not _is_looked_for(task, split):
             key, given = f"{place}.files.{split}", task["files"][split]
             yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
     for name, entry in config["predict"].items():
         yield f"predict.{name}.files", "files", entry
+    for name, entry in config["retrieval_tasks"].items():
+        place = f"retrieval_tasks.{name}"
+        yield from ((f"{place}.{key}", key, entry) for key in ("queries", "passages") if key in entry)
+        of_splits = entry.get("judgements", {})
+        yield from ((f"{place}.judgements.{split}", split, of_splits) for split in of_splits)
 
 
 def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -77,6 +89,16 @@ def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
         given = task["files"][split]
         if isinstance(given, dict) and "questions" in given and "download" not in given:
             yield f"{place}.files.{split}.questions", given
+
+
+def _gold_files(config: dict) -> Iterator[tuple[str, str]]:
+    """Yield, of each own file of pairs in the form STS, the config's key and the file of the scores."""
+    for place, split, task in _own_splits(config):
+        given = task["files"][split]
+        said = given if isinstance(given, dict) else {"path": given}
+        if said.get("format", task.get("format")) == STS and not _is_looked_for(task, split):
+            paths = [said["path"]] if isinstance(said["path"], str) else said["path"]
+            yield from ((f"{place}.files.{split}", gold_file(path)) for path in paths)
 
 
 def _check_looked_for(config: dict) -> None:
@@ -145,6 +167,7 @@ def check_files(config: dict) -> None:
     for key, place, holder in _task_files(config):
         paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
     paths += [(key, given["questions"]) for key, given in _question_files(config)]
+    paths += _gold_files(config)
     for name, model in config["models"].items():
         if model["source"] == "path":
             paths.append((f"models.{name}.location", model["location"]))

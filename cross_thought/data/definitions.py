@@ -19,12 +19,20 @@ RANKING_METRICS_TEXT = "accuracy, mrr, map, and with @k precision, recall, full_
 
 RESERVED_LABELS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
-SIMILARITY, RETRIEVAL = "similarity", "retrieval"
+STS = "sts"  # the form of SemEval's files: a year of several parts
+# what papers on sentence embeddings average over: Spearman of each one's test set
+STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")
+
+SIMILARITY, RETRIEVAL, PROBE = "similarity", "retrieval", "probe"
 TF_IDF, BM25 = "tf-idf", "bm25"
+SPEARMAN_MEAN = "spearman_mean"  # over the parts of a split
 EMBEDDING_METRICS = {
     SIMILARITY: ("spearman", "pearson"),
     RETRIEVAL: ("accuracy@1", "mrr", "recall@1", "recall@5", "recall@10"),
-}
+}  # those of a probe are its task's
+
+EXACT, IVF = "exact", "ivf"  # how a collection is searched
+RETRIEVAL_METRICS = ("ndcg@10", "mrr", "recall@10", "recall@100")  # of a collection, by default
 
 Column = int | str
 
@@ -83,6 +91,11 @@ class Split:
     keep_ids: bool = False
     question_id_column: Column | None = None
     questions: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files, in the order in which they are read."""
+        return (self.file, *self.more_files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,22 +203,65 @@ class EmbeddingTask:
 
     Attributes:
         name: of the task, as in the config.
-        evaluation: SIMILARITY (cosines against scores) or RETRIEVAL (the second sentence is to be found by the first).
+        evaluation: SIMILARITY (cosines against scores), RETRIEVAL (the second sentence is to be found by the first) or
+            PROBE (a linear classifier on frozen embeddings).
         splits: those that can be scored: all whose labels are known, but train, which others learn from.
         positive_label: of retrieval, the label of the pairs that belong together; None: all do.
+        has_parts: of similarity, whether a split is made of parts, whose mean is measured as well.
+        probed: of a probe, the task that is classified.
     """
 
     name: str
     evaluation: str
     splits: tuple[str, ...]
     positive_label: str | None = None
+    has_parts: bool = False
+    probed: Task | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what is measured, the main one first."""
-        return EMBEDDING_METRICS[self.evaluation]
+        if self.probed is not None:
+            return self.probed.metrics
+        return (*EMBEDDING_METRICS[self.evaluation], *((SPEARMAN_MEAN,) if self.has_parts else ()))
 
     @property
     def lexical(self) -> tuple[str, ...]:
         """Names of what needs no training and is evaluated beside: BM25 ranks, so it has no similarities."""
         return (TF_IDF, BM25) if self.evaluation == RETRIEVAL else (TF_IDF,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask:
+    """A collection of passages in which those that answer a query are to be found, without fine-tuning.
+
+    Attributes:
+        name: as in the config.
+        queries, passages: their files, which are read one after the other.
+        judgements: of each split the files that say which passages are right for which query.
+        query_columns, passage_columns: the column of the id, and those of the text; (): told by their names.
+        header: whether TSV and CSV files start with a line of column names.
+        metrics: names of what is measured, the main one first.
+        depth: how many passages of a query are ranked.
+        index: EXACT, or IVF: an approximate index.
+        num_probes: of IVF, the clusters that are searched for a query.
+        precision: of the embeddings on disk.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    passages: tuple[str, ...]
+    judgements: Mapping[str, tuple[str, ...]]
+    query_columns: tuple[Column, ...] = ()
+    passage_columns: tuple[Column, ...] = ()
+    header: bool = True
+    metrics: tuple[str, ...] = RETRIEVAL_METRICS
+    depth: int = 1000
+    index: str = EXACT
+    num_probes: int = 64
+    precision: str = "float32"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that have judgements."""
+        return tuple(self.judgements)

@@ -8,11 +8,12 @@ from pathlib import Path
 from statistics import fmean
 
 from cross_thought.data.answers import questions_of
-from cross_thought.data.definitions import Task
+from cross_thought.data.definitions import STS, Task
 from cross_thought.data.prepared import SUMMARY, Example, write_prepared
 from cross_thought.data.question_files import QUESTION_FORMS, read_questions
 from cross_thought.data.raw_files import RawFile
 from cross_thought.data.readers import read_table
+from cross_thought.data.sts_files import part_name, read_sts
 from cross_thought.data.task_rows import SplitSummary, TaskRow, task_rows
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, write_json
@@ -47,15 +48,20 @@ def summarised_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[li
     split = task.splits[split_name]
     summary = SplitSummary(files=list(raw_file.paths))
     rows: list[TaskRow] = []
-    for path in raw_file.paths:
+    for path, member in raw_file.sources:
         if split.format in QUESTION_FORMS:
             questions = None if raw_file.questions_path is None else Path(raw_file.questions_path)
-            table = read_questions(Path(path), member=raw_file.member, form=split.format, questions=questions)
+            table = read_questions(Path(path), member=member, form=split.format, questions=questions)
+        elif split.format == STS:
+            table = read_sts(Path(path), member=member)
         else:
-            table = read_table(Path(path), member=raw_file.member, form=split.format, header=split.header)
-        rows += task_rows(task, split_name, table, raw_file, summary)
+            table = read_table(Path(path), member=member, form=split.format, header=split.header)
+        found = list(task_rows(task, split_name, table, raw_file, summary))
+        rows += found
+        if split.format == STS:
+            _note_part(summary.parts, part_name(member or path), len(found), where=table.where)
     where = raw_file.path if raw_file.member is None else f"{raw_file.path}:{raw_file.member}"
-    where += f" and {len(raw_file.more_paths)} more" if raw_file.more_paths else ""
+    where += f" and {len(raw_file.sources) - 1} more" if len(raw_file.sources) > 1 else ""
     _log_rows(task, split_name, summary, where)
     if split.expected_rows is not None and summary.rows != split.expected_rows:
         raise UserError(
@@ -66,13 +72,22 @@ def summarised_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[li
     if task.selection is None:
         examples = [Example(row.label, row.sentences) for row in rows]
     else:
-        found = questions_of(rows, task=task.name, selection=task.selection, split=split_name)
-        examples, summary.questions = found.examples, found.notes
-        summary.dropped += found.dropped
+        questions_found = questions_of(rows, task=task.name, selection=task.selection, split=split_name)
+        examples, summary.questions = questions_found.examples, questions_found.notes
+        summary.dropped += questions_found.dropped
     if not examples:
         raise UserError(f"{where} has no rows: {task.name} needs a filled {split_name} file")
     summary.examples = len(examples)
     return examples, summary
+
+
+def _note_part(parts: dict[str, int], name: str, number: int, *, where: str) -> None:
+    """Note how many rows a part of a split has, which must be others than those before it, and not none."""
+    if name in parts:
+        raise UserError(f"{where}: a second part {name!r} of one split; make each year's files a task of their own")
+    if not number:
+        raise UserError(f"{where} has no pairs with a score; fetch it again, or take it out")
+    parts[name] = number
 
 
 def _log_rows(task: Task, split_name: str, summary: SplitSummary, where: str) -> None:
@@ -165,11 +180,14 @@ def prepare_task(
             write_prepared(folder / f"{split_name}.tsv", _with_as_many(examples, num_sentences))
             summary.used = len(examples)
             summary.labels = _label_figures(task, examples)
-        of_selection = () if task.selection else ("questions",)
         write_json(
             folder / SUMMARY,
             {
-                split: {key: value for key, value in vars(summary).items() if key not in of_selection}
+                split: {
+                    key: value
+                    for key, value in vars(summary).items()
+                    if (key != "questions" or task.selection) and (key != "parts" or value)
+                }
                 for split, (_, summary) in splits.items()
             },
         )

@@ -7,7 +7,7 @@ A file has a header line, then `label`, `sentence1`, `sentence2`, ..., by tabs. 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cross_thought.files import read_lines
 
@@ -44,6 +44,14 @@ def read_prepared(path: Path) -> Iterator[Example]:
         yield Example(label, tuple(sentences))
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return what became of the rows of each split of a prepared task; {} where no summary was written."""
+    try:
+        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
 def count_sentences(folder: Path) -> int:
     """Return how many sentences an example of a prepared task has, in answer selection those of the question, too."""
     header = next(read_lines(next(folder.glob("*.tsv"))))
@@ -62,10 +70,8 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         there are any, the questions `unanswered`, without a right candidate; of all of them the sentences `cut` at the
         positions, and the cells that seem `quoted`. None where no summary was written.
     """
-    try:
-        summary = json.loads((prepared / SUMMARY).read_text(encoding="utf-8"))
-        cut = json.loads((binarized / SUMMARY).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    summary, cut = read_summary(prepared), read_summary(binarized)
+    if not summary or not cut:
         return None
     counts = {}
     for split, rows in summary.items():

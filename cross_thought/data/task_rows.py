@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from cross_thought.data.definitions import Column, Split, Task
+from cross_thought.data.definitions import STS, Column, Split, Task
 from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
 from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint
 from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
+
+UNLABELLED = "without a label or score"  # why rows are left out
 
 _WITH_HEADER = (TSV, CSV, QUOTED_TSV)  # others name their columns in each row, or in no line
 
@@ -31,6 +33,7 @@ class SplitSummary:
         quoted: cells of a TSV file that begin and end with a quote and double those inside.
         breaks: cells in which a tab or a line break became a space.
         labels: examples written with each label; of scores, the lowest, the mean and the highest.
+        parts: of a split of the form STS, how many examples each part has, in the order of the files.
         questions: in answer selection, how many have which oddity, and candidates that were added or left out.
     """
 
@@ -43,6 +46,7 @@ class SplitSummary:
     quoted: int = 0
     breaks: int = 0
     labels: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
     questions: Counter[str] = field(default_factory=Counter)
 
 
@@ -101,8 +105,8 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             hint = form_hint(cells) or "mend the row or the task's columns"
             raise UserError(f"{place}: {len(cells)} fields where columns {_columns_text(split)} are needed; {hint}")
         label = "" if label_index is None else cells[label_index] or ""
-        if label in task.ignored_labels:
-            summary.dropped[f"labelled {label}"] += 1
+        if label in task.ignored_labels or (table.form == STS and not label):
+            summary.dropped[f"labelled {label}" if label else UNLABELLED] += 1
             continue
         label = _checked_label(task, split_name, label, place) if label_index is not None else ""
         texts = [text for index in inputs if (text := cells[index]) is not None]

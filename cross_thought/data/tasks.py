@@ -12,12 +12,14 @@ import yaml
 
 from cross_thought.data.definitions import (
     CLASS_METRICS,
+    PROBE,
     RANKING_METRICS,
     RANKING_METRICS_TEXT,
     RESERVED_LABELS,
     RETRIEVAL,
     SCORE_METRICS,
     SIMILARITY,
+    STS,
     TWO_CLASS_METRICS,
     AnswerSelection,
     Column,
@@ -166,8 +168,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
         config: the effective config.
 
     Returns:
-        The task; scores make it a similarity, labels a retrieval of the pairs with `positive_label` (by default
-        `entailment` or `1`), and no labels a retrieval of all pairs.
+        The task: a probe, if the entry says so; else scores make it a similarity, labels a retrieval of the pairs with
+        `positive_label` (by default `entailment` or `1`), and no labels a retrieval of all pairs.
 
     Raises:
         UserError: if the task is unknown or incomplete, has single sentences, or no such positive label.
@@ -175,20 +177,22 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     entry, place = config["embedding_tasks"][name], f"embedding_tasks.{name}"
     section = "tasks" if name in config["tasks"] else "embedding_tasks"
     task = task_from_config(name, config[section][name], section=section)
+    if entry.get("evaluation") == PROBE:
+        return _probe(task, entry, place)
+    keys = (*entry, *(f"files.{split}" for split in entry.get("files", ())))
+    if only_probe := [key for key in keys if key in ("metrics", "max_train_examples", "files.train")]:
+        raise UserError(f"{place}.{only_probe[0]} is of a probe: set evaluation to probe, or leave it out")
     if task.num_sentences != 2:
         kind = "several candidates for a question" if task.selection else "single sentences"
         raise UserError(f"{place} has {kind}: similarity and retrieval need a task of sentence pairs")
     positive_label = entry.get("positive_label")
-    labelled = tuple(
-        split
-        for split, file in task.splits.items()
-        if split != "train" and file.label_column is not None and not file.labels_optional
-    )
+    labelled = _labelled(task)
     if task.labels is None:
         if positive_label is not None:
             raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
         if labelled:
-            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled)
+            has_parts = all(task.splits[split].format == STS for split in labelled)
+            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled, has_parts=has_parts)
         evaluated = tuple(split for split in task.splits if split != "train")
         return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=evaluated)
     if not labelled:
@@ -201,6 +205,26 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
             "pairs that belong together"
         )
     return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=labelled, positive_label=positive_label)
+
+
+def _labelled(task: Task) -> tuple[str, ...]:
+    """Return the splits whose labels are known, but train, which others learn from."""
+    known = (name for name, file in task.splits.items() if file.label_column is not None and not file.labels_optional)
+    return tuple(name for name in known if name != "train")
+
+
+def _probe(task: Task, entry: Mapping[str, Any], place: str) -> EmbeddingTask:
+    """Return a probe of a task of classes."""
+    lacks = {
+        "labels": task.labels is None or task.selection is not None,
+        "a train set with labels": "train" not in task.splits or task.splits["train"].label_column is None,
+        "another set with labels": not _labelled(task),
+    }
+    if lacking := [what for what, is_lacking in lacks.items() if is_lacking]:
+        raise UserError(f"{place}.evaluation is 'probe', but the task has not {lacking[0]}: probe one of classes")
+    if "positive_label" in entry:
+        raise UserError(f"{place}.positive_label is of no use to a probe: leave it out")
+    return EmbeddingTask(name=task.name, evaluation=PROBE, splits=_labelled(task), probed=task)
 
 
 def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.definitions import EmbeddingTask, RetrievalTask, Task
 from cross_thought.errors import UserError
 from cross_thought.evaluation.result_files import read_documents
 
@@ -19,7 +19,7 @@ def read_metrics(paths: Iterable[Path | str]) -> list[dict]:
 
 
 def tidy_results(
-    documents: Iterable[Mapping], *, models: Sequence[str], tasks: Mapping[str, Task | EmbeddingTask]
+    documents: Iterable[Mapping], *, models: Sequence[str], tasks: Mapping[str, Task | EmbeddingTask | RetrievalTask]
 ) -> pd.DataFrame:
     """Gather metrics in a frame of one row a number, in the order of `models`, `tasks` and seeds.
 

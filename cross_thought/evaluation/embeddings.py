@@ -1,7 +1,8 @@
 """Sentence embeddings as they are, without fine-tuning: similarity against human scores, and retrieval of a partner.
 
 Similarity (as in SemEval and SentEval): Spearman and Pearson correlation of the cosine of a pair's embeddings with the
-pair's score, over all pairs of a split.
+pair's score, over all pairs of a split. Of a year of SemEval's STS that is over the pairs of all its parts together
+("all", as SBERT and SimCSE report it); the mean of the parts' own Spearman correlations ("mean") is said beside it.
 
 Retrieval: the queries are the distinct first sentences of the positive pairs, the candidates all distinct second
 sentences of the split; right are those that stand in a positive pair with the query. Candidates are ranked by cosine;
@@ -11,26 +12,32 @@ A sentence is no candidate for itself. Then, over the queries: accuracy@1 is the
 mrr the mean of 1 / rank of the first right one, recall@k the mean share of the right ones among the first k.
 Pairs without a positive label count as wrong, even where their sentences mean the same.
 
-Everything is computed from `pairs.tsv`, one line a pair: its scores and its cosine, or the rank of its second sentence.
+A probe (`probes.py`) is a classifier on embeddings.
+
+Everything is computed from `pairs.tsv`, one line a pair: its scores and its cosine, or the rank of its second sentence;
+of a probe, an example's label and prediction.
 """
 
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import get_args
 
 import numpy as np
 from scipy import sparse, stats
 
-from cross_thought.data.definitions import BM25, SIMILARITY, TF_IDF, EmbeddingTask
-from cross_thought.data.prepared import Example, read_prepared
+from cross_thought.data.definitions import BM25, PROBE, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
+from cross_thought.data.prepared import Example, read_prepared, read_summary
 from cross_thought.errors import UserError
+from cross_thought.evaluation.probes import Probes, evaluate_probe, probe_scores
 from cross_thought.evaluation.result_files import result_file
-from cross_thought.files import atomic_file
+from cross_thought.files import atomic_file, split_lines
 
 # rows of cosines that are held at once have this many numbers together: 128 MB
 BLOCK_NUMBERS = 1 << 24
@@ -68,6 +75,28 @@ class Similarities:
 
 
 @dataclass(frozen=True)
+class PartedSimilarities(Similarities):
+    """The pairs of a split that is made of parts, those of each together."""
+
+    part: list[str]  # its name
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return both correlations over all pairs, and the mean of the parts' Spearman; None if one has none."""
+        found: dict[str, Similarities] = {}
+        for name, *pair in zip(self.part, self.row, self.score, self.cosine, strict=True):
+            of_part = found.setdefault(name, Similarities([], [], []))
+            for values, value in zip(vars(of_part).values(), pair, strict=True):
+                values.append(value)
+        of_parts = [similarities.metrics()["spearman"] for similarities in found.values()]
+        known = [value for value in of_parts if value is not None]
+        return super().metrics() | {SPEARMAN_MEAN: fmean(known) if len(known) == len(of_parts) else None}
+
+    def chance(self) -> dict[str, float]:
+        """Return what cosines that know nothing of the scores can expect."""
+        return super().chance() | {SPEARMAN_MEAN: 0.0}
+
+
+@dataclass(frozen=True)
 class Rankings:
     """The distinct positive pairs of one split."""
 
@@ -101,7 +130,7 @@ class Rankings:
         return {"num_examples": len(self.row), "num_queries": num_queries, "num_candidates": num_candidates}
 
 
-ScoredPairs = Similarities | Rankings
+ScoredPairs = Similarities | Rankings | Probes
 
 
 @lru_cache(maxsize=4096)
@@ -113,14 +142,19 @@ def _random_mrr(candidates: int, num_right: int) -> float:
     return float(np.sum(first_right / (drawn + 1)))
 
 
-def evaluate_split(task: EmbeddingTask, examples: Sequence[Example], encode: Encode) -> ScoredPairs:
+def evaluate_split(
+    task: EmbeddingTask, examples: Sequence[Example], encode: Encode, *, parts: Mapping[str, int] | None = None
+) -> ScoredPairs:
     """Embed the sentences of one split, with all its rows, and score its pairs.
 
+    `parts` are how many examples each part has of a split that is made of such, in their order.
     A UserError says that the split has no positive pair, or that an embedding is not finite.
     """
     examples = _stripped(examples)
     if task.evaluation == SIMILARITY:
-        return _similarities(examples, encode)
+        found = _similarities(examples, encode)
+        names = [name for name, number in (parts or {}).items() for _ in range(number)]
+        return PartedSimilarities(**vars(found), part=names) if names else found
     return _rankings(task, examples, by_cosine(encode))
 
 
@@ -177,23 +211,21 @@ def by_cosine(encode: Encode) -> Rank:
     return rank
 
 
-def by_bm25(queries: list[str], pool: list[str]) -> Iterator[np.ndarray]:
+def by_bm25(queries: Iterable[str], pool: Iterable[str]) -> Iterator[np.ndarray]:
     """Rank candidates by BM25 over the pool, with bm25s's defaults (Lucene's form, k1 = 1.5, b = 0.75).
 
-    Words are those of `tf_idf`.
+    Words are those of `tf_idf`. Of the pool, numbers are held in place of words, so that it may be large.
     """
     import bm25s  # no model's job needs it
 
-    candidates = [_words(sentence) for sentence in pool]
-    if not any(candidates):
-        yield from np.zeros((len(queries), len(pool)))
-        return
+    known: dict[str, int] = {}  # word -> its number
+    candidates = [array("i", [known.setdefault(word, len(known)) for word in _words(text)]) for text in pool]
     index = bm25s.BM25()
-    index.index(candidates, show_progress=False)
-    known = {word for words in candidates for word in words}
+    if known:
+        index.index((candidates, dict(known)), show_progress=False)
     for query in queries:
-        words = [word for word in _words(query) if word in known]
-        yield index.get_scores(words) if words else np.zeros(len(pool))
+        words = [known[word] for word in _words(query) if word in known]
+        yield index.get_scores(words) if words else np.zeros(len(candidates))
 
 
 def _words(sentence: str) -> list[str]:
@@ -266,11 +298,27 @@ def evaluate_task(
         sizes.append(len(sentences))
         return encode(sentences)
 
-    pairs, counts = {}, {}
-    for split in task.splits:
+    summary = read_summary(prepared)
+    pairs: dict[str, ScoredPairs] = {}
+    counts: dict[str, dict[str, int]] = {}
+    if task.evaluation == PROBE:
+        splits = ("train", *task.splits)
         before = num_cut()
-        pairs[split] = evaluate_split(task, list(read_prepared(prepared / f"{split}.tsv")), counted)
+        examples = {split: list(read_prepared(prepared / f"{split}.tsv")) for split in splits}
+        pairs |= evaluate_probe(task, examples, counted)
+        counts[", ".join(splits)] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        train = summary.get("train", {})
+        if train and train["used"] < train["examples"]:
+            counts["train"] = {"used": train["used"], "available": train["examples"]}
+        return pairs, counts
+    for split in task.splits:
+        before, rows = num_cut(), summary.get(split, {})
+        of_split = list(read_prepared(prepared / f"{split}.tsv"))
+        parts = rows.get("parts") if task.has_parts else None
+        pairs[split] = evaluate_split(task, of_split, counted, parts=parts)
         counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        if dropped := sum(rows.get("dropped", {}).values()):
+            counts[split] |= {"pairs": len(of_split) + dropped, "dropped": dropped}
     return pairs, counts
 
 
@@ -286,14 +334,18 @@ def embeddings_document(
     """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
 
     `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
-    None where nothing is cut.
+    if pairs were left out, how many were `dropped` of all `pairs`, too; of a probe's `train`, how many examples were
+    `used` of those `available`. None where nothing is cut.
     """
     known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
-    splits = {
-        split: {**scored.sizes(), "metrics": scored.metrics(), "chance": scored.chance()}
-        for split, scored in pairs.items()
-    }
+    splits = {split: {**scored.sizes(), **_scores(task, scored)} for split, scored in pairs.items()}
     return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
+
+
+def _scores(task: EmbeddingTask, scored: ScoredPairs) -> Mapping[str, Mapping[str, float | None]]:
+    if isinstance(scored, Probes):
+        return probe_scores(task, scored)
+    return {"metrics": scored.metrics(), "chance": scored.chance()}
 
 
 def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, ScoredPairs]]:
@@ -316,12 +368,16 @@ def write_pairs(path: Path, pairs: Mapping[str, ScoredPairs]) -> None:
                 print(split, *values, sep="\t", file=file)
 
 
+# by a column that others have not; the first that fits
+_KINDS: dict[str, type[ScoredPairs]] = {"part": PartedSimilarities, "score": Similarities, "prediction": Probes}
+
+
 def read_pairs(path: Path) -> dict[str, ScoredPairs]:
     """Read `pairs.tsv`, split by split; a UserError says that it is missing or has another form."""
     pairs: dict[str, ScoredPairs] = {}
     with result_file(path, "file of scored pairs"):
-        header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-        kind = Similarities if "score" in header else Rankings
+        header, *lines = (line.split("\t") for line in split_lines(path.read_bytes().decode("utf-8")))
+        kind = next((kind for mark, kind in _KINDS.items() if mark in header), Rankings)
         types = {field.name: get_args(field.type)[0] for field in fields(kind)}
         if header != ["split", *types]:
             raise ValueError(f"its columns are {', '.join(header)}")

@@ -11,6 +11,7 @@ from functools import cache
 from math import comb, fsum, log2
 from pathlib import Path
 from statistics import fmean
+from typing import IO
 
 import numpy as np
 
@@ -55,18 +56,35 @@ def question_scores(task: Task, metric: str, labels: Sequence[str], rankings: Se
     Raises:
         UserError: if the metric is none of rankings, or a ranking is none, or lacks a right candidate.
     """
-    import pytrec_eval
-
     known = _known(task, metric)
-    asked, answered = (name.format(k=known.cutoff) for name in _TREC_NAMES[known.name])
-    judged, run = {}, {}
+    judged: dict[str, dict[str, int]] = {}
+    run: dict[str, dict[str, float]] = {}
     for index, (label, ranking) in enumerate(zip(labels, rankings, strict=True)):
         numbers, right = _numbers(task, label, ranking), right_numbers(label)
         judged[str(index)] = {number: int(number in right) for number in numbers}
         run[str(index)] = {number: -float(rank) for rank, number in enumerate(numbers)}
+    return list(trec_scores(known, judged, run).values())
+
+
+def trec_scores(
+    metric: RankingMetric, judged: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """Score each query by trec_eval.
+
+    Args:
+        metric: which one.
+        judged: query -> candidate -> relevance; right are those above 0.
+        run: query -> candidate -> score, the higher the better; a query without candidates scores 0.
+
+    Returns:
+        The score of each judged query, in their order.
+    """
+    import pytrec_eval
+
+    asked, answered = (name.format(k=metric.cutoff) for name in _TREC_NAMES[metric.name])
     found = pytrec_eval.RelevanceEvaluator(judged, {asked}).evaluate(run)
-    scores = [found[index][answered] for index in judged]
-    return [float(score == 1) for score in scores] if known.name == "full_recall" else scores
+    scores = {query: found[query][answered] if query in found else 0.0 for query in judged}
+    return {query: float(score == 1) for query, score in scores.items()} if metric.name == "full_recall" else scores
 
 
 def ranking_value(task: Task, metric: str, labels: Sequence[str], rankings: Sequence[str]) -> float | None:
@@ -105,9 +123,8 @@ def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) 
 def write_trec_files(folder: Path, predictions: Mapping[str, SplitPredictions], *, tag: str) -> None:
     """Write `SPLIT.run` for each split, and `SPLIT.qrels` where its labels are known, as trec_eval reads them.
 
-    A question's id is its index in `predictions.tsv`, a candidate's its number there. Scores are the attention weights;
-    one that is no lower than the one before it, as of candidates with the same text, becomes the next lower number, so
-    that every reader of the file finds the order that was scored.
+    A question's id is its index in `predictions.tsv`, a candidate's its number there. Scores are the attention weights,
+    lowered where candidates have the same, as those with the same text.
 
     Args:
         folder: where they go.
@@ -117,16 +134,26 @@ def write_trec_files(folder: Path, predictions: Mapping[str, SplitPredictions], 
     for split, rows in predictions.items():
         with atomic_file(folder / f"{split}.run") as partial, partial.open("w", encoding="utf-8") as file:
             for place, (index, ranking) in enumerate(zip(rows.indices, rows.predictions, strict=True)):
-                last = np.float32(np.inf)
-                for rank, number in enumerate(ranking.split(), start=1):
-                    last = min(np.float32(rows.scores[number][place]), np.nextafter(last, np.float32(-np.inf)))
-                    print(index, "Q0", number, rank, f"{last:.9g}", tag, file=file)
+                weights = [(number, rows.scores[number][place]) for number in ranking.split()]
+                write_run_lines(file, index, weights, tag=tag)
         if not rows.has_labels:
             continue
         with atomic_file(folder / f"{split}.qrels") as partial, partial.open("w", encoding="utf-8") as file:
             for index, label, ranking in zip(rows.indices, rows.labels, rows.predictions, strict=True):
                 for number in sorted(ranking.split(), key=int):
                     print(index, 0, number, int(number in right_numbers(label)), file=file)
+
+
+def write_run_lines(file: IO[str], query: str, ranking: Iterable[tuple[str, float]], *, tag: str) -> None:
+    """Write the ranking of a query, candidates with their scores, best first, as lines of TREC's run file.
+
+    A score that is no lower than the one before it becomes the next lower number, so that every reader of the file
+    finds this order.
+    """
+    last = np.float32(np.inf)
+    for rank, (candidate, score) in enumerate(ranking, start=1):
+        last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
+        print(query, "Q0", candidate, rank, f"{last:.9g}", tag, file=file)
 
 
 def _known(task: Task, metric: str) -> RankingMetric:

@@ -304,6 +304,7 @@ def embed_file(
     prompt: str | None = None,
     prompt_name: str | None = None,
     batch_tokens: int | None = None,
+    precision: str = "float32",
     show_progress: bool = False,
 ) -> int:
     """Embed the lines of a file of any size, a block at a time; the output is written whole or not at all.
@@ -311,8 +312,9 @@ def embed_file(
     Args:
         encoder: of `SentenceEncoder.from_pretrained`.
         source: UTF-8 text, a sentence a line; an empty line is an empty sentence.
-        output: the .npy file to write, float32, shape (num_lines, embedding_dim(pooling)).
+        output: the .npy file to write, shape (num_lines, embedding_dim(pooling)).
         pooling, normalize, prompt, prompt_name, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
+        precision: of the numbers in the file, "float32" or "float16".
 
     Returns:
         The number of lines.
@@ -331,18 +333,21 @@ def embed_file(
     is_read_once = source.is_relative_to("/dev") or not source.is_file()
     total = None if is_read_once else count_lines(source)
     with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
-        _write_header(file, (0, recipe.width))
+        dtype = np.dtype(precision).newbyteorder("<")
+        _write_header(file, (0, recipe.width), dtype)
         while block := list(islice(lines, _BLOCK_SENTENCES)):
             vectors = encoder._encode_block(block, recipe, batch_tokens, progress)
-            file.write(vectors.astype("<f4", copy=False).tobytes())
+            file.write(vectors.astype(dtype, copy=False).tobytes())
             num_sentences += len(block)
         file.seek(0)
-        _write_header(file, (num_sentences, recipe.width))  # of equal size: numpy leaves room for any number of rows
+        _write_header(
+            file, (num_sentences, recipe.width), dtype
+        )  # of equal size: numpy leaves room for any number of rows
     return num_sentences
 
 
-def _write_header(file: Any, shape: tuple[int, int]) -> None:
-    npy_format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+def _write_header(file: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
+    npy_format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
 
 
 def _progress(total: int | None, show: bool) -> tqdm:

@@ -26,6 +26,7 @@ _TRAINING_ARGUMENTS = (
 )  # fmt: skip
 _RESULTS = {
     "embeddings.csv": "The embeddings as they are, without fine-tuning, over seeds of pre-training:",
+    "retrieval.csv": "Retrieval over collections, without fine-tuning, over seeds of pre-training:",
     "tasks.csv": "After fine-tuning on each task, over seeds:",
 }
 

@@ -19,8 +19,8 @@ from cross_thought.files import atomic_file, file_hash, files_of
 from cross_thought.sources import workflow_files
 from cross_thought.tables.recorded_jobs import Job, jobs_behind, read_records
 
-# what a training says of itself: small, and what tables are made from
-TRAINING_RECORDS = ("command.json", "history.tsv", "settings.json")
+# what a training says of itself, and what is right in a collection: small, and what tables are made from
+RECORDS = ("command.json", "history.tsv", "settings.json", "summary.json", ".qrels")
 
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -263,7 +263,7 @@ class _RunCrate:
         """Return why a file is listed without its content; None if it is included."""
         if not path.exists():
             return "it is no longer there"
-        if path.as_posix() in self.results or (path.parts[0] == "results" and path.name in TRAINING_RECORDS):
+        if path.as_posix() in self.results or (path.parts[0] == "results" and path.name.endswith(RECORDS)):
             return None
         if path.suffix in (".pt", ".safetensors"):
             return "a checkpoint"

@@ -1,15 +1,28 @@
 """The table of embeddings as they are: a section for each task and split, our models beside what needs no training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cross_thought.data.definitions import BM25, RETRIEVAL, SIMILARITY, TF_IDF, EmbeddingTask
+from cross_thought.data.definitions import (
+    BM25,
+    PROBE,
+    RETRIEVAL,
+    SIMILARITY,
+    STS_TASKS,
+    TF_IDF,
+    EmbeddingTask,
+    RetrievalTask,
+)
 from cross_thought.data.pairs import TUNED
-from cross_thought.evaluation.aggregate import over_seeds, tidy_results
+from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, mark_best, mean_sd_n, metric_name, wide
+from cross_thought.evaluation.probes import NUM_FOLDS
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mark_best, mean_sd_n, metric_name, wide
+from cross_thought.tables.tasks import reference_notes, reference_rows
 
 CHANCE = "chance"
 POOLING_NAMES = {
@@ -27,22 +40,28 @@ def embedding_rows(
     lexical: Iterable[Mapping],
     *,
     models: Sequence[str],
-    tasks: Mapping[str, EmbeddingTask],
+    tasks: Mapping[str, EmbeddingTask] | Mapping[str, RetrievalTask],
+    references_path: Path | str | None = None,
 ) -> pd.DataFrame:
     """Compute the rows, task by task: our models in order, one pooling after the other, bags of words, chance.
+
+    With all of `STS_TASKS`, the average of their test sets' Spearman correlations comes last, as the task `average`.
 
     Returns:
         The columns of `embeddings.csv`, in percent. `kind` is `model` (ours), `lexical` (bags of words) or `chance` (a
         random order, or no correlation), which have one value; `num_examples` are the pairs that are scored, or to be
-        found, `num_candidates` the most that a query has; `best` marks the highest mean of our models.
+        found, `num_candidates` the most that a query has; `best` marks the highest mean of our models. If there are
+        published figures, their `kind` is `reference`, and `source` and `note` follow.
     """
     of_pooling: dict[str, list[Mapping]] = {}
     for document in documents:
         of_pooling.setdefault(document["pooling"], []).append(document)
-    ours = pd.concat(
-        over_seeds(tidy_results(those, models=models, tasks=tasks)).assign(kind="model", pooling=pooling)
-        for pooling, those in of_pooling.items()
-    )
+    parts = []
+    for pooling, those in of_pooling.items():
+        tidy = tidy_results(those, models=models, tasks=tasks)
+        tidy = pd.concat([tidy, *_sts_average(tidy, "value", by=["model", "seed"])])
+        parts.append(over_seeds(tidy).assign(kind="model", pooling=pooling))
+    ours = pd.concat(parts)
     ours["best"] = mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
@@ -52,31 +71,79 @@ def embedding_rows(
             for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
+            if key in scored
             for metric in tasks[document["task"]].metrics
         ]
     ).reindex(columns=COLUMNS)
     untrained = untrained.drop_duplicates(ROW_KEYS)  # chance is the same beside every method
+    untrained = pd.concat([untrained, *_sts_average(untrained, "mean", by=["kind", "model"])])
     sections = untrained.drop_duplicates(["task", "split"])[["task", "split", *SIZES]]
     rows = pd.concat([ours.merge(sections, on=["task", "split"]), untrained])
-    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), COLUMNS)  # section by section
+    columns = list(COLUMNS)
+    if references_path:
+        published = reference_rows(references_path, rows)
+        rows = pd.concat([rows, published])
+        columns += ["source", "note"] if len(published) else []
+    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), columns)  # section by section
+
+
+def _sts_average(values: pd.DataFrame, column: str, *, by: Sequence[str]) -> list[pd.DataFrame]:
+    """Average a column over the test sets of `STS_TASKS`, in a list: nothing where not all of them are there."""
+    counted = _published_sts(values)
+    groups = counted.groupby(list(by), sort=False)[column]
+    average = groups.mean(skipna=False)[groups.size() == len(STS_TASKS)].reset_index()
+    return [average.assign(task=AVERAGE, split="test", metric="spearman")] if len(average) else []
+
+
+def _published_sts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what papers report: the Spearman correlations of the STS test sets, and their average."""
+    of_task = rows["task"].isin([*STS_TASKS, AVERAGE])
+    return rows[of_task & (rows["split"] == "test") & (rows["metric"] == "spearman")]
+
+
+def _sts_column(row: Any) -> str:
+    return "Average" if row.task == AVERAGE else row.task
+
+
+def _cell(row: Any) -> str:
+    if row.kind == "reference":
+        return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
+    return mean_sd_n(row)
 
 
 def embeddings_page(
     rows: pd.DataFrame, *, tasks: Mapping[str, EmbeddingTask], documents: Sequence[Mapping] = ()
 ) -> Page:
     """Lay the rows out, a section for each task and split; `documents` are our models', for what they cut."""
-    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
+
+    def heading(row: Any) -> str:
+        size = f"{row.num_examples:,} {'examples' if tasks[row.task].evaluation == PROBE else 'pairs'}"
+        if not pd.isna(row.num_queries):
+            size = f"{row.num_queries:,} queries, {row.num_candidates:,} candidates, {size} to find"
+        return f"{row.task} ({row.split}), {tasks[row.task].evaluation}: {size}"
+
     sections = []
-    for (task, split), part in rows.groupby(["task", "split"], sort=False):
-        queries, candidates, pairs = part.iloc[0][["num_queries", "num_candidates", "num_examples"]]
-        size = f"{pairs:,} pairs"
-        if not pd.isna(queries):
-            size = f"{queries:,} queries, {candidates:,} candidates, {size} to find"
-        heading = f"{task} ({split}), {tasks[task].evaluation}: {size}"
-        part = part.assign(trained=part["kind"] == "model")
-        sections.append(wide(part, mean_sd_n, index=["trained", *names], column=metric_name, heading=heading))
+    is_average = rows["task"] == AVERAGE
+    if is_average.any():
+        about_sts = "STS (test), similarity: Spearman over all pairs of a task"
+        sections.append(_section(_published_sts(rows), rows, column=_sts_column, heading=about_sts))
+    sections += task_sections(rows[~is_average], heading)
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
+
+
+def task_sections(rows: pd.DataFrame, heading: Callable[[Any], str]) -> list[Section]:
+    """Lay rows out, a section for each task and split; `heading` writes that of the section with a row."""
+    return [
+        _section(part, rows, column=metric_name, heading=heading(next(part.itertuples())))
+        for _, part in rows.groupby(["task", "split"], sort=False)
+    ]
+
+
+def _section(part: pd.DataFrame, rows: pd.DataFrame, *, column: Callable[[Any], str], heading: str) -> Section:
+    names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
+    part = part.assign(trained=part["kind"] == "model")
+    return wide(part, _cell, index=["trained", *names], column=column, heading=heading)
 
 
 def _has_tuned(rows: pd.DataFrame) -> bool:
@@ -88,18 +155,16 @@ def embeddings_notes(
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
-    notes = [
-        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
-        "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
-    ]
-    if _has_tuned(rows):
-        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
-        notes.append(
-            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
-            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
-        )
+    notes = model_notes(rows)
     if SIMILARITY in kinds:
         notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
+    if parted := [name for name, task in tasks.items() if task.has_parts]:
+        notes.append(
+            f"{', '.join(parted)}: correlations are over the pairs of all parts together; Spearman, mean: the mean of "
+            "the parts' own."
+        )
+    if AVERAGE in set(rows["task"]):
+        notes.append(f"Average: of Spearman over all pairs of the test sets of {', '.join(STS_TASKS)}, seed by seed.")
     if RETRIEVAL in kinds:
         notes.append(
             "Retrieval: a query is the first sentence of a positive pair; all second sentences of the split are ranked "
@@ -115,15 +180,50 @@ def embeddings_notes(
                 labels.setdefault(label, []).append(name)
         positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
         notes.append(f"Positive pairs: {'; '.join(positive)}.")
+    if PROBE in kinds:
+        notes.append(
+            "Probe: a logistic regression on embeddings that stay as they are, trained on the train set, its penalty "
+            f"chosen by {NUM_FOLDS}-fold cross-validation there; of a pair, on u, v, |u - v| and u * v. `{TF_IDF}`: "
+            f"the same on bags of words. `{CHANCE}`: always the most frequent label."
+        )
     notes.append(
         f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "
         + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
         + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
     )
-    notes += _cut_notes(documents)
+    notes += cut_notes(documents)
+    notes += dict.fromkeys(
+        f"{document['task']} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."
+        for document in documents
+        for split, found in document.get("counts", {}).items()
+        if found.get("dropped")
+    )
+    notes += dict.fromkeys(
+        f"{document['task']}: probed with {found['used']:,} of its {found['available']:,} training examples."
+        for document in documents
+        for found in document.get("counts", {}).values()
+        if "used" in found
+    )
     if rows.loc[rows["kind"] == "model", "mean"].isna().any():
         notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
-    return [*notes, "**Bold**: highest mean of a model."]
+    notes.append("**Bold**: highest mean of a model.")
+    published = rows[rows["kind"] == "reference"]
+    return [*notes, *(reference_notes(published) if len(published) else ())]
+
+
+def model_notes(rows: pd.DataFrame) -> list[str]:
+    """Say what the embeddings are of, and what the numbers are over."""
+    notes = [
+        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
+        "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
+    ]
+    if _has_tuned(rows):
+        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
+        notes.append(
+            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
+            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
+        )
+    return notes
 
 
 def _poolings(rows: pd.DataFrame) -> list[str]:
@@ -136,11 +236,13 @@ def _poolings_in_words(poolings: Sequence[str]) -> str:
     return " or ".join(f"{POOLING_NAMES[pooling]} (`{pooling}`)" for pooling in poolings)
 
 
-def _cut_notes(documents: Sequence[Mapping]) -> list[str]:
+def cut_notes(documents: Sequence[Mapping]) -> list[str]:
     """Say how many sentences were cut; of which models, where they differ: each cuts at positions of its own."""
     models_of: dict[tuple, dict[str, None]] = {}
     for document in documents:
         for split, found in document.get("counts", {}).items():
+            if not found.get("cut"):
+                continue
             place = (document["task"], split, found["cut"], found["sentences"])
             models_of.setdefault(place, {})[document["model"]] = None
     num_models = len({document["model"] for document in documents})
@@ -148,5 +250,4 @@ def _cut_notes(documents: Sequence[Mapping]) -> list[str]:
         f"{task} ({split}): {cut:,} of {sentences:,} sentences cut at the positions"
         + ("." if len(models) == num_models else f" ({', '.join(models)}).")
         for (task, split, cut, sentences), models in models_of.items()
-        if cut
     ]

@@ -27,6 +27,7 @@ METRIC_NAMES = {
     "matthews": "Matthews",
     "pearson": "Pearson",
     "spearman": "Spearman",
+    "spearman_mean": "Spearman, mean",
     "mrr": "MRR",
     "map": "MAP",
     "raw_accuracy": "raw acc.",

@@ -1,12 +1,13 @@
 """Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cross_thought.data.definitions import STS_TASKS
 from cross_thought.data.pairs import place_of
 from cross_thought.environment import environment
 from cross_thought.errors import UserError
@@ -29,7 +30,7 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `masked_words`, `cross_path`,
+        table_paths: table name (`tasks`, `embeddings`, `retrieval`, `pretraining`, `masked_words`, `cross_path`,
             `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         results: the folder that the tables' runs lie in.
@@ -61,6 +62,10 @@ def assemble(
     }
 
 
+# what the numbers of a table are computed from
+_SCORED = {"embeddings": "pairs.tsv", "retrieval": "run.trec"}
+
+
 def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results: Path) -> tuple[list[Path], list[Path]]:
     """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
     if table == "ablations":
@@ -76,12 +81,13 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
     if table == "masked_words":
         words = results / "masked_words" / model / place / "words.tsv"
         return [words], _pretraining_runs(model, place, results)
-    if table == "embeddings":
+    if table in ("embeddings", "retrieval"):
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
-        pairs = results / "embeddings" / model / row["task"] / pooling / place / "pairs.tsv"
+        folder, name = results / table / model, _SCORED[table]
+        scored = [folder / task / pooling / place / name for task in _embedding_tasks(row)]
         start, _, tuned_on = model.partition("@")
         tuning = [results / "tune" / start / tuned_on / place] if tuned_on else []
-        return [pairs], [*_pretraining_runs(start, place, results), *tuning]
+        return scored, [*_pretraining_runs(start, place, results), *tuning]
     predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
@@ -93,6 +99,11 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
             runs += [evaluation, *results.glob(f"finetune/{model}/{evaluation.parent.name}/{place}")]
         runs += _pretraining_runs(model, place, results)
     return predictions, runs
+
+
+def _embedding_tasks(row: Mapping[str, str]) -> Sequence[str]:
+    """Return the embedding tasks behind a row: of an average, those that are averaged."""
+    return STS_TASKS if row["task"] == AVERAGE else [row["task"]]
 
 
 def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
@@ -129,7 +140,8 @@ def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path
                         f"{missing[0] if missing else 'every source'} is missing: run `snakemake` again"
                     )
             if row.get("kind") == "lexical":  # needs no seed
-                found = [([results / "embeddings" / row["model"] / row["task"] / "pairs.tsv"], [])]
+                folder = results / table / row["model"]
+                found = [([folder / task / _SCORED[table] for task in _embedding_tasks(row)], [])]
             runs = _with_starts((run for _, runs in found for run in runs), starts, results)
             yield {
                 "table": table,

@@ -235,7 +235,7 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
     if len(undefined):
         places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
         notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
-    return [*notes, *_reference_notes(rows[rows["kind"] == "reference"])]
+    return [*notes, *reference_notes(rows[rows["kind"] == "reference"])]
 
 
 def data_counts(documents: Iterable[Mapping]) -> dict[str, Mapping]:
@@ -275,7 +275,8 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 
 
-def _reference_notes(references: pd.DataFrame) -> Iterable[str]:
+def reference_notes(references: pd.DataFrame) -> Iterable[str]:
+    """Say where published figures are from, and what is to know of them."""
     for source, noted in references[references["source"] != ""].groupby("source", sort=False):
         yield f"Published figures of {', '.join(noted['model'].unique())}: {source}."
     for note, noted in references[references["note"] != ""].groupby("note", sort=False):

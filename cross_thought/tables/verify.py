@@ -21,8 +21,9 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.archives import unpack_zip
-from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.definitions import BM25, EmbeddingTask, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
@@ -31,6 +32,7 @@ from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.evaluation.result_files import read_json
+from cross_thought.evaluation.retrieval import COLLECTION, retrieval_document
 from cross_thought.files import file_hash
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
@@ -41,9 +43,12 @@ from cross_thought.tables.masked_words import masked_words_page, read_masked_wor
 from cross_thought.tables.mteb import ROW_KEYS as MTEB_KEYS
 from cross_thought.tables.mteb import mteb_page, read_mteb_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
+from cross_thought.tables.retrieval import retrieval_page
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
-REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
+# published figures
+REFERENCES = Path("resources", "reference_results.tsv")
+EMBEDDING_REFERENCES = Path("resources", "reference_embeddings.tsv")
 
 # of an archive: what says which files it has, and what it may take when it is unpacked
 CRATE = Path("ro-crate-metadata.json")
@@ -76,7 +81,7 @@ def task_numbers(
     tasks: Mapping[str, Task],
     seeds: Sequence[int],
     control: str | None,
-    references: Path = REFERENCES,
+    references: Path = REPOSITORY / REFERENCES,
 ) -> Iterator[Number]:
     """Recompute `metrics.json` and the task tables from each `predictions.tsv`; `references` has published figures."""
     documents, predictions = [], {}
@@ -93,10 +98,12 @@ def task_numbers(
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
 
 
-def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
+def embedding_numbers(
+    results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]], references: Path
+) -> Iterator[Number]:
     """Recompute `metrics.json` and the tables of embeddings from each `pairs.tsv`; `seeds` are those of each model.
 
-    A tuned model has the name that paths have for it.
+    A tuned model has the name that paths have for it; `references` has published figures.
     """
     tasks = embedding_tasks_of(config)
     runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
@@ -113,9 +120,32 @@ def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         documents.append(embeddings_document(model=shown_name(model), task=task, seed=seed, pooling=pooling, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
-    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
+    models = list(map(shown_name, seeds))
+    rows = embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=references)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
+
+
+def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
+    """Recompute `metrics.json` and the tables of retrieval from each `run.trec`; `seeds` are those of each model."""
+    tasks, poolings = retrieval_tasks_of(config), poolings_of(config)
+    runs: list[tuple[str, str, str | None, int | None]] = [
+        (model, name, pooling, seed)
+        for model, those in seeds.items()
+        for seed, name, pooling in product(those, tasks, poolings)
+    ]
+    documents = []
+    for model, name, pooling, seed in [*runs, *((BM25, name, None, None) for name in tasks)]:
+        folder = results / "retrieval" / model / name / (f"{pooling}/seed-{seed}" if pooling else "")
+        (written,) = read_metrics([folder / "metrics.json"])
+        known: dict[str, Any] = {"model": shown_name(model), "task": tasks[name], "seed": seed, "pooling": pooling}
+        known |= {"run": folder / "run.trec", "counts": written.get("counts", {}).get(COLLECTION)}
+        documents.append(retrieval_document(**known, prepared=results / "collections" / name))
+        yield from _compared(str(folder / "metrics.json"), written, documents[-1])
+    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
+    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
+    page = retrieval_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "retrieval", rows, page, keys=ROW_KEYS)
 
 
 def pretraining_numbers(
@@ -182,8 +212,8 @@ def ablation_numbers(
     yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
 
 
-def numbers(results: Path, *, references: Path = REFERENCES) -> Iterator[Number]:
-    """Recompute all tables under a `results` folder, as its `config.yaml` says."""
+def numbers(results: Path, *, workflow: Path = REPOSITORY) -> Iterator[Number]:
+    """Recompute all tables under a `results` folder, as its `config.yaml` says; `workflow` has the published figures."""
     path = results / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -194,17 +224,19 @@ def numbers(results: Path, *, references: Path = REFERENCES) -> Iterator[Number]
     trained = [name for name, model in models.items() if model["source"] == "pretrain"]
     control = config.get("control")
     of_tasks: dict[str, Any] = {"models": list(models), "tasks": tasks, "seeds": config["seeds"], "control": control}
-    yield from task_numbers(results, **of_tasks, references=references)
+    yield from task_numbers(results, **of_tasks, references=workflow / REFERENCES)
     if trained:
         cuts = {models[name].get("segment_by", "tokens") for name in trained}
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
+    of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
+    tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
+    of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
     if config.get("embedding_tasks"):
-        of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
-        tuned_on = config.get("embedding_tuning", {}).get("pairs", {})
-        of_model |= {tuned_place(model, pairs): config["seeds"] for pairs in tuned_on for model in models}
-        yield from embedding_numbers(results, config, seeds=of_model)
+        yield from embedding_numbers(results, config, seeds=of_model, references=workflow / EMBEDDING_REFERENCES)
     yield from mteb_numbers(results)
+    if config.get("retrieval_tasks"):
+        yield from retrieval_numbers(results, config, seeds=of_model)
     yield from cross_path_numbers(results)
     if config.get("ablation"):
         yield from ablation_numbers(results, config, tasks=tasks, pretraining_seeds=pretraining_seeds)
@@ -229,17 +261,18 @@ def verify(results: Path) -> list[Number]:
         UserError: if a file is missing or spoilt, or the archive is none.
     """
     if not results.is_file():
-        repository_file(REFERENCES)
+        for references in (REFERENCES, EMBEDDING_REFERENCES):
+            repository_file(REPOSITORY / references)
         return list(numbers(results))
     with _unpacked(results):
-        return [*checksums(Path()), *numbers(Path("results"), references=REFERENCES.relative_to(REPOSITORY))]
+        return [*checksums(Path()), *numbers(Path("results"), workflow=Path())]
 
 
 @contextmanager
 def _unpacked(archive: Path) -> Iterator[None]:
     """Work in a temporary folder that has what an archive has, so that places are those in the archive."""
     with tempfile.TemporaryDirectory(prefix="cross-thought-") as folder:
-        needed = (str(CRATE), "results/config.yaml", str(REFERENCES.relative_to(REPOSITORY)))
+        needed = (str(CRATE), "results/config.yaml", str(REFERENCES), str(EMBEDDING_REFERENCES))
         unpack_zip(archive, Path(folder), kind="archive of a run", required=needed, max_bytes=MAX_UNPACKED_BYTES)
         with chdir(folder):
             try:

@@ -7,7 +7,12 @@ from pathlib import Path
 from tests.bad_input.cases import Case
 from tests.bad_input.inference_cases import command
 
-NEEDED = ("ro-crate-metadata.json", "results/config.yaml", "resources/reference_results.tsv")
+NEEDED = (
+    "ro-crate-metadata.json",
+    "results/config.yaml",
+    "resources/reference_results.tsv",
+    "resources/reference_embeddings.tsv",
+)
 
 
 def verify(*names: str, content: str = "{}", size: int | None = None) -> str:

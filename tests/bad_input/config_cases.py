@@ -11,6 +11,7 @@ from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config
 from cross_thought.data.pairs import pair_tasks_of
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.tasks import embedding_tasks_of, tasks_of
 from cross_thought.yaml_text import read_yaml
 from tests.bad_input.cases import Case, refusal
@@ -62,6 +63,11 @@ COMBINATIONS = [
     ("embeddings tuned on scores", "embedding_tuning: {pairs: {STS-B: {}}}"),
     ("embeddings tuned on a task without a train set", "embedding_tuning: {pairs: {AX: {}}}"),
     ("embeddings tuned on a label that there is not", "embedding_tuning: {pairs: {MRPC: {positive_label: same}}}"),
+    ("a collection without judgements", "retrieval_tasks: {mine: {queries: a.tsv, passages: a.tsv}}"),
+    (
+        "a metric beyond what is ranked",
+        "retrieval_tasks: {mine: {queries: a.tsv, passages: a.tsv, judgements: {test: a.tsv}, depth: 10, metrics: [recall@100]}}",
+    ),
     ("another task's model, of a task that is not there", "tasks: {AX: {}}"),
     ("a pattern that matches nothing", f"tasks: {{mine: {{{OWN.replace('train: a.tsv', 'train: b-*.tsv')}}}}}"),
     ("labels twice", f"tasks: {{mine: {{{OWN}, labels: [a, b], label_names: [a, b]}}}}"),
@@ -84,6 +90,7 @@ COMBINATIONS = [
 ]
 PATHS = [
     ("rows to predict that are not there", "predict: {new: {files: gone.tsv, model: mlm, task: demo-job}}"),
+    ("a folder that has not BEIR's files", "retrieval_tasks: {mine: {folder: folder}}"),
     ("a folder for a file", "models: {mine: {source: path, location: folder}}"),
     ("a start that is not there", "models: {mine: {initialize_from: roberta.pt}}"),
     ("a start from a folder that is no model", "models: {mine: {initialize_from: folder}}"),
@@ -121,6 +128,7 @@ def lay_over(content: bytes) -> None:
     tasks_of(config["tasks"])
     embedding_tasks_of(config)
     pair_tasks_of(config)
+    retrieval_tasks_of(config)
 
 
 def read_file(content: bytes) -> None:

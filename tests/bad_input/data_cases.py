@@ -10,9 +10,11 @@ from pathlib import Path
 from cross_thought.data.binarize import binarize_task
 from cross_thought.data.bpe import copy_vocabulary, encode_task, train_vocabulary
 from cross_thought.data.corpus import TextFile, prepare_corpus
+from cross_thought.data.definitions import RetrievalTask
 from cross_thought.data.glue import prepare_task
 from cross_thought.data.prepared import read_prepared
 from cross_thought.data.raw_files import raw_files
+from cross_thought.data.retrieval import prepare_collection
 from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from tests.bad_input.cases import Case, refusal
@@ -150,6 +152,12 @@ REFUSED = [
         HEADER + ROWS,
         PASSAGES | {"format": "trec-qa"},
     ),
+    (
+        "STS pairs in a file of another name",
+        b"a cat\tan animal\na dog\ta cat\n",
+        b"4.5\n",
+        {"format": "sts", "input_columns": ["sentence1", "sentence2"], "label_column": "score", "labels": None},
+    ),
     ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
 ]
 # what looks wrong, train.tsv, and the examples that come out beside those of ROWS
@@ -162,6 +170,14 @@ ACCEPTED = [
     ("empty lines at the end", HEADER + ROWS + b"\n\n", 0),
     ("packed by gzip", gzip.compress(HEADER + ROWS, mtime=0), 0),
     ("old Mac line ends and U+2028 within a sentence", HEADER + ROWS + "a\rb\tc\u2028d\tno\n".encode(), 1),
+]
+# what is wrong with a collection, its queries, passages and judgements
+COLLECTIONS = [
+    ("a passage that stands twice", b"q\twho\n", b"a\tone\na\ttwo\n", b"q 0 a 1\n"),
+    ("an id with a space", b"q\twho\n", b"a b\tone\n", b"q 0 a 1\n"),
+    ("a judgement of a query that is not there", b"q\twho\n", b"a\tone\n", b"r 0 a 1\n"),
+    ("a relevance that is no number", b"q\twho\n", b"a\tone\n", b"q 0 a 1\nq 0 a yes\n"),
+    ("judgements of another collection", b"q\twho\n", b"a\tone\n", b"q 0 x 1\n"),
 ]
 CORPORA = [
     ("a corpus without text", b"\n \n\n"),
@@ -185,6 +201,17 @@ def prepare(train: bytes, dev: bytes, changes: dict) -> None:
         prepare_task(task, raw_files(task, data_dir=None), OUTPUT)
     finally:
         assert OUTPUT.exists() or not list(Path().glob("results/tasks/.*"))
+
+
+def collect(queries: bytes, passages: bytes, judgements: bytes) -> None:
+    """Prepare a collection of these files, and see that nothing half-made is left."""
+    for name, content in (("queries.tsv", queries), ("passages.tsv", passages), ("qrels.txt", judgements)):
+        Path(name).write_bytes(content)
+    files = {"queries": ("queries.tsv",), "passages": ("passages.tsv",), "judgements": {"test": ("qrels.txt",)}}
+    try:
+        prepare_collection(RetrievalTask(name="mine", header=False, **files), Path("results/collections/mine"))
+    finally:
+        assert not list(Path().glob("results/collections/*"))
 
 
 def accept(train: bytes, more: int) -> str:
@@ -296,6 +323,7 @@ CASES = [
         Case(group="Data", what=what, run=partial(refusal, partial(prepare, train, dev, changes)))
         for what, train, dev, changes in REFUSED
     ),
+    *(Case(group="Data", what=what, run=partial(refusal, partial(collect, *files))) for what, *files in COLLECTIONS),
     Case(
         group="Data", what="another number of rows than GLUE's", run=partial(refusal, partial(make_rte, write_archive))
     ),

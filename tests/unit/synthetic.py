@@ -212,6 +212,7 @@ def tabulate(results: Results, folder: Path) -> None:
         [*results.files("embeddings/tf-idf/*/metrics.json"), *results.files("embeddings/bm25/*/metrics.json")],
         models=MODELS,
         tasks=list(embedding_tasks_of(config).values()),
+        references=REPOSITORY / "resources" / "reference_embeddings.tsv",
         files=files("embeddings"),
     )
     script("tabulate_pretraining")(histories, files=files("pretraining"))

@@ -78,6 +78,7 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
         "own-corpus.md": ["results/pretrain/letters/seed-1/model.pt", "letters.npy"],
         "own-task.md": [
             "results/evaluate/cross_thought/tickets/seed-1/predictions.tsv",
+            *("results/tables/embeddings.md", "results/retrieval/cross_thought/hens/mean/seed-1/run.trec"),
             *(
                 f"results/tasks/{name}/summary.json"
                 for name in ("reviews", "lines", "from-the-hub", "in-a-row", "row-by-row", "hops", "trivia", "trec")
@@ -99,6 +100,11 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
             assert passages[int(label) - 1] == right
         labels = [line.split("\t")[0] for line in (clone / "results/tasks/in-a-row/valid.tsv").read_text().splitlines()]
         assert labels == ["label", "1", "1 2", "0"]
+        assert "my-sts (test), similarity: 5 pairs" in printed[-1]
+        assert "my-sts (test): 1 of 6 pairs left out." in printed[-1]
+        assert "tickets (valid), probe: 4 examples" in printed[-1]
+        assert "hens (test): 2 queries, 3 passages, 2 right ones to find" in printed[-1]
+        assert re.search(r"\| bm25 +\| 100\.0 ", printed[-1])
     if page == "tuning.md":
         assert "cross_thought (tuned on demo-match)" in printed[0]
     if page == "predicting.md":

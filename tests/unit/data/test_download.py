@@ -375,28 +375,29 @@ def test_a_drive_file_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 # of which nobody has published sizes or checksums
-QUESTIONS = [
+UNKNOWN = [
     "wikiqa/WikiQACorpus.zip",
     "trec-qa/jacana-qa-naacl2013-data-results.tar.bz2",
     *(f"quasar-t/contexts/short/{split}_contexts.json.gz" for split in ("train", "dev", "test")),
     *(f"quasar-t/questions/{split}_questions.json.gz" for split in ("train", "dev", "test")),
     "hotpotqa/hotpot_train_v1.1.json",
     "hotpotqa/hotpot_dev_distractor_v1.json",
+    "senteval/senteval.tar",
 ]
 
 
 def test_the_table_is_complete() -> None:
     table = read_table(TABLE)
-    assert len(table) == 46
+    assert len(table) == 47
     unpublished = {name for name, item in table.items() if item.sha256 is None}
     assert unpublished == {
         *("glue/AX.tsv", "gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
         *("checkpoints/cross_thought.pt", "checkpoints/roberta.base.tar.gz"),
-        *QUESTIONS,
+        *UNKNOWN,
     }
     for item in table.values():
         assert item.sha256 is None or re.fullmatch("[0-9a-f]{64}", item.sha256)
-        assert item.num_bytes or item.name in ("checkpoints/cross_thought.pt", "glue/AX.tsv", *QUESTIONS)
+        assert item.num_bytes or item.name in ("checkpoints/cross_thought.pt", "glue/AX.tsv", *UNKNOWN)
     assert table["glue/MNLI.zip"].size_text == "312.8 MB"
     assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
     assert table["checkpoints/cross_thought.pt"].size_text == "size not published"

@@ -38,7 +38,7 @@ DOWNLOADS = read_table(Path(__file__).parents[3] / "resources" / "downloads.tsv"
 def test_the_registry_has_glue_snli_the_demo_and_the_captions() -> None:
     assert list(TASKS) == [
         *("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "QNLI-answers"),
-        *("WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI"),
+        *("WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI", "SICK-R"),
         *("demo-match", "demo-overlap", "demo-job", "demo-answer", "captions-same", "captions-pick"),
     ]
     for task in TASKS.values():
@@ -66,7 +66,7 @@ def test_the_metrics_are_glues() -> None:
         "RTE": ("accuracy",),
     }
     assert [name for name, task in TASKS.items() if not task.in_average] == [
-        *("QNLI-answers", "WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI")
+        *("QNLI-answers", "WikiQA", "TREC-QA", "Quasar-T", "HotpotQA", "WNLI", "AX", "SNLI", "SICK-R")
     ]
 
 

@@ -1,5 +1,6 @@
 """Similarity and retrieval with embeddings as they are: by hand, against brute force and against trec_eval."""
 
+import itertools
 import random
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from cross_thought.data.tasks import embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation import embeddings
 from cross_thought.evaluation.embeddings import (
+    PartedSimilarities,
     Rankings,
     Similarities,
     by_bm25,
@@ -26,6 +28,7 @@ from cross_thought.evaluation.embeddings import (
     tf_idf,
     write_pairs,
 )
+from cross_thought.files import write_json
 
 STS = EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",))
 MRPC = EmbeddingTask(name="MRPC", evaluation="retrieval", splits=("valid",), positive_label="1")
@@ -46,6 +49,43 @@ def test_similarity_is_the_correlation_of_cosines_with_scores() -> None:
     assert found.metrics()["spearman"] == pytest.approx(0.4)
     assert found.metrics()["pearson"] == pytest.approx(np.corrcoef([5, 2, 1, 3], [1, 0.5**0.5, 0, -1])[0, 1])
     assert (found.chance(), found.sizes()) == ({"spearman": 0, "pearson": 0}, {"num_examples": 4})
+
+
+def test_a_year_of_sts_is_scored_over_all_its_pairs_and_as_the_mean_of_its_parts(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    scores, sizes = generator.uniform(0, 5, 90), {"a": 30, "b": 50, "c": 10}
+    # each part is ordered alike, at a level of its own
+    levels = np.repeat([0.0, 3.0, -3.0], list(sizes.values()))
+    angles = {
+        f"s{row}": 1.5 - 0.1 * (score + level) for row, (score, level) in enumerate(zip(scores, levels, strict=True))
+    }
+    vectors = {"q": [1.0, 0.0]} | {name: [np.cos(angle), np.sin(angle)] for name, angle in angles.items()}
+    examples = [Example(str(score), ("q", f"s{row}")) for row, score in enumerate(scores)]
+    lines = ["label\tsentence1\tsentence2", *("\t".join((label, *pair)) for label, pair in examples)]
+    (tmp_path / "test.tsv").write_text("\n".join(lines) + "\n")
+    write_json(tmp_path / "summary.json", {"test": {"parts": sizes, "dropped": {"without a label or score": 7}}})
+    task = EmbeddingTask(name="STS12", evaluation="similarity", splits=("test",), has_parts=True)
+    pairs, counts = embeddings.evaluate_task(task, tmp_path, encoder(vectors))
+    assert counts["test"] == {"sentences": 91, "cut": 0, "pairs": 97, "dropped": 7}
+
+    # SentEval's way, part by part and all together
+    cosines = np.cos(list(angles.values()))
+    bounds = np.cumsum([0, *sizes.values()])
+    of_parts = [stats.spearmanr(cosines[a:b], scores[a:b]).statistic for a, b in itertools.pairwise(bounds)]
+    found = pairs["test"].metrics()
+    assert found["spearman"] == pytest.approx(stats.spearmanr(cosines, scores).statistic, abs=1e-4)
+    assert found["spearman_mean"] == pytest.approx(np.mean(of_parts)) == pytest.approx(1)
+    assert found["spearman"] < 0.7
+    assert set(found) == set(pairs["test"].chance()) == set(task.metrics)
+    write_pairs(tmp_path / "pairs.tsv", pairs)
+    assert read_pairs(tmp_path / "pairs.tsv") == pairs
+    # a part whose scores are all the same has no correlation, and then there is no mean
+    assert (
+        PartedSimilarities([0, 1, 2, 3], [1, 2, 3, 3], [0.1, 0.2, 0.3, 0.4], ["a", "a", "b", "b"]).metrics()[
+            "spearman_mean"
+        ]
+        is None
+    )
 
 
 def test_equal_scores_or_cosines_have_no_correlation() -> None:

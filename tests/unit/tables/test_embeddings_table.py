@@ -6,8 +6,10 @@ import re
 import pandas as pd
 import pytest
 
-from cross_thought.data.tasks import EmbeddingTask
-from cross_thought.evaluation.embeddings import Rankings, Similarities, embeddings_document
+from cross_thought.data.definitions import STS_TASKS
+from cross_thought.data.tasks import EmbeddingTask, embedding_tasks_of
+from cross_thought.environment import REPOSITORY
+from cross_thought.evaluation.embeddings import PartedSimilarities, Rankings, Similarities, embeddings_document
 from cross_thought.tables.embeddings import embedding_rows, embeddings_page
 from cross_thought.tables.layout import latex, markdown
 
@@ -104,3 +106,57 @@ def test_two_poolings_stand_below_each_other_and_bm25_where_it_ranks() -> None:
     assert list(cells["MRR"][:2]) == ["58.3 (1)", "**66.7 (1)**"]
     assert "(`mean`) or a sentence's slot states, one after the other (`concat`), as pre-trained" in page.notes[0]
     assert any("Okapi BM25" in note for note in page.notes)
+
+
+def sts_document(model: str, seed: int | None, task: EmbeddingTask, cosines: list[float]) -> dict:
+    """Return the metrics of a model on an STS task of four pairs, of two parts where a year has such."""
+    scores = [0.0, 1.0, 2.0, 5.0]
+    pairs = Similarities([0, 1, 2, 3], scores, cosines)
+    if task.has_parts:
+        pairs = PartedSimilarities(**vars(pairs), part=["a", "a", "b", "b"])
+    pooling = None if seed is None else "mean"
+    counts = {split: {"sentences": 8, "cut": 0, "pairs": 9, "dropped": 5} for split in ("test",) if task.has_parts}
+    splits = dict.fromkeys(task.splits, pairs)
+    return embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=splits, counts=counts)
+
+
+def test_sts_is_averaged_as_papers_print_it() -> None:
+    tasks = embedding_tasks_of({"tasks": {}, "embedding_tasks": {name: {} for name in STS_TASKS}})
+    right, turned = [0.1, 0.2, 0.3, 0.4], [0.2, 0.1, 0.4, 0.3]  # a correlation of 1, and of 0.6; of parts, 1 and -1
+    ours = [
+        sts_document("ct", seed, task, turned if seed == 2 and name in ("STS12", "SICK-R") else right)
+        for seed in (1, 2)
+        for name, task in tasks.items()
+    ]
+    lexical = [sts_document("tf-idf", None, task, turned) for task in tasks.values()]
+    path = REPOSITORY / "resources" / "reference_embeddings.tsv"
+    rows = embedding_rows(ours, lexical, models=["ct"], tasks=tasks, references_path=path)
+    of = {(row.model, row.task, row.split, row.metric): row for row in rows.itertuples()}
+    average = of["ct", "average", "test", "spearman"]
+    assert average.values == pytest.approx([100, 100 * (5 + 2 * 0.6) / 7])
+    assert (average.n, average.seeds) == (2, (1, 2))
+    assert of["ct", "STS12", "test", "spearman"].values == pytest.approx([100, 60])
+    assert of["ct", "STS12", "test", "spearman_mean"].values == pytest.approx([100, -100])
+    assert of["tf-idf", "average", "test", "spearman"].mean == pytest.approx(60)
+    assert of["sup-simcse-bert-base-uncased", "average", "test", "spearman"].mean == 81.58
+    assert ("SBERT-NLI-base", "STSBenchmark", "valid", "spearman") not in of
+
+    page = embeddings_page(rows, tasks=tasks, documents=ours)
+    first, *others = page.sections
+    assert first.heading == "STS (test), similarity: Spearman over all pairs of a task"
+    assert list(first.cells) == ["model", *STS_TASKS, "Average"]
+    printed = first.cells.set_index("model")
+    assert list(printed.loc["ct"]) == ["80.0 ± 28.3 (2)", *["100.0 ± 0.0 (2)"] * 5, "80.0 ± 28.3 (2)", "94.3 ± 8.1 (2)"]
+    assert list(printed.loc["SBERT-NLI-base"]) == ["", "", "", "", "", "77.03", "", "74.89"]
+    assert printed.loc["Avg. GloVe embeddings", "Average"] == "n/a"
+    assert len(others) == 9  # five years, two of STSBenchmark and of SICK-R each
+    assert list(others[0].cells) == ["model", "Spearman", "Pearson", "Spearman, mean"]
+    notes = "\n".join(page.notes)
+    assert "STS12, STS13, STS14, STS15, STS16: correlations are over the pairs of all parts together" in notes
+    assert "Average: of Spearman over all pairs of the test sets of STS12," in notes
+    assert "STS12 (test): 5 of 9 pairs left out." in notes
+    assert "Published figures of SBERT-NLI-base: Reimers and Gurevych" in notes
+    # without one of them there is no average
+    fewer = {name: task for name, task in tasks.items() if name != "STS14"}
+    rows = embedding_rows(ours, lexical[:2] + lexical[3:], models=["ct"], tasks=fewer, references_path=path)
+    assert "average" not in set(rows["task"])

@@ -1,0 +1,64 @@
+"""Embed the passages and queries of a collection by one pre-trained or tuned model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cross_thought.data.retrieval import PASSAGES, QUERIES
+from cross_thought.files import atomic_directory, write_json
+from cross_thought.inference.embed import SentenceEncoder, embed_file
+from cross_thought.jobs import logged_job
+from cross_thought.training.gpus import own_gpus
+
+
+def embed_collection(
+    checkpoint: Path,
+    vocabulary: Path,
+    prepared: Path,
+    *,
+    poolings: Sequence[str],
+    precision: str,
+    device: str,
+    folders: Sequence[Path],
+) -> None:
+    """Write `passages.npy` and `queries.npy`, at unit length, and `counts.json`, for each pooling.
+
+    Args:
+        checkpoint: the pre-trained model, or the export of a tuned one.
+        vocabulary: folder of encoder.json, vocab.bpe and dict.txt, for a checkpoint.
+        prepared: folder of the prepared collection.
+        poolings: how slot states become an embedding, each way of them.
+        precision: of the numbers on disk.
+        device: "cpu" or "cuda".
+        folders: to write, of each pooling.
+    """
+    own_tokenizer = checkpoint.is_dir()
+    encoder = SentenceEncoder.from_pretrained(
+        checkpoint, vocabulary=None if own_tokenizer else vocabulary, device=device
+    )
+    for pooling, folder in zip(poolings, folders, strict=True):
+        before, num_texts = encoder.num_cut_sentences, 0
+        with atomic_directory(folder) as partial:
+            for kind in (PASSAGES, QUERIES):
+                output = partial / f"{kind}.npy"
+                num_texts += embed_file(
+                    encoder, prepared / f"{kind}.txt", output, pooling=pooling, normalize=True, precision=precision
+                )
+            counts = {"sentences": num_texts, "cut": encoder.num_cut_sentences - before}
+            write_json(partial / "counts.json", counts)
+        print(f"{pooling}: {counts}")
+
+
+if "snakemake" in globals():
+    with logged_job(snakemake.log[0]), own_gpus(int(snakemake.params.device == "cuda")):
+        torch.set_num_threads(snakemake.threads)
+        embed_collection(
+            Path(snakemake.input.checkpoint),
+            Path(snakemake.input.vocabulary),
+            Path(snakemake.input.prepared),
+            poolings=snakemake.params.poolings,
+            precision=snakemake.params.precision,
+            device=snakemake.params.device,
+            folders=[Path(path) for path in snakemake.output],
+        )
