@@ -6,7 +6,7 @@ from pathlib import Path
 from cross_thought.data.definitions import Task
 from cross_thought.data.sweeps import Setting, shown_setting
 from cross_thought.data.tasks import task_from_config
-from cross_thought.evaluation.choice import choice_document, setting_and_seed
+from cross_thought.evaluation.choice import choice_document, setting_and_seed, value_of_run
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
@@ -24,8 +24,8 @@ def choose_setting(
         task: what is answered.
         settings: the grid, by name.
     """
-    runs = {setting_and_seed(path): read_predictions(path) for path in predictions}
-    document = choice_document(model=model, task=task, settings=settings, predictions=runs)
+    values = {setting_and_seed(path): value_of_run(task, read_predictions(path)) for path in predictions}
+    document = choice_document(model=model, task=task, settings=settings, values=values)
     write_json(choice, document)
     print(f"chosen: {shown_setting(document['chosen'])}")
 

@@ -20,39 +20,40 @@ SPLIT = "valid"
 _KEYS = ("model", "task", "split", "metric", "chosen", "settings")
 _DIGITS = 9  # equal models are equally good whatever the order of their seeds
 
-# (setting, seed) -> split -> what was answered
-Runs = Mapping[tuple[str, int], Mapping[str, SplitPredictions]]
-
 
 def setting_and_seed(path: Path) -> tuple[str, int]:
     """Return what a run is of, whose files lie in `SETTING/seed-N/`."""
     return path.parent.parent.name, int(path.parent.name.removeprefix("seed-"))
 
 
-def choice_document(*, model: str, task: Task, settings: Mapping[str, Setting], predictions: Runs) -> dict[str, Any]:
+def value_of_run(task: Task, predictions: Mapping[str, SplitPredictions]) -> float | None:
+    """Return what a run is judged by, a fraction, from its predictions by split; None where that has no value."""
+    rows = predictions[SPLIT]
+    return compute_metrics(task, rows.labels, rows.predictions)[task.metrics[0]]
+
+
+def choice_document(
+    *, model: str, task: Task, settings: Mapping[str, Setting], values: Mapping[tuple[str, int], float | None]
+) -> dict[str, Any]:
     """Assemble what `choice.json` says of one model on one task.
 
     Args:
         model: whose runs.
         task: what is answered.
         settings: the grid, by name, in order.
-        predictions: those of every run.
+        values: (setting's name, seed) -> that of the run.
 
     Returns:
-        `chosen`, the name of the best setting; under `settings`, for each its keys, the metric (a fraction; None where
-        it has no value) of each seed, and the median.
+        `chosen`, the name of the best setting; under `settings`, for each its keys, the value of each seed, and the
+        median.
     """
-    metric = task.metrics[0]
     found: dict[str, dict[str, Any]] = {}
     for name, setting in settings.items():
-        runs = {seed: splits[SPLIT] for (of, seed), splits in predictions.items() if of == name}
-        values = {
-            str(seed): compute_metrics(task, rows.labels, rows.predictions)[metric] for seed, rows in runs.items()
-        }
-        middle = median(-inf if value is None else value for value in values.values())
-        found[name] = {"setting": dict(setting), "values": values, "median": None if middle == -inf else middle}
+        of_seeds = {str(seed): value for (of, seed), value in values.items() if of == name}
+        middle = median(-inf if value is None else value for value in of_seeds.values())
+        found[name] = {"setting": dict(setting), "values": of_seeds, "median": None if middle == -inf else middle}
     chosen = max(found, key=lambda name: _rank(found[name]["median"]))
-    known = {"model": model, "task": task.name, "split": SPLIT, "metric": metric}
+    known = {"model": model, "task": task.name, "split": SPLIT, "metric": task.metrics[0]}
     return known | {"chosen": chosen, "settings": found}
 
 

@@ -248,7 +248,7 @@ def task_notes(
         seeds = ours.loc[ours["task"] == name, "n"].max()
         notes.append(
             f"{name}: each model's setting was chosen on the development set by the median of its main metric, out of "
-            f"{num_settings[name]:,} with {seeds} runs each, {num_settings[name] * seeds:,} runs a model (`sweeps.md`)."
+            f"{num_settings[name] * seeds:,} runs a model: settings {num_settings[name]}, seeds {seeds} (`sweeps.md`)."
         )
     undefined = ours[ours["mean"].isna()]
     if len(undefined):

@@ -23,7 +23,7 @@ from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import KEYS, read_metrics
-from cross_thought.evaluation.choice import choice_document, read_choices
+from cross_thought.evaluation.choice import choice_document, read_choices, value_of_run
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
@@ -100,10 +100,10 @@ def sweep_numbers(
             (setting, seed): evaluated / setting / f"seed-{seed}" / "predictions.tsv"
             for setting, seed in product(settings, seeds)
         }
-        runs = {run: read_predictions(path) for run, path in paths.items()}
+        values = {run: value_of_run(tasks[name], read_predictions(path)) for run, path in paths.items()}
         choice = results / "finetune" / model / name / "choice.json"
         (written,) = read_choices([choice])
-        choices.append(choice_document(model=model, task=tasks[name], settings=settings, predictions=runs))
+        choices.append(choice_document(model=model, task=tasks[name], settings=settings, values=values))
         yield from _compared(str(choice), written, choices[-1])
         for seed in seeds:
             taken, chosen = evaluated / f"seed-{seed}" / "predictions.tsv", paths[choices[-1]["chosen"], seed]

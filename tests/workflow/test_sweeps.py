@@ -12,6 +12,7 @@ import yaml
 from cross_thought.data.sweeps import grids_of
 from cross_thought.data.tasks import tasks_of
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.tables.provenance import assemble
 from cross_thought.tables.verify import sweep_numbers, task_numbers
 from tests.workflow.conftest import TINIEST, losses, run_snakemake
 
@@ -70,7 +71,19 @@ def test_the_choice_follows_from_the_predictions(swept: Path) -> None:
 def test_the_tables_say_what_was_chosen_from(swept: Path) -> None:
     sweeps, tasks = ((swept / f"results/tables/{name}.md").read_text() for name in ("sweeps", "tasks"))
     assert sum("**" in line for line in sweeps.splitlines() if line.startswith("| learning_rate ")) == 1
-    assert "main metric, out of 2 with 1 runs each, 2 runs a model (`sweeps.md`)" in tasks
+    assert "main metric, out of 2 runs a model: settings 2, seeds 1 (`sweeps.md`)" in tasks
+
+
+def test_numbers_are_tied_to_the_chosen_run(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(swept)
+    tables = {name: f"results/tables/{name}.csv" for name in ("tasks", "sweeps")}
+    found = assemble(config_path="results/config.yaml", data_paths=[], table_paths=tables, sweeps=["demo-match"])
+    choice = json.loads(Path("results/finetune/mlm/demo-match/choice.json").read_text())
+    chosen = f"results/finetune/mlm/demo-match/{choice['chosen']}/seed-1"
+    (number,) = (entry for entry in found["numbers"] if entry["table"] == "tasks" and entry.get("model") == "mlm")
+    assert chosen in number["runs"]
+    assert found["runs"][chosen]["benchmark"] is not None
+    assert [entry["setting"] for entry in found["numbers"] if entry["table"] == "sweeps"] == list(choice["settings"])
 
 
 def test_what_is_verified_is_computed_again(swept: Path, tmp_path: Path) -> None:

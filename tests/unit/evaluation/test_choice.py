@@ -6,7 +6,7 @@ import pytest
 
 from cross_thought.data.tasks import TASKS
 from cross_thought.errors import UserError
-from cross_thought.evaluation.choice import choice_document, chosen_setting, setting_and_seed
+from cross_thought.evaluation.choice import choice_document, chosen_setting, setting_and_seed, value_of_run
 from cross_thought.evaluation.predictions import SplitPredictions
 
 SETTINGS = {f"learning_rate-{rate}": {"learning_rate": rate} for rate in (0.1, 0.2, 0.3)}
@@ -28,12 +28,12 @@ def answers(*right: int) -> dict[int, dict[str, SplitPredictions]]:
 def choose(*of_settings: dict[int, dict[str, SplitPredictions]], task: str = "RTE") -> dict:
     """Choose among the first settings."""
     settings = dict(list(SETTINGS.items())[: len(of_settings)])
-    runs = {
-        (name, seed): splits
+    values = {
+        (name, seed): value_of_run(TASKS[task], splits)
         for name, seeds in zip(settings, of_settings, strict=True)
         for seed, splits in seeds.items()
     }
-    return choice_document(model="mlm", task=TASKS[task], settings=settings, predictions=runs)
+    return choice_document(model="mlm", task=TASKS[task], settings=settings, values=values)
 
 
 def test_the_best_median_is_taken_not_the_best_mean() -> None:

@@ -38,7 +38,7 @@ def test_the_tasks_say_how_many_runs_a_setting_was_chosen_from() -> None:
     documents = [document | {"seed": seed, "splits": {"valid": scored}} for seed in (1, 2, 3)]
     runs = {("mlm", "RTE", seed): splits for seed, splits in answers(5, 5, 5).items()}
     rows = task_rows(documents, runs, models=["mlm"], tasks=tasks)
-    said = "RTE: each model's setting was chosen on the development set by the median of its main metric, out of 6 with"
+    said = "RTE: each model's setting was chosen on the development set by the median of its main metric, out of 18"
     (note,) = [note for note in task_notes(rows, tasks, {}, {"RTE": 6}) if note.startswith(said)]
-    assert note == f"{said} 3 runs each, 18 runs a model (`sweeps.md`)."
+    assert note == f"{said} runs a model: settings 6, seeds 3 (`sweeps.md`)."
     assert not any("chosen" in note for note in task_notes(rows, tasks, {}, {}))
