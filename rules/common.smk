@@ -219,7 +219,7 @@ KEPT_TASKS = [
     for task, entry in config["tasks"].items()
     if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
 ]
-# of a training, which has one value where there are several
+# what all trainings have of it: where it has lists, a setting or a task's own entry says which value
 FINETUNING = without_lists(config["finetuning"])
 
 

@@ -4,7 +4,7 @@ Each setting has its own folders, named after it, below those of its model and t
 copied to where those of a task without lists lie, and nothing that goes on from there knows of a sweep.
 """
 
-SETTING = "results/finetune/{model}/{task}/{setting}/settings.json"
+SETTING_NOTE = "results/finetune/{model}/{task}/{setting}/settings.json"
 SETTING_HISTORY = "results/finetune/{model}/{task}/{setting}/seed-{seed}/history.tsv"
 SETTING_COMMAND = "results/finetune/{model}/{task}/{setting}/seed-{seed}/command.json"
 SETTING_CHECKPOINT = "results/finetune/{model}/{task}/{setting}/seed-{seed}/best.pt"
@@ -33,7 +33,7 @@ def of_all_settings(path, seeds=None):
 
 use rule note_finetuning as note_setting with:
     output:
-        SETTING,
+        SETTING_NOTE,
     log:
         "results/logs/note_setting/{model}/{task}/{setting}.log",
     benchmark:
@@ -46,7 +46,7 @@ use rule finetune_task as finetune_setting with:
     input:
         data=ancient_once(SETTING_HISTORY, "results/binarized/tasks/{task}"),
         pretrained=starting_checkpoint,
-        settings=SETTING,
+        settings=SETTING_NOTE,
     output:
         checkpoint=temp(SETTING_CHECKPOINT),
         history=SETTING_HISTORY,
@@ -66,7 +66,7 @@ use rule evaluate_task as evaluate_setting with:
         checkpoint=SETTING_CHECKPOINT,
         data=ancient_once(SETTING_PREDICTIONS, "results/binarized/tasks/{task}"),
         prepared=ancient_once(SETTING_PREDICTIONS, "results/tasks/{task}"),
-        settings=SETTING,
+        settings=SETTING_NOTE,
     output:
         SETTING_PREDICTIONS,
     log:

@@ -1,6 +1,7 @@
 """A sweep: every setting runs, the best on the development set is taken, and what comes after it knows of no sweep."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_only_the_chosen_checkpoint_is_kept_and_nothing_is_done_twice(swept: Pat
     assert updates >= {2, 3}  # validated within the epoch, and after it
     done = run_snakemake(swept, *TARGETS, "--dry-run", overlay=SWEEP)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_data_prepared_anew_train_and_choose_nothing(swept: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(swept, tmp_path / "copy", symlinks=True))
+    os.utime(copy / "results/tasks/demo-match/.snakemake_timestamp")
+    done = run_snakemake(copy, *TARGETS, "--dry-run", overlay=SWEEP)
+    planned = set(re.findall(r"^rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
+    assert planned >= {"binarize_task", "score_task", "tabulate_tasks"}
+    assert not {rule for rule in planned if rule.endswith(("_setting", "_run", "_sweeps")) or "pretrain" in rule}
 
 
 def test_one_more_value_trains_what_it_adds(swept: Path) -> None:
