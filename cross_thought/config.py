@@ -22,6 +22,7 @@ from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.sweeps import SWEPT
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
@@ -158,6 +159,10 @@ def check_registry(registry: Mapping[str, Config]) -> None:
     error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
     if error is not None:
         raise UserError(_describe(error).replace("config", REGISTRY_FILE.name, 1))
+    for name, entry in registry.items():
+        for key in SWEPT:
+            if isinstance(entry.get(key), list):
+                raise UserError(f"{REGISTRY_FILE.name}: {name}.{key} is a list: give the published value")
 
 
 def _is_integer(_: object, value: object) -> bool:
@@ -258,6 +263,11 @@ def _check_model(name: str, model: Config) -> None:
         raise UserError(
             f"{place}.pretraining.warmup_updates {training['warmup_updates']} must be less than max_updates "
             f"{training['max_updates']}"
+        )
+    if training.get("patience") and "--disable-validation" in training["extra_args"]:
+        raise UserError(
+            f"{place}.pretraining.patience {training['patience']} counts validations, but extra_args has "
+            "--disable-validation: leave one of them out"
         )
     if training["leave_unmasked_prob"] + training["random_token_prob"] > 1:
         raise UserError(f"{place}.pretraining: leave_unmasked_prob and random_token_prob add up to more than 1")

@@ -24,10 +24,12 @@ from cross_thought.data.archives import unpack_zip
 from cross_thought.data.definitions import BM25, EmbeddingTask, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
 from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.sweeps import Setting, grids_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import KEYS, read_metrics
+from cross_thought.evaluation.choice import choice_document, read_choices, value_of_run
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
@@ -44,6 +46,8 @@ from cross_thought.tables.mteb import ROW_KEYS as MTEB_KEYS
 from cross_thought.tables.mteb import mteb_page, read_mteb_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
 from cross_thought.tables.retrieval import retrieval_page
+from cross_thought.tables.sweeps import KEYS as SWEEP_KEYS
+from cross_thought.tables.sweeps import sweep_rows, sweeps_page
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 # published figures
@@ -81,9 +85,13 @@ def task_numbers(
     tasks: Mapping[str, Task],
     seeds: Sequence[int],
     control: str | None,
+    num_settings: Mapping[str, int] | None = None,
     references: Path = REPOSITORY / REFERENCES,
 ) -> Iterator[Number]:
-    """Recompute `metrics.json` and the task tables from each `predictions.tsv`; `references` has published figures."""
+    """Recompute `metrics.json` and the task tables from each `predictions.tsv`.
+
+    `num_settings` is as of `task_page`; `references` has published figures.
+    """
     documents, predictions = [], {}
     for model, name, seed in product(models, tasks, seeds):
         folder = results / "evaluate" / model / name / f"seed-{seed}"
@@ -94,8 +102,36 @@ def task_numbers(
         documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=references)
-    page = task_page(rows, tasks=tasks, counts=data_counts(documents))
+    page = task_page(rows, tasks=tasks, counts=data_counts(documents), num_settings=num_settings)
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
+
+
+def sweep_numbers(
+    results: Path,
+    grids: Mapping[str, Mapping[str, Setting]],
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    seeds: Sequence[int],
+) -> Iterator[Number]:
+    """Choose each model's setting again from the predictions of all; the chosen ones must be the task's own."""
+    choices = []
+    for model, (name, settings) in product(models, grids.items()):
+        evaluated = results / "evaluate" / model / name
+        paths = {
+            (setting, seed): evaluated / setting / f"seed-{seed}" / "predictions.tsv"
+            for setting, seed in product(settings, seeds)
+        }
+        values = {run: value_of_run(tasks[name], read_predictions(path)) for run, path in paths.items()}
+        choice = results / "finetune" / model / name / "choice.json"
+        (written,) = read_choices([choice])
+        choices.append(choice_document(model=model, task=tasks[name], settings=settings, values=values))
+        yield from _compared(str(choice), written, choices[-1])
+        for seed in seeds:
+            taken, chosen = evaluated / f"seed-{seed}" / "predictions.tsv", paths[choices[-1]["chosen"], seed]
+            yield from _compared(f"{taken}: sha256", file_hash(taken), file_hash(chosen))
+    rows = sweep_rows(choices)
+    yield from table_numbers(results, "sweeps", rows, sweeps_page(rows), keys=SWEEP_KEYS)
 
 
 def embedding_numbers(
@@ -213,7 +249,10 @@ def ablation_numbers(
 
 
 def numbers(results: Path, *, workflow: Path = REPOSITORY) -> Iterator[Number]:
-    """Recompute all tables under a `results` folder, as its `config.yaml` says; `workflow` has the published figures."""
+    """Recompute all tables under a `results` folder, as its `config.yaml` says.
+
+    `workflow` is the folder that has `resources/`, with the published figures.
+    """
     path = results / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -222,9 +261,13 @@ def numbers(results: Path, *, workflow: Path = REPOSITORY) -> Iterator[Number]:
     tasks, models, shared = tasks_of(config["tasks"]), config["models"], config["pretraining_seed"]
     pretraining_seeds = config["seeds"] if shared == "each" else [shared]
     trained = [name for name, model in models.items() if model["source"] == "pretrain"]
-    control = config.get("control")
-    of_tasks: dict[str, Any] = {"models": list(models), "tasks": tasks, "seeds": config["seeds"], "control": control}
-    yield from task_numbers(results, **of_tasks, references=workflow / REFERENCES)
+    control, grids = config.get("control"), grids_of(tasks, config)
+    runs: dict[str, Any] = {"models": list(models), "tasks": tasks, "seeds": config["seeds"]}
+    sizes = {name: len(settings) for name, settings in grids.items()}
+    published = workflow / REFERENCES
+    yield from task_numbers(results, **runs, control=control, num_settings=sizes, references=published)
+    if grids:
+        yield from sweep_numbers(results, grids, **runs)
     if trained:
         cuts = {models[name].get("segment_by", "tokens") for name in trained}
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
