@@ -22,7 +22,7 @@ install: .venv/installed
 	$(RUN) pip install --requirement requirements.txt
 	touch $@
 
-EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt
+EXTRAS := $(wildcard requirements-*.txt)
 
 .venv/installed-dev: .venv/installed $(EXTRAS)
 	$(RUN) pip install $(EXTRAS:%=--requirement %)

@@ -27,6 +27,7 @@ limit_gpus()
 
 onstart:
     check_local_gpus()
+    check_nodes()
 
 
 localrules:

@@ -10,9 +10,14 @@ def growing(amount):
     return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
 
 
-def num_gpus():
-    """Return the GPUs that a training process or an evaluation takes."""
-    return 1 if config["hardware"]["device"] == "cuda" else 0
+def gpus(processes=1):
+    """Return the resources of a training or an evaluation: a GPU for each process, if the config is for GPUs.
+
+    LSF's plugin takes them in bsub's own words.
+    """
+    if config["hardware"]["device"] != "cuda":
+        return {"gpu": 0}
+    return {"gpu": processes, "lsf_extra": f"-gpu num={processes}"}
 
 
 def limit_gpus():
@@ -22,7 +27,7 @@ def limit_gpus():
     scheduler does it.
     """
     is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
-    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
+    if gpus()["gpu"] and is_local and "gpu" not in workflow.global_resources:
         # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
         workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
 
@@ -37,11 +42,22 @@ def check_local_gpus():
             raise WorkflowError(str(error)) from None
 
 
+def check_nodes():
+    """Refuse a training over several nodes but where SLURM is, whose `srun` starts its processes."""
+    nodes = max((job.resources.get("nodes", 1) for job in workflow.dag.needrun_jobs()), default=1)
+    has_slurm = workflow.executor_plugin.name == "slurm" or "SLURM_JOB_ID" in os.environ
+    if nodes > 1 and not has_slurm and not workflow.touch:
+        raise WorkflowError(
+            f"config: hardware.nodes is {nodes}, which takes SLURM (--profile profiles/cluster --profile profiles/slurm): "
+            "set it to 1"
+        )
+
+
 def pretraining_processes():
     """Return the resources of a pre-training's processes; on several nodes, SLURM gets a task for each (as for MPI)."""
     hardware = config["hardware"]
     processes, nodes = hardware["processes"], hardware["nodes"]
-    resources = {"gpu": num_gpus() * processes}
+    resources = gpus(processes)
     if nodes == 1:
         return resources if processes == 1 else resources | {"nodes": 1}
     tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}

@@ -56,9 +56,9 @@ rule tune_embeddings:
         "../envs/sentence-transformers.yaml"
     threads: config["hardware"]["threads"]
     resources:
+        **gpus(),
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
-        gpu=num_gpus(),
     params:
         pairs=lambda wildcards: PAIR_TASKS[wildcards.task],
         tuning=TUNING,
