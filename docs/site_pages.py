@@ -71,7 +71,7 @@ def reference() -> Iterator[tuple[str, str]]:
     """Yield the reference: of each room of the package its name, and a page that mkdocstrings fills."""
     package = REPOSITORY / "cross_thought"
     for room in [package, *sorted(file.parent for file in package.glob("*/__init__.py"))]:
-        modules = [".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in sorted(room.glob("*.py"))]
-        title = ".".join(room.relative_to(REPOSITORY).parts)
-        parts = [f"::: {module.removesuffix('.__init__')}" for module in modules if not module.endswith("__main__")]
-        yield room.name, "\n\n".join([f"# `{title}`", *parts]) + "\n"
+        names = [".".join(file.relative_to(REPOSITORY).with_suffix("").parts) for file in sorted(room.glob("*.py"))]
+        modules = [name for name in names if not name.endswith(("__init__", "__main__"))]
+        head = f"::: {'.'.join(room.relative_to(REPOSITORY).parts)}\n    options: {{heading_level: 1}}"
+        yield room.name, "\n\n".join([head, *(f"::: {module}" for module in modules)])
