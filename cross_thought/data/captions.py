@@ -83,8 +83,8 @@ def write_captions(output_dir: Path, pictures: Mapping[str, Sequence[Picture]], 
 
     - `captions-same`: do two captions describe one picture? Half of the pairs do.
     - `captions-pick`: which of eight captions describes the picture of the first? The others are of other pictures.
-    - `captions-find`, for embeddings without fine-tuning: the first caption of each picture with each of its others,
-      to be found among those of all pictures of the split.
+    - `captions-find`, for embeddings, which may be tuned on train's: the first caption of each picture with each of
+      its others, to be found among those of all pictures of the split.
 
     Nothing of one split's pictures stands in another's files. In dev and test each picture is asked for by one pair of
     each answer and by one question (if their number is not that of the pictures: as often as any other), but stands

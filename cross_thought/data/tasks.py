@@ -189,7 +189,8 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
             raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
         if labelled:
             return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled)
-        return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=tuple(task.splits))
+        evaluated = tuple(split for split in task.splits if split != "train")
+        return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=evaluated)
     if not labelled:
         raise UserError(f"{place}.labels is set without `label_column`: name the column of the label")
     if positive_label is None:
@@ -365,7 +366,11 @@ def read_registry(path: Path) -> dict[str, dict[str, Any]]:
 REGISTRY_FILE = REPOSITORY / "resources" / "tasks.yaml"
 # a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
 REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
-# what has neither a train set nor a model of another task is pairs without labels, for embeddings alone
-_LEARNT = {name for name, entry in REGISTRY.items() if "train" in entry["files"] or "evaluated_with" in entry}
+# what has neither a train set with labels nor a model of another task is pairs without labels, for embeddings alone
+_LEARNT = {
+    name
+    for name, entry in REGISTRY.items()
+    if ("train" in entry["files"] and "label_column" in entry) or "evaluated_with" in entry
+}
 TASKS = {name: described_task(name, REGISTRY[name], section="tasks") for name in REGISTRY if name in _LEARNT}
 PAIRS = {name: described_task(name, REGISTRY[name], section="embedding_tasks") for name in REGISTRY.keys() - _LEARNT}

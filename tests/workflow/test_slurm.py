@@ -24,7 +24,7 @@ PROFILE = {
     "jobs": 4,
     "latency-wait": 10,
     "slurm-status-command": "squeue",  # no accounting here
-    "slurm-init-seconds-before-status-checks": 8,
+    "slurm-init-seconds-before-status-checks": 2,
     # a fake GPU each, and room for more than one job on a small node; an evaluation's first attempt has too little
     "set-resources": {
         "pretrain_model": {"gpu": 1, "mem_mb": 3000},

@@ -37,7 +37,7 @@ def test_overlays_plan(overlay: str, tmp_path: Path) -> None:
     config = yaml.safe_load((REPOSITORY / "config" / overlay).read_text())
     if "{data_dir}" in str(config):
         pytest.skip("needs files of one's own")
-    if overlay == "captions-ablations.yaml":
+    if overlay in ("captions-ablations.yaml", "captions-tuned.yaml"):
         config = load_files(REPOSITORY / "config" / name for name in ("captions.yaml", overlay))
     done = run_snakemake(tmp_path, "--dry-run", overlay=config)
     assert done.returncode == 0, done.stderr[-3000:]
