@@ -31,8 +31,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in paths:  # which grows
         text = (REPOSITORY / path).read_text(encoding="utf-8")
         if path.endswith(".md"):
-            found = (target_of(link, path) for link in LINK.findall(text))
-            paths += dict.fromkeys(target for target in found if target and target not in paths)
+            found = {target_of(link, path) for link in LINK.findall(text)} - {None, *paths}
+            paths += sorted(target for target in found if not target.startswith("docs/"))
         else:
             text = f"# `{path}`\n\n~~~~ {Path(path).suffix[1:]}\n{text}\n~~~~\n"
         if not path.startswith("docs/"):
