@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CORES ?= all
 RUN := .venv/bin/python -m
-SOURCES := cross_thought workflow_scripts tests benchmarks
+SOURCES := cross_thought workflow_scripts tests benchmarks docs
 RULES := Snakefile $(wildcard rules/*.smk)
 
 # Snakemake keeps a cache at home; where that cannot be written, it goes here
@@ -11,7 +11,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: install demo verify test coverage lint format clean
+.PHONY: install docs demo verify test coverage lint format clean
 
 install: .venv/installed
 
@@ -22,7 +22,7 @@ install: .venv/installed
 	$(RUN) pip install --requirement requirements.txt
 	touch $@
 
-EXTRAS := requirements-dev.txt requirements-slurm.txt requirements-tracking.txt requirements-retrieval.txt
+EXTRAS := $(filter-out requirements-checks.txt,$(wildcard requirements-*.txt))
 
 # what cannot stand beside our packages gets a place of its own
 .venv/installed-dev: .venv/installed $(EXTRAS) requirements-checks.txt
@@ -53,10 +53,19 @@ lint: .venv/installed-dev
 	$(RUN) snakefmt --check --no-format-shell $(RULES)
 	$(RUN) snakemake --lint
 
+# docs/ as a site, in site/; without what the workflow needs, for nothing of it is imported
+.venv/installed-docs: requirements-docs.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(RUN) pip install --requirement $<
+	touch $@
+
+docs: .venv/installed-docs
+	$(RUN) mkdocs build
+
 format: .venv/installed-dev
 	$(RUN) ruff check --fix $(SOURCES)
 	$(RUN) ruff format $(SOURCES)
 	$(RUN) snakefmt --no-format-shell $(RULES)
 
 clean:
-	rm -rf .venv .snakemake
+	rm -rf .venv .snakemake site

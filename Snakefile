@@ -32,6 +32,7 @@ limit_gpus()
 onstart:
     check_local_gpus()
     check_packages()
+    check_nodes()
 
 
 localrules:

@@ -23,9 +23,10 @@ import yaml
 from cross_thought.config import REPOSITORY, load_config
 from cross_thought.data.binarize import binarize_corpus, binarize_task
 from cross_thought.data.bpe import encode_file, encode_task
+from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.glue import prepare_task
 from cross_thought.data.raw_files import raw_files
-from cross_thought.data.tasks import TASKS, finetuning_settings
+from cross_thought.data.tasks import TASKS
 from cross_thought.fairseq import __main__ as fairseq_command  # noqa: F401  (the bridge, and all that is registered)
 from workflow_scripts import finetune, pretrain
 

@@ -13,6 +13,8 @@ def archived_results():
         "results/config.yaml",
         *all_metrics(),
         *all_predictions(),
+        *all_choices(),
+        *all_settings(),
         *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
         *(path for name in ("metrics.json", "run.trec") for path in all_retrieval(name)),
         *all_mteb_scores(),

@@ -4,11 +4,8 @@ import os
 import shlex
 import sys
 
-from importlib.util import find_spec
-
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.settings.types import DeploymentMethod
 
 # not `workflow.basedir`: that is the importer's, where this is a module of another workflow
 REPOSITORY = str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent)
@@ -74,18 +71,6 @@ TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS f
 ENCODERS = [*MODELS, *TUNED_MODELS]
 TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
-
-
-def check_installed(package, *, key, install):
-    """Refuse a key of the config that needs a package which is not here; with --use-conda it comes by itself.
-
-    On a cluster without conda, jobs run where this does.
-    """
-    uses_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-    if not uses_conda and find_spec(package) is None:
-        raise WorkflowError(
-            f"config: {key} needs the package {package}: {install}, run with --use-conda, or leave it out"
-        )
 
 
 # raw files

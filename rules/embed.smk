@@ -19,9 +19,9 @@ if EMBEDDING_TASKS:
             TRAINING_ENV
         threads: config["hardware"]["threads"]
         resources:
+            **gpus(),
             mem_mb=growing(8000),
             runtime=growing(60),
-            gpu=num_gpus(),
         params:
             tasks=list(EMBEDDING_TASKS.values()),
             poolings=POOLINGS,

@@ -24,9 +24,9 @@ rule evaluate_task:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
     resources:
+        **gpus(),
         mem_mb=growing(8000),
         runtime=growing(60),
-        gpu=num_gpus(),
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
         device=config["hardware"]["device"],

@@ -56,9 +56,9 @@ rule finetune_task:
         TRACKING_ENV
     threads: config["hardware"]["threads"]
     resources:
+        **gpus(),
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
-        gpu=num_gpus(),
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
         model=lambda wildcards: MODELS[wildcards.model],

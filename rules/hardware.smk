@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+from snakemake.settings.types import DeploymentMethod
+
 from cross_thought.training.devices import check_gpus, visible_gpus
 
 TRAINING_ENV = "../envs/fairseq-gpu.yaml" if config["hardware"]["device"] == "cuda" else "../envs/fairseq.yaml"
@@ -12,9 +14,14 @@ def growing(amount):
     return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
 
 
-def num_gpus():
-    """Return the GPUs that a training process or an evaluation takes."""
-    return 1 if config["hardware"]["device"] == "cuda" else 0
+def gpus(processes=1):
+    """Return the resources of a training or an evaluation: a GPU for each process, if the config is for GPUs.
+
+    LSF's plugin takes them in bsub's own words.
+    """
+    if config["hardware"]["device"] != "cuda":
+        return {"gpu": 0}
+    return {"gpu": processes, "lsf_extra": f"-gpu num={processes}"}
 
 
 def limit_gpus():
@@ -24,7 +31,7 @@ def limit_gpus():
     scheduler does it.
     """
     is_local = workflow.is_main_process and workflow.resource_settings.nodes is None
-    if num_gpus() and is_local and "gpu" not in workflow.global_resources:
+    if gpus()["gpu"] and is_local and "gpu" not in workflow.global_resources:
         # not below what a job needs: Snakemake would cut that, and `check_local_gpus` see nothing
         workflow.register_resource("gpu", max(len(visible_gpus()), pretraining_processes()["gpu"]))
 
@@ -39,29 +46,47 @@ def check_local_gpus():
             raise WorkflowError(str(error)) from None
 
 
-# scripts that import what requirements.txt does not have: the package, and how to get it
+# what scripts import that requirements.txt does not have: the package, and how to get it
 OPTIONAL_PACKAGES = {
     "archive_run.py": ("rocrate", "pip install rocrate==0.16.0"),
-    "tune_embeddings.py": ("sentence_transformers", "install what docs/tuning.md names"),
+    "evaluate_mteb.py": ("mteb", "pip install what envs/mteb.yaml lists"),
+    "search_collection.py": ("faiss", "pip install --requirement requirements-retrieval.txt"),
+    "tune_embeddings.py": ("sentence_transformers", "pip install what docs/tuning.md names"),
 }
+if config["tracking"]:
+    tensorboard = ("tensorboardX", "pip install --requirement requirements-tracking.txt")
+    OPTIONAL_PACKAGES |= {"pretrain.py": tensorboard, "finetune.py": tensorboard}
 
 
 def check_packages():
     """Refuse jobs that lack a package before others have worked for hours; on a cluster, jobs have what is here."""
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        return
     for job in workflow.dag.needrun_jobs():
         package, remedy = OPTIONAL_PACKAGES.get(os.path.basename(job.rule.script or ""), (None, None))
-        if package and not uses_conda and find_spec(package) is None:
+        if package and find_spec(package) is None:
             raise WorkflowError(
                 f"rule {job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
                 "--use-conda"
             )
 
 
+def check_nodes():
+    """Refuse a training over several nodes but where SLURM is, whose `srun` starts its processes."""
+    nodes = max((job.resources.get("nodes", 1) for job in workflow.dag.needrun_jobs()), default=1)
+    has_slurm = workflow.executor_plugin.name == "slurm" or "SLURM_JOB_ID" in os.environ
+    if nodes > 1 and not has_slurm and not workflow.touch:
+        raise WorkflowError(
+            f"config: hardware.nodes is {nodes}, which takes SLURM (--profile profiles/cluster --profile profiles/slurm): "
+            "set it to 1"
+        )
+
+
 def pretraining_processes():
     """Return the resources of a pre-training's processes; on several nodes, SLURM gets a task for each (as for MPI)."""
     hardware = config["hardware"]
     processes, nodes = hardware["processes"], hardware["nodes"]
-    resources = {"gpu": num_gpus() * processes}
+    resources = gpus(processes)
     if nodes == 1:
         return resources if processes == 1 else resources | {"nodes": 1}
     tasks = {"tasks_per_node": processes // nodes} if processes > nodes else {"tasks": processes}

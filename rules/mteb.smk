@@ -1,7 +1,6 @@
 """Embeddings by the library mteb. In: checkpoints. Out: scores of each model, pooling and seed, and their table."""
 
 if config["mteb_tasks"]:
-    check_installed("mteb", key="mteb_tasks", install="pip install what envs/mteb.yaml lists")
 
     rule evaluate_mteb:
         input:

@@ -42,9 +42,9 @@ rule predict_rows:
         TRAINING_ENV
     threads: config["hardware"]["threads"]
     resources:
+        **gpus(),
         mem_mb=growing(8000),
         runtime=growing(240),
-        gpu=num_gpus(),
     params:
         entry=lambda wildcards: config["predict"][wildcards.prediction],
         task=lambda wildcards: config["tasks"][config["predict"][wildcards.prediction]["task"]],

@@ -4,7 +4,6 @@ Embeddings of a collection are deleted once it is searched. Runs stay: to score 
 """
 
 if RETRIEVAL_TASKS:
-    check_installed("faiss", key="retrieval_tasks", install="pip install --requirement requirements-retrieval.txt")
 
     rule prepare_collection:
         input:

@@ -127,6 +127,17 @@ def all_choices():
     return expand("results/finetune/{model}/{task}/choice.json", model=MODELS, task=SWEEPS)
 
 
+def all_settings():
+    """Return the predictions of every setting of every sweep."""
+    return [
+        SETTING_PREDICTIONS.format(model=model, task=task, setting=setting, seed=seed)
+        for task, settings in SWEEPS.items()
+        for model in MODELS
+        for setting in settings
+        for seed in SEEDS
+    ]
+
+
 # A table is made where the config has something for it: no pre-training of our own, no row.
 TABLES = [
     "tasks",

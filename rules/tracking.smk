@@ -13,11 +13,3 @@ def curves_folder(history):
     """
     folder = os.path.dirname(history).replace("results/", "results/tensorboard/", 1)
     return folder if config["tracking"] else None
-
-
-if config["tracking"]:
-    check_installed(
-        "tensorboardX",
-        key=f"tracking: {config['tracking']}",
-        install="pip install --requirement requirements-tracking.txt",
-    )

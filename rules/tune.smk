@@ -8,14 +8,6 @@ localrules:
     note_tuning,
 
 
-if PAIR_TASKS:
-    check_installed(
-        "sentence_transformers",
-        key="embedding_tuning.pairs",
-        install="pip install what envs/sentence-transformers.yaml lists",
-    )
-
-
 rule note_tuning:
     output:
         "results/tune/{model}/{task}/settings.json",
@@ -64,9 +56,9 @@ rule tune_embeddings:
         "../envs/sentence-transformers.yaml"
     threads: config["hardware"]["threads"]
     resources:
+        **gpus(),
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
-        gpu=num_gpus(),
     params:
         pairs=lambda wildcards: PAIR_TASKS[wildcards.task],
         tuning=TUNING,

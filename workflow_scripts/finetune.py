@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cross_thought.data.tasks import Task, finetuning_settings, task_from_config
+from cross_thought.data.finetuning import finetuning_settings
+from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.fairseq.pretrained import check_fits

@@ -138,7 +138,8 @@ def finetuning(settings: Settings) -> Outcome:
     """Fine-tuning on RTE, or on rows as RTE's, from random weights."""
     need(*NEEDED)
     from benchmarks.gpu.data import write_pairs, write_rte
-    from cross_thought.data.tasks import finetuning_settings, tasks_of
+    from cross_thought.data.finetuning import finetuning_settings
+    from cross_thought.data.tasks import tasks_of
     from workflow_scripts.finetune import training_flags
 
     config = _config(settings)

@@ -1,11 +1,40 @@
-"""What a config says of fine-tuning, checked task by task before any job starts."""
+"""What a config says of fine-tuning, a task's settings, checked before any job starts."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from cross_thought.data.sweeps import grid
-from cross_thought.data.tasks import TASKS, finetuning_settings, task_from_config
+from cross_thought.data.definitions import Task
+from cross_thought.data.sweeps import grid, laid_over
+from cross_thought.data.tasks import TASKS, task_from_config
 from cross_thought.errors import UserError
+
+PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
+
+
+def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's.
+
+    Args:
+        task: as `task_from_config` returns it.
+        config: `finetuning` of the effective config.
+        entry: the task's.
+
+    Returns:
+        The settings. `num_updates` and `warmup_updates` are None where the config says nothing of them and the
+        published ones would not fit: they are for 10 epochs of all examples in batches of the published size.
+        What is a list there is one here (`sweeps.grid`).
+    """
+    given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **laid_over(config, entry)}
+    schedule: dict[str, Any] = {"num_updates": None, "warmup_updates": None}
+    if (
+        given["num_epochs"] == PUBLISHED_EPOCHS
+        and given["batch_size"] == task.batch_size
+        and not {"max_train_examples", "num_updates"} & set(given)
+    ):
+        schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
+    if "warmup_fraction" in given:
+        schedule["warmup_updates"] = None
+    return schedule | given
 
 
 def check_finetuning(name: str, entry: Mapping[str, Any], finetuning: Mapping[str, Any]) -> None:

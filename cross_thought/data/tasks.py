@@ -28,7 +28,6 @@ from cross_thought.data.definitions import (
     Task,
     ranking_metric,
 )
-from cross_thought.data.sweeps import laid_over
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 
@@ -46,8 +45,6 @@ DATA_KEYS = (*DESCRIPTION_KEYS, "evaluated_with", "max_train_examples", "check_r
 CHANGEABLE = ("metrics", "best_metric", "in_average", "start_from", "evaluated_with", "check_rows")
 _CHANGEABLE_IN_ROWS = ("num_candidates", "drop_unusable")  # in one that has a row for each candidate
 _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
-
-PUBLISHED_EPOCHS = 10  # of all examples, in batches of the task's size: what its num_updates and warmup_updates are for
 
 
 def generator(task: Task) -> str | None:
@@ -120,32 +117,6 @@ def tasks_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
                     "another task"
                 )
     return tasks
-
-
-def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task's settings: its defaults, over them those for all tasks, over them its own entry's.
-
-    Args:
-        task: as `task_from_config` returns it.
-        config: `finetuning` of the effective config.
-        entry: the task's.
-
-    Returns:
-        The settings. `num_updates` and `warmup_updates` are None where the config says nothing of them and the
-        published ones would not fit: they are for 10 epochs of all examples in batches of the published size.
-        What is a list there is one here (`sweeps.grid`).
-    """
-    given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **laid_over(config, entry)}
-    schedule: dict[str, Any] = {"num_updates": None, "warmup_updates": None}
-    if (
-        given["num_epochs"] == PUBLISHED_EPOCHS
-        and given["batch_size"] == task.batch_size
-        and not {"max_train_examples", "num_updates"} & set(given)
-    ):
-        schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
-    if "warmup_fraction" in given:
-        schedule["warmup_updates"] = None
-    return schedule | given
 
 
 def setting_of(model: Mapping[str, Any], factor: str) -> Any:

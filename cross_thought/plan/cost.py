@@ -10,11 +10,12 @@ from cross_thought.data.captions import with_caption_files
 from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
+from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
 from cross_thought.data.starts import model_downloads
 from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
-from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
+from cross_thought.data.tasks import Task, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes

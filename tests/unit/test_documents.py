@@ -8,11 +8,25 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 # the other pages of docs/ are about files of the reader's own: tests/workflow/test_docs.py does what they say
+PAGES = (
+    *(
+        "architecture",
+        "cluster",
+        "configuration",
+        "differences",
+        "full-run",
+        "not-yet-verified",
+        "real-data",
+        "results",
+    ),
+    "running",
+)
 DOCUMENTS = [
-    REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "benchmarks/README.md")
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(REPOSITORY / f"docs/{page}.md" for page in PAGES),
 ]
 # made by a run, or a user's own
-NOT_HERE = re.compile(r"^(results/(?!README)|downloads/|glue/|gpt2_bpe/|wikitext/|\.venv|/)|^my")
+NOT_HERE = re.compile(r"^(results/(?!README)|downloads/|glue/|gpt2_bpe/|wikitext/|site/|\.venv|/)|^my")
 MADE = set(re.findall(r"`([\w.-]+)", (REPOSITORY / "results/README.md").read_text(encoding="utf-8")))
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
@@ -58,6 +72,14 @@ def test_overlays_and_modules_exist(document: Path) -> None:
     for module in re.findall(r"python -m ((?:cross_thought|benchmarks)[\w.]*)", text(document)):
         place = REPOSITORY / module.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+
+
+def test_the_readme_is_short_and_says_what_counts() -> None:
+    readme = text(REPOSITORY / "README.md")
+    assert len(readme.splitlines()) <= 160
+    assert "\nmake test " in readme
+    assert "\n## Not yet verified\n\n[Not yet verified](docs/not-yet-verified.md)" in readme
+    assert text(REPOSITORY / "docs/not-yet-verified.md").startswith("# Not yet verified\n")
 
 
 def test_the_catalog_finds_what_it_reads() -> None:

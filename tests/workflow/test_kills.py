@@ -232,7 +232,7 @@ def test_a_killed_snakemake_goes_on_to_the_same_results(number: int, tiniest_run
     time.sleep(random.Random(number).random())
     process.kill()
     process.communicate()
-    # what the README says to type
+    # what docs/running.md says to type
     assert run_snakemake(tmp_path, "--unlock", overlay=TINIEST).returncode == 0
     done = run_snakemake(tmp_path, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-5000:]

@@ -33,7 +33,9 @@ PROFILE = {
         "train_bpe": {"mem_mb": 2000},
     },
 }
-PROFILES = ("--profile", str(REPOSITORY / "profiles" / "slurm"), "--profile", "my-cluster")
+PROFILES = tuple(
+    f"--profile={name}" for name in (REPOSITORY / "profiles/cluster", REPOSITORY / "profiles/slurm", "my-cluster")
+)
 
 
 def write_profile(directory: Path, profile: dict) -> None:

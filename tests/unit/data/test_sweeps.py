@@ -1,8 +1,9 @@
 """Lists among fine-tuning settings: which combinations they make, and what they are called."""
 
 from cross_thought.config import load_config
+from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.sweeps import grid, grids_of, setting_name, shown_setting, without_lists
-from cross_thought.data.tasks import finetuning_settings, tasks_of
+from cross_thought.data.tasks import tasks_of
 
 
 def test_a_grid_has_every_combination_the_last_key_fastest() -> None:

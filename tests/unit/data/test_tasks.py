@@ -11,13 +11,13 @@ import pytest
 from cross_thought.config import check_registry
 from cross_thought.data.definitions import METRICS, AnswerSelection, ranking_metric
 from cross_thought.data.download import read_table
+from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.raw_files import RawFile, missing_files, raw_files
 from cross_thought.data.tasks import (
     PAIRS,
     REGISTRY,
     REGISTRY_FILE,
     TASKS,
-    finetuning_settings,
     task_from_config,
     tasks_of,
 )

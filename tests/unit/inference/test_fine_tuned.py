@@ -17,10 +17,11 @@ from cross_thought.config import load_config
 from cross_thought.data.binarize import binarize_task
 from cross_thought.data.bpe import encode_task, train_vocabulary
 from cross_thought.data.definitions import Task
+from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.glue import prepare_task
 from cross_thought.data.prepared import read_prepared
 from cross_thought.data.raw_files import raw_files
-from cross_thought.data.tasks import finetuning_settings, task_from_config
+from cross_thought.data.tasks import task_from_config
 from cross_thought.fairseq import bridge
 from cross_thought.inference import classifier as classifier_module
 from cross_thought.inference import fine_tuned

@@ -1,4 +1,4 @@
-"""The plan of a run: its figures, the README's that come from it, refusals."""
+"""The plan of a run: its figures, those of docs/full-run.md that come from it, refusals."""
 
 import re
 import subprocess
@@ -15,6 +15,7 @@ from cross_thought.plan.cost import Training, disk, finetunings, jobs, memory, p
 from cross_thought.plan.devices import Device, find_device, read_devices
 
 REPOSITORY = Path(__file__).parents[3]
+PAGE = REPOSITORY / "docs/full-run.md"
 
 
 def config(name: str) -> dict:
@@ -25,7 +26,7 @@ def hours(training: Training, device: str) -> float:
     return training.hours(find_device(device), precision="float16", share=0.4, processes=1)
 
 
-def test_the_readmes_full_run_is_the_plans() -> None:
+def test_the_pages_full_run_is_the_plans() -> None:
     """Each figure of "The full run", computed, as its text rounds it."""
     paper, released = config("paper"), config("released")
     model, control = pretrainings(paper)
@@ -34,7 +35,7 @@ def test_the_readmes_full_run_is_the_plans() -> None:
     data = sum(size for kind, size in kinds.items() if kind != "checkpoints")
     total = hours(model, "A100") + hours(control, "A100") + 2 * 5 * per_seed
     sizes = cost.sizes_of(paper)["cross_thought"]
-    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
     for sentence in (
         f"A word costs {sizes.stream_flops(32000, scored=0.15) / 32000 / 1e6:.0f} MFLOP forward",
         f"{model.flops / model.updates:.1e}".replace("e+", "e") + " an update of 16 x 32,000 words",
@@ -53,7 +54,7 @@ def test_the_readmes_full_run_is_the_plans() -> None:
 
 
 @pytest.mark.parametrize("name", ["paper", "roberta-start", "released"])
-def test_the_readmes_table_of_runs_is_the_plans(name: str) -> None:
+def test_the_pages_table_of_runs_is_the_plans(name: str) -> None:
     checked = config(name)
     each = [f"{hours(training, 'A100'):.2g} h" for training in pretrainings(checked)[:1]]  # the control's is the same
     total = sum(
@@ -61,7 +62,7 @@ def test_the_readmes_table_of_runs_is_the_plans(name: str) -> None:
     )
     size = sum(disk(checked).values()) / 1e9
     row = [f"`config/{name}.yaml`", *(each or [""]), f"{total:.0f} h", f"{total / 8:.0f} h", f"{size:.0f} GB"]
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     (found,) = (line for line in text.splitlines() if line.startswith(f"| `config/{name}.yaml` |"))
     assert [cell.strip() for cell in found.split("|")[1:6]] == row
 
