@@ -7,6 +7,7 @@ a split judges.
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -101,13 +102,13 @@ def beir_files(folder: str, entry: Mapping[str, Any], *, place: str) -> dict[str
         raise UserError(f"config: {place} has {twice} and a folder, which has them too: leave either out")
     found: dict[str, Any] = {}
     for key, name in ((PASSAGES, "corpus.jsonl"), (QUERIES, "queries.jsonl")):
-        choices = [Path(folder, name), Path(folder, f"{name}.gz")]
-        path = next((path for path in choices if path.is_file()), None)
+        choices = [os.path.join(folder, name), os.path.join(folder, f"{name}.gz")]
+        path = next(filter(os.path.isfile, choices), None)
         if path is None:
             raise UserError(f"config: {place}.folder is {shown(folder)}, which has no {name}; correct it")
-        found[key] = str(path)
-    of_splits = {split: Path(folder, "qrels", f"{name}.tsv") for name, split in _BEIR_SPLITS.items()}
-    found["judgements"] = {split: str(path) for split, path in of_splits.items() if path.is_file()}
+        found[key] = path
+    of_splits = {split: os.path.join(folder, "qrels", f"{name}.tsv") for name, split in _BEIR_SPLITS.items()}
+    found["judgements"] = {split: path for split, path in of_splits.items() if os.path.isfile(path)}
     if not found["judgements"]:
         raise UserError(
             f"config: {place}.folder is {shown(folder)}, which has no qrels/test.tsv or qrels/dev.tsv; add one, or "

@@ -128,6 +128,7 @@ def test_files_that_do_not_fit_are_refused(files: dict, message: str, tmp_path: 
         ({"index": "hnsw"}, "retrieval_tasks.mine.index is 'hnsw'; it must be one of exact, ivf"),
         ({"folder": "x"}, "retrieval_tasks.mine has queries and a folder, which has them too: leave either out"),
         ({"queries": None, "passages": None, "judgements": None, "folder": "x"}, "mine.folder is 'x', which has no corpus.jsonl"),
+        ({"queries": None, "passages": None, "judgements": None, "folder": "x" * 300}, "which has no corpus.jsonl"),
     ],
 )  # fmt: skip
 def test_entries_that_do_not_fit_are_refused(entry: dict, message: str, tmp_path: Path) -> None:
