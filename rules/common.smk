@@ -229,8 +229,20 @@ KEPT_TASKS = [
     for task, entry in config["tasks"].items()
     if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
 ]
+
+
+def without_keeping(settings):
+    """Return settings of a fine-tuning but for `keep_checkpoints`: changed, it is the same fine-tuning."""
+    return {key: value for key, value in settings.items() if key != "keep_checkpoints"}
+
+
 # what all trainings have of it: where it has lists, a setting or a task's own entry says which value
-FINETUNING = without_lists(config["finetuning"])
+FINETUNING = without_keeping(without_lists(config["finetuning"]))
+
+
+def finetuning_entry(task):
+    """Return what a task's entry of the config says of its fine-tuning."""
+    return without_keeping(config["tasks"][task])
 
 
 def data_section(task):

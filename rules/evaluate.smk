@@ -28,7 +28,7 @@ rule evaluate_task:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        entry=lambda wildcards: config["tasks"][wildcards.task],
+        entry=lambda wildcards: finetuning_entry(wildcards.task),
         device=config["hardware"]["device"],
         precision=config["hardware"]["precision"],
     script:
@@ -53,7 +53,7 @@ rule score_task:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        entry=lambda wildcards: config["tasks"][wildcards.task],
+        entry=lambda wildcards: finetuning_entry(wildcards.task),
         code=code_of("score.py", "report.yaml"),
     script:
         "../workflow_scripts/score.py"

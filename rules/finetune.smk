@@ -31,7 +31,7 @@ rule note_finetuning:
         runtime=growing(5),
     params:
         settings=lambda wildcards: finetuning_settings_of(
-            wildcards.model, wildcards.task, config["tasks"][wildcards.task]
+            wildcards.model, wildcards.task, finetuning_entry(wildcards.task)
         ),
     script:
         "../workflow_scripts/note_settings.py"
@@ -60,7 +60,7 @@ rule finetune_task:
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
     params:
-        entry=lambda wildcards: config["tasks"][wildcards.task],
+        entry=lambda wildcards: finetuning_entry(wildcards.task),
         model=lambda wildcards: MODELS[wildcards.model],
         finetuning=FINETUNING,
         hardware=config["hardware"],

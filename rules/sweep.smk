@@ -17,7 +17,7 @@ localrules:
 
 def setting_entry(wildcards):
     """Return a task's entry of the config with one value for each of its lists."""
-    return config["tasks"][wildcards.task] | SWEEPS[wildcards.task][wildcards.setting]
+    return finetuning_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
 
 
 def of_all_settings(path, seeds=None):
