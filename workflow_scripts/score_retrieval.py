@@ -33,8 +33,15 @@ def score_retrieval(
     """
     for (model, name, pooling, seed), run, metrics in zip(runs, run_files, metrics_files, strict=True):
         counts = None if pooling is None else read_json(run.with_name("counts.json"))
-        known = {"model": shown_name(model), "task": tasks[name], "seed": seed, "pooling": pooling, "counts": counts}
-        document = retrieval_document(**known, run=run, prepared=prepared[name])
+        document = retrieval_document(
+            model=shown_name(model),
+            task=tasks[name],
+            seed=seed,
+            pooling=pooling,
+            run=run,
+            prepared=prepared[name],
+            counts=counts,
+        )
         write_json(metrics, document)
         print(f"{run}: {document['splits']}")
 

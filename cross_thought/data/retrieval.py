@@ -56,6 +56,8 @@ def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
             name for name in RETRIEVAL_METRICS if (known := ranking_metric(name)) and known.cutoff <= entry["depth"]
         ]
         entry = {**entry, "metrics": fitting}
+    settings: dict[str, Any] = {key: entry[key] for key in as_given if key in entry}
+    settings |= {key: tuple(entry[key]) for key in lists if key in entry}
     task = RetrievalTask(
         name=name,
         queries=_paths(entry[QUERIES]),
@@ -63,8 +65,7 @@ def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
         judgements={
             split: _paths(entry["judgements"][split]) for split in ("valid", "test") if split in entry["judgements"]
         },
-        **{key: entry[key] for key in as_given if key in entry},
-        **{key: tuple(entry[key]) for key in lists if key in entry},
+        **settings,
     )
     for key in ("query_columns", "passage_columns"):
         named = next((column for column in getattr(task, key) if isinstance(column, str)), None)

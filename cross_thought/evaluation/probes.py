@@ -8,6 +8,7 @@ and u * v.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -20,7 +21,7 @@ NUM_FOLDS, NUM_STRENGTHS = 5, 10
 _SEED = 1
 _MAX_ITERATIONS = 1000
 
-Matrix = np.ndarray | sparse.csr_matrix
+Matrix: TypeAlias = np.ndarray | sparse.csr_matrix
 
 
 @dataclass(frozen=True)

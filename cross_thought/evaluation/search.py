@@ -5,6 +5,7 @@ the whole collection, in float16.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def nearest(
     if index == EXACT:
         return knn_ground_truth(queries, _blocks(passages), depth, metric_type=faiss.METRIC_INNER_PRODUCT, ngpu=0)
     num_clusters = int(max(1, min(4 * len(passages) ** 0.5, len(passages) // _LEAST_OF_CLUSTER)))
-    found = faiss.index_factory(passages.shape[1], f"IVF{num_clusters},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    found: Any = faiss.index_factory(passages.shape[1], f"IVF{num_clusters},SQfp16", faiss.METRIC_INNER_PRODUCT)
     size = min(len(passages), _OF_CLUSTER * num_clusters)
     sample = np.sort(np.random.default_rng(_SEED).choice(len(passages), size, replace=False))
     found.train(_finite(passages[sample]))
