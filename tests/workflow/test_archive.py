@@ -48,12 +48,13 @@ assert session.get({CONTEXT!r}).json()["@id"] == {CONTEXT!r}
 ELSEWHERE = """
 import runpy, sys
 
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "fairseq", "snakemake", "rocrate"):
+class Missing:
+    @staticmethod
+    def find_spec(name, *_):
+        if name in ("torch", "fairseq", "snakemake", "rocrate"):
             raise ModuleNotFoundError(name)
 
-sys.meta_path.insert(0, Hidden())
+sys.meta_path.insert(0, Missing)
 sys.argv[1:] = ["archive.zip"]
 runpy.run_module("cross_thought.tables.verify", run_name="__main__")
 """
