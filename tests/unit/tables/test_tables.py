@@ -135,7 +135,7 @@ def tiny_rows(ours: list[str], theirs: list[str], *, labels: list[str], task: st
 
 def test_a_task_started_from_another_has_a_footnote(rows: pd.DataFrame, shared_results: Results) -> None:
     tasks = shared_results.tasks | {name: replace(TASKS[name], start_from="MNLI") for name in ("RTE", "MRPC")}
-    (note,) = [note for note in task_notes(rows, tasks, {}, {}) if "started from" in note]
+    (note,) = [note for note in task_notes(rows, tasks, {}) if "started from" in note]
     assert note.startswith("RTE, MRPC: started from the model fine-tuned on MNLI with the same seed")
     assert note in markdown(task_page(rows, tasks=tasks))
     assert note in latex(task_page(rows, tasks=tasks))
