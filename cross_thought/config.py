@@ -21,6 +21,7 @@ import yaml
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
+from cross_thought.data.sweeps import SWEPT
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
@@ -157,6 +158,10 @@ def check_registry(registry: Mapping[str, Config]) -> None:
     error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
     if error is not None:
         raise UserError(_describe(error).replace("config", REGISTRY_FILE.name, 1))
+    for name, entry in registry.items():
+        for key in SWEPT:
+            if isinstance(entry.get(key), list):
+                raise UserError(f"{REGISTRY_FILE.name}: {name}.{key} is a list: give the published value")
 
 
 def _is_integer(_: object, value: object) -> bool:

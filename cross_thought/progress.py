@@ -31,7 +31,8 @@ class Progress:
     """Where a training is, as its log has it.
 
     Attributes:
-        name: pretrain/MODEL/seed-N, finetune/MODEL/TASK/seed-N or tune/MODEL/PAIRS/seed-N.
+        name: pretrain/MODEL/seed-N, finetune/MODEL/TASK/seed-N, of a sweep finetune/MODEL/TASK/SETTING/seed-N, or
+            tune/MODEL/PAIRS/seed-N.
         report: what its last line of progress says, by name; empty before there is one.
         age_s: seconds since it last wrote to its log.
         state: empty while it runs, "done", or "failed".

@@ -26,6 +26,7 @@ from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, re
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name
+from cross_thought.data.sweeps import grids_of, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
 
@@ -45,6 +46,7 @@ try:
     EMBEDDING_TASKS = embedding_tasks_of(config)
     POOLINGS = poolings_of(config)
     PAIR_TASKS = pair_tasks_of(config)
+    SWEEPS = grids_of(TASKS, config)  # task -> setting's name -> setting
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -94,6 +96,7 @@ def alternatives(names):
 wildcard_constraints:
     model=alternatives(ENCODERS),
     task=alternatives(PREPARED_TASKS),
+    setting=alternatives({name: None for settings in SWEEPS.values() for name in settings}),
     seed=r"\d+",
 
 
@@ -204,16 +207,20 @@ def all_downloads():
     return sorted(path for path in fetched if not path.startswith(DEMO_DIR))
 
 
-# A task that is evaluated with another one's model has none of its own.
-TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None]
-# A checkpoint is deleted once it is evaluated, unless the config keeps it, or another task or a prediction needs it.
+# A task that is evaluated with another one's model has none of its own; one with a sweep has several.
+TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None and name not in SWEEPS]
+# A checkpoint is deleted once it is evaluated, unless the config keeps it, or another task or a prediction needs it. That
+# of a sweep's chosen setting is kept for tasks that are evaluated with it, too: to have it again, the whole sweep runs.
 STARTS = {task.start_from for task in TASKS.values()} - {None}
 ANSWERING = {TASKS[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
+ANSWERING |= {task.evaluated_with for task in TASKS.values()} & set(SWEEPS)
 KEPT_TASKS = [
     task
     for task, entry in config["tasks"].items()
     if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
 ]
+# what all trainings have of it: where it has lists, a setting or a task's own entry says which value
+FINETUNING = without_lists(config["finetuning"])
 
 
 def data_section(task):

@@ -18,6 +18,8 @@ rule evaluate_task:
         "results/logs/evaluate_task/{model}/{task}/seed-{seed}.log",
     benchmark:
         "results/benchmarks/evaluate_task/{model}/{task}/seed-{seed}.jsonl"
+    wildcard_constraints:
+        task=alternatives(task for task in TASKS if task not in SWEEPS),
     conda:
         TRAINING_ENV
     threads: config["hardware"]["threads"]

@@ -5,6 +5,17 @@ localrules:
     note_finetuning,
 
 
+def finetuning_settings_of(model, task, entry):
+    """Return all that defines the fine-tunings of a model on a task, but for the seed; `entry` is the task's."""
+    return {
+        "model": MODELS[model],
+        "task": entry,
+        "finetuning": FINETUNING,
+        "hardware": config["hardware"],
+        "data": finetuning_data(task, model),
+    }
+
+
 rule note_finetuning:
     output:
         "results/finetune/{model}/{task}/settings.json",
@@ -19,13 +30,9 @@ rule note_finetuning:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        settings=lambda wildcards: {
-            "model": MODELS[wildcards.model],
-            "task": config["tasks"][wildcards.task],
-            "finetuning": config["finetuning"],
-            "hardware": config["hardware"],
-            "data": finetuning_data(wildcards.task, wildcards.model),
-        },
+        settings=lambda wildcards: finetuning_settings_of(
+            wildcards.model, wildcards.task, config["tasks"][wildcards.task]
+        ),
     script:
         "../workflow_scripts/note_settings.py"
 
@@ -55,7 +62,7 @@ rule finetune_task:
     params:
         entry=lambda wildcards: config["tasks"][wildcards.task],
         model=lambda wildcards: MODELS[wildcards.model],
-        finetuning=config["finetuning"],
+        finetuning=FINETUNING,
         hardware=config["hardware"],
         curves=lambda wildcards, output: curves_folder(output.history),
     script:
@@ -68,4 +75,4 @@ use rule finetune_task as finetune_kept_task with:
         history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
         command="results/finetune/{model}/{task}/seed-{seed}/command.json",
     wildcard_constraints:
-        task=alternatives(KEPT_TASKS),
+        task=alternatives(task for task in TUNED_TASKS if task in KEPT_TASKS),

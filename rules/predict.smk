@@ -17,6 +17,12 @@ if workflow.is_main_process:
                 f"predict.{name}: {best} was deleted when it had been evaluated, so it is trained anew and evaluated "
                 "again; to avoid that, name a model, task and seed whose checkpoint is there"
             )
+            swept = SWEEPS.get(Path(best).parts[3], {})
+            if len(swept) > 1:
+                logger.warning(
+                    f"predict.{name}: so are all {len(swept)} settings that one is chosen from; to avoid that, put the "
+                    "values that were chosen (results/tables/sweeps.md) in place of the lists"
+                )
 
 
 rule predict_rows:

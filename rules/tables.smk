@@ -22,9 +22,31 @@ rule tabulate_tasks:
         models=list(MODELS),
         tasks=config["tasks"],
         control=config["control"],
+        num_settings={task: len(settings) for task, settings in SWEEPS.items()},
         code=code_of("tabulate_tasks.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_tasks.py"
+
+
+rule tabulate_sweeps:
+    input:
+        choices=all_choices(),
+    output:
+        **table_files("sweeps", "sweeps"),
+    log:
+        "results/logs/tabulate_sweeps.log",
+    benchmark:
+        "results/benchmarks/tabulate_sweeps.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code_of("tabulate_sweeps.py", "report.yaml"),
+    script:
+        "../workflow_scripts/tabulate_sweeps.py"
 
 
 rule tabulate_pretraining:
@@ -233,6 +255,7 @@ rule record_provenance:
         runtime=growing(60),
     params:
         starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
+        sweeps=list(SWEEPS),
         code=code_of("record_provenance.py", "report.yaml"),
     script:
         "../workflow_scripts/record_provenance.py"

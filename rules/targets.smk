@@ -90,9 +90,15 @@ def case_study():
     return [f"results/cross_attention/{models[0]}/seed-{PRETRAINING_SEEDS[0]}.json"] if models else []
 
 
+def all_choices():
+    """Return what each model's setting is, of each task with a sweep."""
+    return expand("results/finetune/{model}/{task}/choice.json", model=MODELS, task=SWEEPS)
+
+
 # A table is made where the config has something for it: no pre-training of our own, no row.
 TABLES = [
     "tasks",
+    *(["sweeps"] if SWEEPS else []),
     *(["embeddings"] if EMBEDDING_TASKS else []),
     *(["pretraining"] if all_histories() else []),
     *(["masked_words"] if all_masked_words() else []),

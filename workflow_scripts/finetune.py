@@ -76,7 +76,7 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
                 f"its {settings['num_epochs']} epochs make"
             )
     if warmup is None:
-        warmup = math.ceil(WARMUP_SHARE * updates)
+        warmup = math.ceil(settings.get("warmup_fraction", WARMUP_SHARE) * updates)
     return settings | {"num_updates": updates, "warmup_updates": warmup}
 
 

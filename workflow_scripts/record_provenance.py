@@ -13,6 +13,7 @@ if "snakemake" in globals():
             data_paths=[Path(path) for path in snakemake.input.data],
             table_paths={Path(path).stem: Path(path) for path in snakemake.input.tables},
             starts=snakemake.params.starts,
+            sweeps=snakemake.params.sweeps,
         )
         write_json(snakemake.output[0], document)
         print(f"{len(document['numbers'])} numbers, {len(document['runs'])} runs, {len(document['data'])} data files")

@@ -17,6 +17,7 @@ def tabulate_tasks(
     task_entries: dict,
     control: str | None,
     references: Path,
+    num_settings: Mapping[str, int] | None = None,
     files: Mapping[str, str],
 ) -> None:
     """Compute the rows once and lay them out.
@@ -27,11 +28,12 @@ def tabulate_tasks(
         task_entries: the config's `tasks`.
         control: the model that the others are compared with; None for no comparison.
         references: TSV of published figures.
+        num_settings: of each task with a sweep, how many settings each model's was chosen from.
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
     tasks = tasks_of(task_entries)
     rows = read_task_rows(metrics, models=models, tasks=tasks, control=control, references_path=references)
-    page = task_page(rows, tasks=tasks, counts=data_counts(read_metrics(metrics)))
+    page = task_page(rows, tasks=tasks, counts=data_counts(read_metrics(metrics)), num_settings=num_settings)
     write_table(rows, page, files=files)
     print(markdown(page))
 
@@ -44,5 +46,6 @@ if "snakemake" in globals():
             task_entries=snakemake.params.tasks,
             control=snakemake.params.control,
             references=Path(snakemake.input.references),
+            num_settings=snakemake.params.num_settings,
             files=dict(snakemake.output.items()),
         )

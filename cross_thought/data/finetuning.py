@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cross_thought.data.sweeps import grid
 from cross_thought.data.tasks import TASKS, finetuning_settings, task_from_config
 from cross_thought.errors import UserError
 
@@ -18,7 +19,14 @@ def check_finetuning(name: str, entry: Mapping[str, Any], finetuning: Mapping[st
     Raises:
         UserError: as `task_from_config`, and naming the key, its value and the remedy.
     """
-    _check_updates(name, entry, finetuning)
+    for place, given in (("finetuning", finetuning), (f"tasks.{name}", entry)):
+        if {"warmup_updates", "warmup_fraction"} <= set(given):
+            raise UserError(
+                f"config: {place} has warmup_updates and warmup_fraction, which both say how long the warm-up is: "
+                "leave one of them out"
+            )
+    for setting in grid(finetuning, entry).values() or [{}]:
+        _check_updates(name, {**entry, **setting}, finetuning)
     _check_loss(name, entry, finetuning)
 
 

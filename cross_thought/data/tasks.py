@@ -26,6 +26,7 @@ from cross_thought.data.definitions import (
     Task,
     ranking_metric,
 )
+from cross_thought.data.sweeps import laid_over
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 
@@ -130,8 +131,9 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
     Returns:
         The settings. `num_updates` and `warmup_updates` are None where the config says nothing of them and the
         published ones would not fit: they are for 10 epochs of all examples in batches of the published size.
+        What is a list there is one here (`sweeps.grid`).
     """
-    given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **config, **entry}
+    given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **laid_over(config, entry)}
     schedule: dict[str, Any] = {"num_updates": None, "warmup_updates": None}
     if (
         given["num_epochs"] == PUBLISHED_EPOCHS
@@ -139,6 +141,8 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
         and not {"max_train_examples", "num_updates"} & set(given)
     ):
         schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
+    if "warmup_fraction" in given:
+        schedule["warmup_updates"] = None
     return schedule | given
 
 
@@ -233,11 +237,11 @@ def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task
         ignored_labels=tuple(entry.get("ignored_labels") or ()),
         score_scale=float(entry.get("score_scale") or 1.0),
         best_metric=entry.get("best_metric") or ("loss" if allowed == SCORE_METRICS else "accuracy"),
-        **{key: entry[key] for key in _AS_GIVEN if entry.get(key) is not None},
+        **{key: entry[key] for key in _AS_GIVEN if not isinstance(entry.get(key), list | None)},
     )
 
 
-# what is the same in an entry and in a task
+# what is the same in an entry and in a task, but for lists, which make a sweep
 _AS_GIVEN = (
     "folder", "archive", "archive_folder", "extra_columns", "learning_rate", "batch_size", "num_updates",
     "warmup_updates", "in_average", "start_from", "evaluated_with",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.config import load_files
+from cross_thought.data.sweeps import grids_of
+from cross_thought.data.tasks import tasks_of
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.plan.cost import Training, assumptions, disk, downloads, finetunings, jobs, memory, pretrainings
 from cross_thought.plan.devices import Device, find_device, read_devices
@@ -101,6 +103,9 @@ def plan(config: Mapping[str, Any], *, devices: Sequence[Device], share: float) 
     yield from _table(header, rows)
     yield ""
     yield "jobs: " + ", ".join(f"{count} of {stage}" for stage, count in jobs(config).items() if count)
+    sweeps = {name: len(settings) for name, settings in grids_of(tasks_of(config["tasks"]), config).items()}
+    if sweeps:
+        yield "settings to choose from: " + ", ".join(f"{count} of {name}" for name, count in sweeps.items())
     kinds = {kind: size for kind, size in disk(config).items() if size}
     yield f"disk: {_size(sum(kinds.values()))} (" + ", ".join(f"{kind} {_size(kinds[kind])}" for kind in kinds) + ")"
     missing = downloads(config)

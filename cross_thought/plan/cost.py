@@ -13,6 +13,7 @@ from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
 from cross_thought.data.starts import model_downloads
+from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
 from cross_thought.data.tasks import Task, finetuning_settings, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
@@ -39,7 +40,7 @@ class Training:
 
     Attributes:
         stage: "pre-training" or "fine-tuning".
-        name: model, or task of any of them.
+        name: model, or task of any of them, with what of a sweep's settings makes its costs differ.
         count: how many there are.
         updates: of one.
         words: of one: those that go through the encoder, repeats included.
@@ -98,13 +99,12 @@ def pretrainings(config: Mapping[str, Any]) -> list[Training]:
 
 
 def finetunings(config: Mapping[str, Any]) -> list[Training]:
-    """Return the fine-tunings, those of one task together: of all models and seeds."""
+    """Return the fine-tunings, those of one task together: of all models and seeds, and settings that cost the same."""
     found = []
     all_sizes = list(sizes_of(config).values())
-    for name, task in tasks_of(config["tasks"]).items():
-        if "train" not in task.splits:  # evaluated with another task's model
-            continue
-        settings = finetuning_settings(task, config["finetuning"], config["tasks"][name])
+    for name, setting, num_settings in _costly_settings(config):
+        task = tasks_of(config["tasks"])[name]
+        settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][name], **setting})
         updates = settings["num_updates"] or settings["num_epochs"] * math.ceil(
             num_examples(task, config) / settings["batch_size"]
         )
@@ -116,14 +116,28 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
         found.append(
             Training(
                 stage="fine-tuning",
-                name=name,
-                count=len(all_sizes) * len(config["seeds"]),
+                name=f"{name}, {shown_setting(setting_name(setting))}" if setting else name,
+                count=len(all_sizes) * len(config["seeds"]) * num_settings,
                 updates=updates,
                 words=examples * sum(lengths),
                 flops=(1 + BACKWARD) * examples * forward,
             )
         )
     return found
+
+
+def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Setting, int]]:
+    """Yield the tasks that are fine-tuned, each with what of its settings costs are made of, and how many have that."""
+    tasks = tasks_of(config["tasks"])
+    grids = grids_of(tasks, config)
+    for name, task in tasks.items():
+        if "train" not in task.splits:  # evaluated with another task's model
+            continue
+        settings = list(grids.get(name, {"": {}}).values())
+        costly = [{key: setting[key] for key in ("batch_size", "num_epochs") if key in setting} for setting in settings]
+        for number, setting in enumerate(costly):
+            if setting not in costly[:number]:
+                yield name, setting, costly.count(setting)
 
 
 def num_examples(task: Task, config: Mapping[str, Any]) -> int:
@@ -219,15 +233,32 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
         "BPE ids": words * id_bytes,
         "binarized": words * id_bytes + text / LINE_BYTES * _INDEX_BYTES,
         "checkpoints": training + max(parameters.values()) * (2 * weights if config["tasks"] else 0),
+        "sweeps": _runs_held(config) * sum(parameters.values()) * weights,
     }
 
 
+def _runs_held(config: Mapping[str, Any]) -> int:
+    """Return a model's runs whose checkpoints wait until a setting is chosen: in sweeps whose chosen one is kept."""
+    tasks = tasks_of(config["tasks"])
+    needed = {name for task in tasks.values() for name in (task.start_from, task.evaluated_with)}
+    needed |= {entry["task"] for entry in config["predict"].values()}
+    keeps = config["finetuning"]["keep_checkpoints"]
+    settings = {
+        name: len(grid)
+        for name, grid in grids_of(tasks, config).items()
+        if name in needed or config["tasks"][name].get("keep_checkpoints", keeps)
+    }
+    return sum(settings.values()) * len(config["seeds"])
+
+
 def jobs(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many jobs the long stages have."""
+    """Return how many jobs the long stages have; every setting of a sweep is evaluated."""
+    grids = grids_of(tasks_of(config["tasks"]), config)
+    num_evaluated = sum(len(grids.get(name, [None])) for name in config["tasks"])
     return {
         "pre-training": sum(training.count for training in pretrainings(config)),
         "fine-tuning": sum(training.count for training in finetunings(config)),
-        "evaluation": len(config["models"]) * len(config["tasks"]) * len(config["seeds"]),
+        "evaluation": len(config["models"]) * num_evaluated * len(config["seeds"]),
     }
 
 

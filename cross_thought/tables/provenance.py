@@ -1,6 +1,6 @@
 """Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from cross_thought.data.pairs import place_of
 from cross_thought.environment import environment
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import AVERAGE
+from cross_thought.evaluation.choice import chosen_setting
 from cross_thought.evaluation.result_files import read_json, read_json_lines
 from cross_thought.files import file_hash
 from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
@@ -22,6 +23,7 @@ def assemble(
     data_paths: Iterable[Path | str],
     table_paths: Mapping[str, Path | str],
     starts: Mapping[str, str] | None = None,
+    sweeps: Collection[str] = (),
     results: Path | str = "results",
 ) -> dict[str, Any]:
     """Tie each number of the tables to what made it.
@@ -29,9 +31,10 @@ def assemble(
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `embeddings`, `pretraining`, `masked_words`, `cross_path`,
+        table_paths: table name (`tasks`, `sweeps`, `embeddings`, `pretraining`, `masked_words`, `cross_path`,
             `ablations`) -> its CSV file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
+        sweeps: the tasks whose settings are chosen.
         results: the folder that the tables' runs lie in.
 
     Raises:
@@ -47,7 +50,7 @@ def assemble(
     numbers = [
         number
         for table, path in table_paths.items()
-        for number in _numbers_of(table, Path(path), starts or {}, results)
+        for number in _numbers_of(table, Path(path), starts or {}, sweeps, results)
     ]
     config = {"path": str(config_path), "sha256": file_hash(config_path)}
     files = [
@@ -82,8 +85,13 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
         start, _, tuned_on = model.partition("@")
         tuning = [results / "tune" / start / tuned_on / place] if tuned_on else []
         return [pairs], [*_pretraining_runs(start, place, results), *tuning]
+    if table == "sweeps":
+        of_setting = Path(model, row["task"], row["setting"], place)
+        evaluation = results / "evaluate" / of_setting
+        runs = [evaluation, results / "finetune" / of_setting, *_pretraining_runs(model, place, results)]
+        return [evaluation / "predictions.tsv"], runs
     predictions: list[Path] = []
-    runs: list[Path] = []
+    runs = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
         # An average is over several tasks; its row does not say which, so all of the model's are named.
         task = "*" if row["task"] == AVERAGE else row["task"]
@@ -100,8 +108,17 @@ def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path)
     for run in runs:
         stage, *wildcards = run.relative_to(results).parts
         if stage == "finetune" and wildcards[1] in starts:
-            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[2]
+            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[-1]
         yield run
+
+
+def _chosen(run: Path, sweeps: Collection[str], results: Path) -> Path:
+    """Return the folder of a run; of a task with a sweep, that of the chosen setting's, whose files were copied."""
+    stage, model, *wildcards = run.relative_to(results).parts
+    if stage not in ("finetune", "evaluate") or wildcards[0] not in sweeps or len(wildcards) > 2:
+        return run
+    setting = chosen_setting(results / "finetune" / model / wildcards[0] / "choice.json")
+    return run.parent / setting / run.name
 
 
 def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
@@ -111,12 +128,14 @@ def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
 
 
 _FIGURES = ["mean", "sd", "difference", "valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits"]
-_FIGURES += ["hours"]
+_FIGURES += ["hours", "median"]
 _OF_WORDS = ["mean", "sd", "ci_low", "ci_high", "p_documents", "p_seeds"]
 _KEYS = ("factor", "setting", "kind", "model", "pooling", "task", "split", "metric", "words", "condition", "control")
 
 
-def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path) -> Iterator[dict[str, Any]]:
+def _numbers_of(
+    table: str, path: Path, starts: Mapping[str, str], sweeps: Collection[str], results: Path
+) -> Iterator[dict[str, Any]]:
     for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
         for figure in filter(row.get, _OF_WORDS if table == "masked_words" else _FIGURES):
@@ -138,7 +157,7 @@ def _numbers_of(table: str, path: Path, starts: Mapping[str, str], results: Path
                 "value": float(row[figure]),
                 "seeds": list(map(int, seeds)),
                 "sources": _existing(source for sources, _ in found for source in sources),
-                "runs": _existing(runs),
+                "runs": _existing(_chosen(run, sweeps, results) for run in runs),
                 **({"published": row["source"]} if row.get("source") else {}),
             }
 

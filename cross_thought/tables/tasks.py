@@ -131,11 +131,22 @@ def reference_rows(path: Path | str, rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(kind="reference", mean=mean).merge(columns, on=COLUMN)
 
 
-def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[str, Mapping] | None = None) -> Page:
+def task_page(
+    rows: pd.DataFrame,
+    *,
+    tasks: Mapping[str, Task],
+    counts: Mapping[str, Mapping] | None = None,
+    num_settings: Mapping[str, int] | None = None,
+) -> Page:
     """Lay the task rows out: development sets, labelled test sets, differences from the control.
 
     In LaTeX a model whose difference from the control counts, to the better or the worse, has a dagger at that number.
-    `counts` are those of `data_counts`.
+
+    Args:
+        rows: of `task_rows`.
+        tasks: by name.
+        counts: those of `data_counts`.
+        num_settings: of each task with a sweep, how many settings each model's was chosen from.
     """
     development = is_development(rows["split"])
     sections = [
@@ -147,7 +158,7 @@ def task_page(rows: pd.DataFrame, *, tasks: Mapping[str, Task], counts: Mapping[
     if len(differences):
         heading = f"Difference from `{differences['control'].iloc[0]}`"
         sections.append(Section(pd.DataFrame(map(_difference, differences.itertuples())), heading))
-    return Page("Task results", sections, task_notes(rows, tasks, counts or {}))
+    return Page("Task results", sections, task_notes(rows, tasks, counts or {}, num_settings or {}))
 
 
 def column_name(task: str, split: str, metric: str) -> str:
@@ -194,7 +205,9 @@ _RANKING_NOTES = {
 }
 
 
-def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping]) -> list[str]:
+def task_notes(
+    rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping], num_settings: Mapping[str, int]
+) -> list[str]:
     """Say what a reader must know of these rows, in one sentence or two each."""
     ours = rows[rows["kind"] == "model"]
     ran = {name: task for name, task in tasks.items() if name in set(ours["task"])}
@@ -230,6 +243,12 @@ def task_notes(rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[st
         notes.append(
             f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
             "head drawn anew."
+        )
+    for name in [name for name in ran if name in num_settings]:
+        seeds = ours.loc[ours["task"] == name, "n"].max()
+        notes.append(
+            f"{name}: each model's setting was chosen on the development set by the median of its main metric, out of "
+            f"{num_settings[name] * seeds:,} runs a model: settings {num_settings[name]}, seeds {seeds} (`sweeps.md`)."
         )
     undefined = ours[ours["mean"].isna()]
     if len(undefined):

@@ -18,13 +18,16 @@ import yaml
 
 from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.data.pairs import shown_name, tuned_place
+from cross_thought.data.sweeps import Setting, grids_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error
 from cross_thought.evaluation.aggregate import KEYS, read_metrics
+from cross_thought.evaluation.choice import choice_document, read_choices, value_of_run
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.files import file_hash
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
 from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
@@ -32,6 +35,8 @@ from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_t
 from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
 from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
 from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
+from cross_thought.tables.sweeps import KEYS as SWEEP_KEYS
+from cross_thought.tables.sweeps import sweep_rows, sweeps_page
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
@@ -56,9 +61,15 @@ class Number:
 
 
 def task_numbers(
-    results: Path, *, models: Sequence[str], tasks: Mapping[str, Task], seeds: Sequence[int], control: str | None
+    results: Path,
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    seeds: Sequence[int],
+    control: str | None,
+    num_settings: Mapping[str, int] | None = None,
 ) -> Iterator[Number]:
-    """Recompute `metrics.json` and the task tables from each `predictions.tsv`."""
+    """Recompute `metrics.json` and the task tables from each `predictions.tsv`; `num_settings` as of `task_page`."""
     documents, predictions = [], {}
     for model, name, seed in product(models, tasks, seeds):
         folder = results / "evaluate" / model / name / f"seed-{seed}"
@@ -69,8 +80,36 @@ def task_numbers(
         documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=REFERENCES)
-    page = task_page(rows, tasks=tasks, counts=data_counts(documents))
+    page = task_page(rows, tasks=tasks, counts=data_counts(documents), num_settings=num_settings)
     yield from table_numbers(results, "tasks", rows, page, keys=["kind", *KEYS])
+
+
+def sweep_numbers(
+    results: Path,
+    grids: Mapping[str, Mapping[str, Setting]],
+    *,
+    models: Sequence[str],
+    tasks: Mapping[str, Task],
+    seeds: Sequence[int],
+) -> Iterator[Number]:
+    """Choose each model's setting again from the predictions of all; the chosen ones must be the task's own."""
+    choices = []
+    for model, (name, settings) in product(models, grids.items()):
+        evaluated = results / "evaluate" / model / name
+        paths = {
+            (setting, seed): evaluated / setting / f"seed-{seed}" / "predictions.tsv"
+            for setting, seed in product(settings, seeds)
+        }
+        values = {run: value_of_run(tasks[name], read_predictions(path)) for run, path in paths.items()}
+        choice = results / "finetune" / model / name / "choice.json"
+        (written,) = read_choices([choice])
+        choices.append(choice_document(model=model, task=tasks[name], settings=settings, values=values))
+        yield from _compared(str(choice), written, choices[-1])
+        for seed in seeds:
+            taken, chosen = evaluated / f"seed-{seed}" / "predictions.tsv", paths[choices[-1]["chosen"], seed]
+            yield from _compared(f"{taken}: sha256", file_hash(taken), file_hash(chosen))
+    rows = sweep_rows(choices)
+    yield from table_numbers(results, "sweeps", rows, sweeps_page(rows), keys=SWEEP_KEYS)
 
 
 def embedding_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
@@ -162,8 +201,12 @@ def numbers(results: Path) -> Iterator[Number]:
     tasks, models, shared = tasks_of(config["tasks"]), config["models"], config["pretraining_seed"]
     pretraining_seeds = config["seeds"] if shared == "each" else [shared]
     trained = [name for name, model in models.items() if model["source"] == "pretrain"]
-    control = config.get("control")
-    yield from task_numbers(results, models=list(models), tasks=tasks, seeds=config["seeds"], control=control)
+    control, grids = config.get("control"), grids_of(tasks, config)
+    runs: dict[str, Any] = {"models": list(models), "tasks": tasks, "seeds": config["seeds"]}
+    sizes = {name: len(settings) for name, settings in grids.items()}
+    yield from task_numbers(results, **runs, control=control, num_settings=sizes)
+    if grids:
+        yield from sweep_numbers(results, grids, **runs)
     if trained:
         cuts = {models[name].get("segment_by", "tokens") for name in trained}
         yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)

@@ -39,6 +39,10 @@ VALUES = [
     ("the same, of a task", f"tasks: {{average: {{{OWN}}}}}"),
     ("labels that YAML reads as truth values", f"tasks: {{mine: {{{OWN}, labels: [no, yes]}}}}"),
     ("a list that holds itself", "seeds: &seeds [*seeds]"),
+    ("a sweep of nothing", "finetuning: {learning_rate: []}"),
+    ("a sweep of one value twice", "tasks: {RTE: {batch_size: [16, 16]}}"),
+    ("a sweep with a value that YAML reads as text", "finetuning: {learning_rate: [1.0e-5, 2e-5]}"),
+    ("a list of what is not swept", "finetuning: {dropout: [0.0, 0.1]}"),
 ]
 COMBINATIONS = [
     ("a segment longer than the positions", "model_defaults: {segment_length: 64}"),
@@ -49,6 +53,9 @@ COMBINATIONS = [
         "a warm-up longer than the published fine-tuning",
         "tasks: {RTE: {num_epochs: 10, warmup_updates: 3000}}",
     ),
+    ("the same, of one setting of a sweep", "tasks: {RTE: {num_updates: 100, warmup_updates: [10, 200]}}"),
+    ("a warm-up that is said twice", "finetuning: {warmup_updates: 10, warmup_fraction: 0.1}"),
+    ("a sweep of a task that is not fine-tuned", "tasks: {MNLI: {}, AX: {learning_rate: [1.0e-5, 2.0e-5]}}"),
     ("wrapped lines of text that is not one's own", "corpus: {lines: wrapped}"),
     ("wrapped WikiText", "corpus: {source: files, files: {train: [a.tsv]}, format: wikitext, lines: wrapped}"),
     ("float16 on a CPU", "hardware: {precision: float16}"),

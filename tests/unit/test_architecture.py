@@ -211,7 +211,7 @@ def test_every_script_belongs_to_a_rule() -> None:
     assert files == {script for script, _ in scripts()}
 
 
-# what is paid for with days is not done anew for other code; what is fetched has a checksum
+# what is paid for with days is not done anew for other code, nor is what decides on it; what is fetched has a checksum
 WITHOUT_CODE = {
     "fetch_file.py",
     "unpack_checkpoint.py",
@@ -220,6 +220,8 @@ WITHOUT_CODE = {
     "pretrain.py",
     "finetune.py",
     "evaluate.py",
+    "choose_setting.py",
+    "take_chosen_run.py",
     "tune_embeddings.py",
 }
 

@@ -78,6 +78,8 @@ def test_the_entries_that_ship_are_held_against_the_schema() -> None:
     wrong = entries | {"RTE": entries["RTE"] | {"header": "yes"}}
     with pytest.raises(UserError, match=r"tasks.yaml: RTE.header is 'yes'; it must be true or false"):
         check_registry(wrong)
+    with pytest.raises(UserError, match=r"tasks.yaml: RTE.batch_size is a list: give the published value"):
+        check_registry(entries | {"RTE": entries["RTE"] | {"batch_size": [16]}})
 
 
 def test_an_own_task_may_say_all_that_one_that_ships_says() -> None:

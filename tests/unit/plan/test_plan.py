@@ -112,6 +112,23 @@ finetuning: {{num_epochs: 2}}
     assert (task.updates, task.count) == (2 * 4, 2 * 3)
 
 
+def test_every_setting_of_a_sweep_is_counted() -> None:
+    sweep = {"learning_rate": [1e-5, 2e-5, 3e-5], "batch_size": [16, 32]}
+    tasks = {"RTE": sweep | {"start_from": "MNLI"}, "MNLI": {"learning_rate": [1e-5, 2e-5]}, "AX": {}}
+    checked = load_files([], tasks=tasks, finetuning={"num_epochs": 3}, seeds=[1, 2])
+    found = {training.name: (training.count, training.updates) for training in finetunings(checked)}
+    assert found == {
+        "RTE, batch_size 16": (2 * 2 * 3, 3 * 156),
+        "RTE, batch_size 32": (2 * 2 * 3, 3 * 78),
+        "MNLI": (2 * 2 * 2, 3 * 12272),
+    }
+    assert jobs(checked) == {"pre-training": 4, "fine-tuning": 32, "evaluation": 2 * 2 * (6 + 2 + 1)}
+    (model, _) = cost.sizes_of(checked).values()
+    assert disk(checked)["sweeps"] == 2 * 2 * (model.num_parameters * 4 * 2)  # MNLI's wait for the choice
+    lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
+    assert "settings to choose from: 6 of RTE, 2 of MNLI" in lines
+
+
 def test_a_device_that_is_unknown_or_does_not_fit_is_refused(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(["--device", "abacus"])

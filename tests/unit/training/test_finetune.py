@@ -21,6 +21,8 @@ SETTINGS = {"num_epochs": 3, "batch_size": 10, "max_tokens": 1000, "num_updates"
         ({"num_updates": 100}, 100, 6),
         ({"num_updates": 100, "warmup_updates": 0}, 100, 0),
         ({"warmup_updates": 59}, 60, 59),
+        ({"warmup_fraction": 0.1}, 60, 6),
+        ({"warmup_fraction": 0.1, "num_updates": 101}, 101, 11),
     ],
 )
 def test_what_is_not_said_follows_from_the_data(changes: dict, updates: int, warmup: int) -> None:

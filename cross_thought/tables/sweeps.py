@@ -1,0 +1,58 @@
+"""The table of sweeps: what each setting scores on the development set, and which one each model takes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from cross_thought.data.sweeps import shown_setting
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, metric_name, numbers, wide
+
+KEYS = ["model", "task", "setting"]
+_COLUMNS = [*KEYS, "split", "metric", "median", "n", "seeds", "values", "best"]
+
+
+def sweep_rows(choices: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Gather `choice.json` documents: a row a setting, in percent; `best` marks the one that the model takes."""
+    rows = [
+        {
+            **{key: choice[key] for key in ("model", "task", "split", "metric")},
+            "setting": name,
+            "median": _percent(found["median"]),
+            "n": len(found["values"]),
+            "seeds": tuple(map(int, found["values"])),
+            "values": tuple(map(_percent, found["values"].values())),
+            "best": name == choice["chosen"],
+        }
+        for choice in choices
+        for name, found in choice["settings"].items()
+    ]
+    return as_table(pd.DataFrame(rows), _COLUMNS)
+
+
+def _percent(fraction: float | None) -> float:
+    return float("nan") if fraction is None else 100 * fraction
+
+
+def sweeps_page(rows: pd.DataFrame) -> Page:
+    """Lay the rows out: a section a task, a line a setting, a column a model."""
+    sections = [_section(task, part) for task, part in rows.groupby("task", sort=False)]
+    notes = [
+        "Percent: the task's main metric on the development set, median over seeds (number of seeds). **Bold**: the "
+        "setting that the model takes, the best one, of equals the first; all other tables are of its runs.",
+        "A seed without a value, whose predictions are constant or not finite, counts as lower than any.",
+        "The best of several is best by luck, too: on the development set it looks better than it is.",
+    ]
+    return Page("Sweeps", sections, notes)
+
+
+def _section(task: str, rows: pd.DataFrame) -> Section:
+    named = rows.assign(setting=rows["setting"].map(shown_setting))
+    heading = f"{task} {metric_name(next(rows.itertuples()))}".rstrip()
+    return wide(named, _cell, index=["task", "setting"], column=lambda row: row.model, heading=heading)
+
+
+def _cell(row: Any) -> str:
+    text = numbers("{:.1f}", row.median)
+    text = text if text == NOT_AVAILABLE else f"{text} ({row.n})"
+    return f"**{text}**" if row.best else text
