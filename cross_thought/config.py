@@ -263,6 +263,11 @@ def _check_model(name: str, model: Config) -> None:
             f"{place}.pretraining.warmup_updates {training['warmup_updates']} must be less than max_updates "
             f"{training['max_updates']}"
         )
+    if training.get("patience") and "--disable-validation" in training["extra_args"]:
+        raise UserError(
+            f"{place}.pretraining.patience {training['patience']} counts validations, but extra_args has "
+            "--disable-validation: leave one of them out"
+        )
     if training["leave_unmasked_prob"] + training["random_token_prob"] > 1:
         raise UserError(f"{place}.pretraining: leave_unmasked_prob and random_token_prob add up to more than 1")
 

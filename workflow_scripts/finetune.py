@@ -138,6 +138,10 @@ def training_flags(task: Task, *, model: dict, settings: dict, seed: int, hardwa
         "attention_dropout": settings["attention_dropout"],
         "best_checkpoint_metric": task.best_metric,
         "maximize_best_checkpoint_metric": not by_loss,
+        "patience": settings.get("patience"),
+        # fairseq keeps the best of those validations alone that it saves after
+        "save_interval_updates": settings.get("validate_interval_updates"),
+        "keep_interval_updates": 1 if settings.get("validate_interval_updates") else None,
         "seed": seed,
         **hardware_flags(hardware["device"], hardware["precision"]),
     }

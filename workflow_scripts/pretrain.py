@@ -43,6 +43,7 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
         "dropout": training["dropout"],
         "attention_dropout": training["attention_dropout"],
         "save_interval_updates": training["save_interval_updates"],
+        "patience": training.get("patience"),
         "seed": seed,
         **hardware_flags(hardware["device"], hardware["precision"], hardware["processes"]),
     }

@@ -81,10 +81,14 @@ def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's settings as they define its training.
 
     The place of a start is left out, for its files count by their content (`start_files`): moved, they are the same
-    start. Without a start, `cross_layers` says nothing.
+    start. Without a start, `cross_layers` says nothing, nor does a `patience` of null.
     """
     unused = ("initialize_from",) if model["initialize_from"] else ("initialize_from", "cross_layers")
-    return {key: value for key, value in model.items() if key not in unused}
+    settings = {key: value for key, value in model.items() if key not in unused}
+    training = settings.get("pretraining", {})
+    if "patience" in training and training["patience"] is None:
+        settings["pretraining"] = {key: value for key, value in training.items() if key != "patience"}
+    return settings
 
 
 def check_start(name: str, model: Mapping[str, Any]) -> None:

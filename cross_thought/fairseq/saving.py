@@ -169,6 +169,7 @@ def _as_left(load_checkpoint: Callable) -> Callable:
 
     That one may be newer than the checkpoint that training goes on from, and is replaced only by one no worse. Where
     training begins with another's weights (`--finetune-from-model`), at update 0, there is nothing to count on with.
+    What had lost its patience when it was saved has ended: the process ends, too.
     """
 
     def wrapped(args: argparse.Namespace, trainer: Trainer, **options: object) -> tuple[dict | None, object]:
@@ -183,7 +184,11 @@ def _as_left(load_checkpoint: Callable) -> Callable:
             raise
         best = Path(args.save_dir, "checkpoint_best.pt")
         if extra_state is not None and trainer.get_num_updates() > 0 and not args.reset_meters:
-            vars(fairseq_train.should_stop_early).update(extra_state.get("early_stop", {}))
+            patience = extra_state.get("early_stop", {})
+            vars(fairseq_train.should_stop_early).update(patience)
+            if 0 < getattr(args, "patience", 0) <= patience.get("num_runs", 0):
+                logger.info("early stop, as it was when the checkpoint was saved")
+                sys.exit()
             if best.exists():
                 state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
                 checkpoint_utils.save_checkpoint.best = state["extra_state"]["best"]

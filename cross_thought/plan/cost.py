@@ -295,6 +295,9 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"training data of a size not known, counted as nothing: {', '.join(lacking)}"
     if pretrainings(config):
         yield "full streams; memory beside that of Python and PyTorch themselves"
+    trainings = [model["pretraining"] for model in config["models"].values()]
+    if any(settings.get("patience") for settings in (*trainings, config["finetuning"], *config["tasks"].values())):
+        yield "no training ends early, by patience"
     if any(path.suffix in _PACKED for path in _own_training_files(config)):
         yield f"rows of {_PACKED['.gz']} bytes in .gz, {_PACKED['.parquet']} in Parquet"
     unknown = [name for name, size in downloads(config).items() if size is None]

@@ -111,6 +111,8 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
             continue
         try:
             state = load_checkpoint(path)
+            if getattr(state["args"], "no_save_optimizer_state", False) and "last_optimizer_state" not in state:
+                continue  # a model of a validation within an epoch: not to go on from, as it is told not to be
             history = state.get("optimizer_history")
             if not history or "last_optimizer_state" not in state:
                 raise UserError(f"{path} is no checkpoint of a training in progress: it lacks the optimizer's state")

@@ -30,6 +30,7 @@ HISTORY_COLUMNS = ("split", "num_updates", "loss", "ppl", "accuracy", "learning_
 _TRAIN_TAG, _VALID_TAG = "train_inner", "valid"
 
 NO_NUMBER = "the gradient is no finite number"  # what our part of fairseq's training says
+_EARLY_STOP = "early stop since valid performance hasn't improved"  # what fairseq's says where --patience ends it
 _LOG_INTERVAL_S = 0.1  # between two looks at what training has written
 _GRACE_S = 60.0  # for the other processes to end by themselves once one has failed
 
@@ -135,6 +136,8 @@ def train(
             elif tag.startswith(_VALID_TAG):
                 accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
                 print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
+            elif _EARLY_STOP in line:
+                print("stopped early, by patience: the last validations were no better than one before", flush=True)
     statuses = [child.returncode for child in children if child not in ended_here]
     if any(statuses):
         # a signal explains the most: the other processes only miss the one that it ended

@@ -43,6 +43,7 @@ VALUES = [
     ("a sweep of one value twice", "tasks: {RTE: {batch_size: [16, 16]}}"),
     ("a sweep with a value that YAML reads as text", "finetuning: {learning_rate: [1.0e-5, 2e-5]}"),
     ("a list of what is not swept", "finetuning: {dropout: [0.0, 0.1]}"),
+    ("patience that ends at once", "model_defaults: {pretraining: {patience: 0}}"),
 ]
 COMBINATIONS = [
     ("a segment longer than the positions", "model_defaults: {segment_length: 64}"),
@@ -56,6 +57,10 @@ COMBINATIONS = [
     ("the same, of one setting of a sweep", "tasks: {RTE: {num_updates: 100, warmup_updates: [10, 200]}}"),
     ("a warm-up that is said twice", "finetuning: {warmup_updates: 10, warmup_fraction: 0.1}"),
     ("a sweep of a task that is not fine-tuned", "tasks: {MNLI: {}, AX: {learning_rate: [1.0e-5, 2.0e-5]}}"),
+    (
+        "patience without validations",
+        "model_defaults: {pretraining: {patience: 3, extra_args: [--disable-validation]}}",
+    ),
     ("wrapped lines of text that is not one's own", "corpus: {lines: wrapped}"),
     ("wrapped WikiText", "corpus: {source: files, files: {train: [a.tsv]}, format: wikitext, lines: wrapped}"),
     ("float16 on a CPU", "hardware: {precision: float16}"),

@@ -15,7 +15,7 @@ from cross_thought.data.tasks import tasks_of
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.tables.provenance import assemble
 from cross_thought.tables.verify import sweep_numbers, task_numbers
-from tests.workflow.conftest import TINIEST, run_snakemake
+from tests.workflow.conftest import TINIEST, losses, run_snakemake
 
 RATES = ("1e-05", "0.01")
 SWEEP = TINIEST | {
@@ -25,6 +25,7 @@ SWEEP = TINIEST | {
         "num_epochs": 1,
         "learning_rate": list(map(float, RATES)),
         "batch_size": [32],
+        "validate_interval_updates": 2,
         "keep_checkpoints": True,
     },
 }
@@ -110,6 +111,8 @@ def test_what_is_verified_is_computed_again(swept: Path, tmp_path: Path) -> None
 def test_only_the_chosen_checkpoint_is_kept_and_nothing_is_done_twice(swept: Path) -> None:
     kept = [path.relative_to(swept) for path in swept.glob("results/finetune/mlm/**/*.pt")]
     assert kept == [Path("results/finetune/mlm/demo-match/seed-1/best.pt")]
+    updates = {update for split, update in losses(swept / folder_of(RATES[0], "finetune") / "history.tsv")}
+    assert updates >= {2, 3}  # validated within the epoch, and after it
     done = run_snakemake(swept, *TARGETS, "--dry-run", overlay=SWEEP)
     assert "Nothing to be done" in done.stdout + done.stderr
 

@@ -87,3 +87,20 @@ def test_the_patience_of_another_training_is_none_of_this_ones(
     found, _ = saving._as_left(lambda args, trainer: (extra_state, None))(args, trainer)
     assert found is extra_state
     assert vars(fairseq_train.should_stop_early) == patience
+
+
+@pytest.mark.parametrize(("patience", "ended"), [(-1, False), (2, True), (3, False)])
+def test_what_had_lost_its_patience_is_not_trained_on(
+    patience: int, ended: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fairseq_train.should_stop_early, "__dict__", {})
+    args = Namespace(save_dir=str(tmp_path), reset_meters=False, patience=patience)
+    trainer = SimpleNamespace(get_num_updates=lambda: 40)
+    extra_state = {"early_stop": {"best": 71.5, "num_runs": 2}}
+    load = saving._as_left(lambda args, trainer: (extra_state, None))
+    if ended:
+        with pytest.raises(SystemExit) as stop:
+            load(args, trainer)
+        assert not stop.value.code
+    else:
+        assert load(args, trainer)[0] is extra_state

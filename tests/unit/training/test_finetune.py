@@ -62,3 +62,19 @@ def test_only_who_asks_for_it_gets_another_loss(settings: dict, flags: dict) -> 
     found = training_flags(TASKS["RTE"], model=model, settings=given | settings, seed=1, hardware=hardware)
     assert {name: found[found.index(name) + 1] for name in flags} == flags
     assert {"--class-weights", "--label-smoothing"} & set(found) == set(flags) - {"--criterion"}
+
+
+def test_patience_and_validation_within_epochs_are_fairseqs_flags() -> None:
+    config = load_config({})
+    given = config["finetuning"] | {"learning_rate": 1e-5, "batch_size": 8, "num_updates": 90, "warmup_updates": 1}
+
+    def flags(**settings: object) -> list[str]:
+        model, hardware = config["models"]["mlm"], config["hardware"]
+        return training_flags(TASKS["RTE"], model=model, settings=given | settings, seed=1, hardware=hardware)
+
+    assert flags(patience=None, validate_interval_updates=None) == flags()  # so that runs of before are the same
+    assert not {"--patience", "--save-interval-updates", "--keep-interval-updates"} & set(flags())
+    found = flags(patience=3, validate_interval_updates=20)
+    values = {name: found[found.index(name) + 1] for name in ("--patience", "--save-interval-updates")}
+    assert values == {"--patience": "3", "--save-interval-updates": "20"}
+    assert found[found.index("--total-num-update") + 1] == "90"
