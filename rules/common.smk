@@ -259,6 +259,17 @@ def finetuning_data(task, model):
     return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
 
 
+def finetuning_settings_of(model, task, entry):
+    """Return all that defines the fine-tunings of a model on a task, but for the seed; `entry` is the task's."""
+    return {
+        "model": MODELS[model],
+        "task": entry,
+        "finetuning": FINETUNING,
+        "hardware": config["hardware"],
+        "data": finetuning_data(task, model),
+    }
+
+
 def pretrained_start(wildcards):
     """Return the checkpoint that training goes on from; one that is given counts by its content, among the settings."""
     path = pretrained_checkpoint(wildcards.model, wildcards.seed)
@@ -277,6 +288,22 @@ def tuned_checkpoint(wildcards):
     """Return the fine-tuned checkpoint that a task is evaluated with: its own, or another task's."""
     task = TASKS[wildcards.task].evaluated_with or wildcards.task
     return f"results/finetune/{wildcards.model}/{task}/seed-{wildcards.seed}/best.pt"
+
+
+def setting_entry(wildcards):
+    """Return a task's entry of the config with one value for each of its lists."""
+    return config["tasks"][wildcards.task] | SWEEPS[wildcards.task][wildcards.setting]
+
+
+def of_all_settings(path, seeds=None):
+    """Return an input: the path of each setting, of a job's seed or of each of these."""
+    return lambda wildcards: expand(
+        path,
+        model=wildcards.model,
+        task=wildcards.task,
+        setting=SWEEPS[wildcards.task],
+        seed=seeds or wildcards.seed,
+    )
 
 
 # pre-training

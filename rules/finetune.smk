@@ -5,17 +5,6 @@ localrules:
     note_finetuning,
 
 
-def finetuning_settings_of(model, task, entry):
-    """Return all that defines the fine-tunings of a model on a task, but for the seed; `entry` is the task's."""
-    return {
-        "model": MODELS[model],
-        "task": entry,
-        "finetuning": FINETUNING,
-        "hardware": config["hardware"],
-        "data": finetuning_data(task, model),
-    }
-
-
 rule note_finetuning:
     output:
         "results/finetune/{model}/{task}/settings.json",

@@ -15,22 +15,6 @@ localrules:
     note_setting,
 
 
-def setting_entry(wildcards):
-    """Return a task's entry of the config with one value for each of its lists."""
-    return config["tasks"][wildcards.task] | SWEEPS[wildcards.task][wildcards.setting]
-
-
-def of_all_settings(path, seeds=None):
-    """Return an input: the path of each setting, of a job's seed or of each of these."""
-    return lambda wildcards: expand(
-        path,
-        model=wildcards.model,
-        task=wildcards.task,
-        setting=SWEEPS[wildcards.task],
-        seed=seeds or wildcards.seed,
-    )
-
-
 use rule note_finetuning as note_setting with:
     output:
         SETTING_NOTE,

@@ -133,8 +133,10 @@ def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Setting, 
     for name, task in tasks.items():
         if "train" not in task.splits:  # evaluated with another task's model
             continue
-        settings = list(grids.get(name, {"": {}}).values())
-        costly = [{key: setting[key] for key in ("batch_size", "num_epochs") if key in setting} for setting in settings]
+        settings = grids.get(name, {"": {}}).values()
+        costly: list[Setting] = [
+            {key: setting[key] for key in ("batch_size", "num_epochs") if key in setting} for setting in settings
+        ]
         for number, setting in enumerate(costly):
             if setting not in costly[:number]:
                 yield name, setting, costly.count(setting)

@@ -158,7 +158,7 @@ def task_page(
     if len(differences):
         heading = f"Difference from `{differences['control'].iloc[0]}`"
         sections.append(Section(pd.DataFrame(map(_difference, differences.itertuples())), heading))
-    return Page("Task results", sections, task_notes(rows, tasks, counts or {}, num_settings or {}))
+    return Page("Task results", sections, task_notes(rows, tasks, counts or {}, num_settings))
 
 
 def column_name(task: str, split: str, metric: str) -> str:
@@ -206,7 +206,10 @@ _RANKING_NOTES = {
 
 
 def task_notes(
-    rows: pd.DataFrame, tasks: Mapping[str, Task], counts: Mapping[str, Mapping], num_settings: Mapping[str, int]
+    rows: pd.DataFrame,
+    tasks: Mapping[str, Task],
+    counts: Mapping[str, Mapping],
+    num_settings: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Say what a reader must know of these rows, in one sentence or two each."""
     ours = rows[rows["kind"] == "model"]
@@ -244,11 +247,13 @@ def task_notes(
             f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
             "head drawn anew."
         )
-    for name in [name for name in ran if name in num_settings]:
+    for name, number in ((name, (num_settings or {}).get(name)) for name in ran):
+        if number is None:
+            continue
         seeds = ours.loc[ours["task"] == name, "n"].max()
         notes.append(
             f"{name}: each model's setting was chosen on the development set by the median of its main metric, out of "
-            f"{num_settings[name] * seeds:,} runs a model: settings {num_settings[name]}, seeds {seeds} (`sweeps.md`)."
+            f"{number * seeds:,} runs a model: settings {number}, seeds {seeds} (`sweeps.md`)."
         )
     undefined = ours[ours["mean"].isna()]
     if len(undefined):

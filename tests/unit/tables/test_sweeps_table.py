@@ -41,4 +41,4 @@ def test_the_tasks_say_how_many_runs_a_setting_was_chosen_from() -> None:
     said = "RTE: each model's setting was chosen on the development set by the median of its main metric, out of 18"
     (note,) = [note for note in task_notes(rows, tasks, {}, {"RTE": 6}) if note.startswith(said)]
     assert note == f"{said} runs a model: settings 6, seeds 3 (`sweeps.md`)."
-    assert not any("chosen" in note for note in task_notes(rows, tasks, {}, {}))
+    assert not any("chosen" in note for note in task_notes(rows, tasks, {}))
