@@ -94,7 +94,7 @@ def test_processes_on_one_node_ask_slurm_for_one(tmp_path: Path) -> None:
     }
     done = run_snakemake(tmp_path, "--dry-run", "results/pretrain/mlm/seed-1/model.pt", overlay=overlay)
     (printed,) = re.findall(r"rule pretrain_model:\n(?:    .*\n)*?    resources: (.*)", done.stdout + done.stderr)
-    resources = Resources(dict(pair.split("=") for pair in printed.split(", ")))
+    resources = Resources(dict(pair.split("=", 1) for pair in printed.split(", ")))
     resources |= {key: int(value) for key, value in resources.items() if value.isdecimal()}
     job = SimpleNamespace(resources=resources, threads=16)
     names = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
