@@ -6,26 +6,6 @@ from cross_thought.environment import commit
 from cross_thought.sources import workflow_hash
 
 
-def archived_results():
-    """Return the results and what their numbers are computed from."""
-    return [
-        *all_tables(),
-        "results/config.yaml",
-        *all_metrics(),
-        *all_predictions(),
-        *all_choices(),
-        *all_settings(),
-        *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
-        *(path for name in ("metrics.json", "run.trec") for path in all_retrieval(name)),
-        *all_mteb_scores(),
-        *all_histories(),
-        *all_masked_words(),
-        *all_cross_path(),
-        *case_study(),
-        *expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
-    ]
-
-
 rule archive_run:
     input:
         archived_results(),
