@@ -11,7 +11,7 @@ from cross_thought.data.tasks import EmbeddingTask, embedding_tasks_of
 from cross_thought.environment import REPOSITORY
 from cross_thought.evaluation.embeddings import PartedSimilarities, Rankings, Similarities, embeddings_document
 from cross_thought.tables.embeddings import embedding_rows, embeddings_page
-from cross_thought.tables.layout import latex, markdown
+from cross_thought.tables.layout import latex, markdown, wide
 
 TASKS = {
     "STS-B": EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",)),
@@ -160,3 +160,26 @@ def test_sts_is_averaged_as_papers_print_it() -> None:
     fewer = {name: task for name, task in tasks.items() if name != "STS14"}
     rows = embedding_rows(ours, lexical[:2] + lexical[3:], models=["ct"], tasks=fewer, references_path=path)
     assert "average" not in set(rows["task"])
+
+
+def test_each_cell_stands_in_the_row_and_the_column_of_its_own() -> None:
+    places = [("ct", "concat"), ("mlm", "concat"), ("ct", "mean"), ("mlm", "mean"), ("bm25", "")]
+    rows = pd.DataFrame(
+        [
+            {"trained": pooling != "", "model": model, "pooling": pooling, "metric": metric}
+            for model, pooling in places
+            for metric in ("mrr", "accuracy")
+        ]
+    )
+    section = wide(
+        rows,
+        lambda row: f"{row.model} {row.pooling} {row.metric}",
+        index=["trained", "model", "pooling"],
+        column=lambda row: row.metric,
+    )
+    assert section.cells.columns.tolist() == ["model", "pooling", "mrr", "accuracy"]
+    assert section.cells.to_numpy().tolist() == [
+        [model, pooling, *(f"{model} {pooling} {metric}" for metric in ("mrr", "accuracy"))]
+        for model, pooling in places
+    ]
+    assert section.rules == [4]
