@@ -73,7 +73,7 @@ def generate(folder: Path, *, num_passages: int, num_queries: int) -> None:
 
 
 def do_step(folder: Path, step: str, num_probes: int) -> None:
-    """Do one step in this process, and print its seconds and the process's peak of memory in MB."""
+    """Do one step in this process; print its seconds, the processor's, and the peak of memory in MB."""
     began = time.monotonic()
     task = task_of(folder, index=IVF if step == IVF else EXACT, num_probes=num_probes)
     if step == "prepare":
@@ -86,7 +86,7 @@ def do_step(folder: Path, step: str, num_probes: int) -> None:
         write_run(folder / f"{step}.trec", task, collection, found, tag=step)
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1000
-    print(f"{time.monotonic() - began:.1f} {peak:.0f}")
+    print(f"{time.monotonic() - began:.1f} {time.process_time():.1f} {peak:.0f}")
 
 
 def main() -> None:
@@ -119,18 +119,16 @@ def main() -> None:
                 step,
             ]
             done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
-            seconds, peak = done.stdout.split()
+            measured = done.stdout.split()
             found: dict[str, float | None] = {}
             if (folder / f"{step}.trec").exists():
                 judgements = Collection(folder / "prepared", task_of(folder, index=EXACT, num_probes=1)).judgements
                 found = retrieval_metrics(METRICS, judgements, read_run(folder / f"{step}.trec"))
-            rows.append(
-                [step, seconds, peak, *(f"{100 * found[name]:.1f}" if found.get(name) else "" for name in METRICS)]
-            )
+            rows.append([step, *measured, *(f"{100 * found[name]:.1f}" if found.get(name) else "" for name in METRICS)])
             print(*rows[-1], flush=True)
     from benchmarks.results import markdown  # brings torch, which no step is to be charged with
 
-    print(markdown(["step", "s", "peak MB", *METRICS], rows))
+    print(markdown(["step", "s", "processor s", "peak MB", *METRICS], rows))
 
 
 if __name__ == "__main__":
