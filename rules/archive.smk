@@ -6,25 +6,9 @@ from cross_thought.environment import commit
 from cross_thought.sources import workflow_hash
 
 
-def archived_results():
-    """Return the results and what their numbers are computed from."""
-    return [
-        *all_tables(),
-        "results/config.yaml",
-        *all_metrics(),
-        *all_predictions(),
-        *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
-        *all_histories(),
-        *all_masked_words(),
-        *all_cross_path(),
-        *case_study(),
-        *expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
-    ]
-
-
 rule archive_run:
     input:
-        archived_results(),
+        all_archived(),
     output:
         "results/archive.zip",
     log:

@@ -150,3 +150,19 @@ def all_submissions():
 def all_exports():
     """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
     return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in seeds_of(model)]
+
+
+def all_archived():
+    """Return the results and what their numbers are computed from."""
+    return [
+        *all_tables(),
+        "results/config.yaml",
+        *all_metrics(),
+        *all_predictions(),
+        *(path for name in ("metrics.json", "pairs.tsv") for path in all_embeddings(name) + lexical_embeddings(name)),
+        *all_histories(),
+        *all_masked_words(),
+        *all_cross_path(),
+        *case_study(),
+        *expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
+    ]
