@@ -137,7 +137,10 @@ def wide(
     """
     tuples = list(rows.itertuples())
     labelled = rows[list(index)].assign(_column=list(map(column, tuples)), _cell=list(map(cell, tuples)))
-    cells = labelled.set_index([*index, "_column"])["_cell"].unstack(sort=False, fill_value=missing)
+    keys, columns = labelled[list(index)].drop_duplicates(), labelled["_column"].unique()
+    # not `unstack(sort=False)`: pandas 3.0.0 names rows of three keys by those of others
+    cells = labelled.pivot(index=list(index), columns="_column", values="_cell")
+    cells = cells.reindex(index=pd.MultiIndex.from_frame(keys), columns=columns).fillna(missing)
     rules = group_rules(cells.index.get_level_values(0))
     return Section(cells.droplevel(0).reset_index().rename_axis(columns=None), heading, rules, is_broken)
 

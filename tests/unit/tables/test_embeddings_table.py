@@ -9,7 +9,7 @@ import pytest
 from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import Rankings, Similarities, embeddings_document
 from cross_thought.tables.embeddings import embedding_rows, embeddings_page
-from cross_thought.tables.layout import latex, markdown
+from cross_thought.tables.layout import latex, markdown, wide
 
 TASKS = {
     "STS-B": EmbeddingTask(name="STS-B", evaluation="similarity", splits=("valid",)),
@@ -104,3 +104,26 @@ def test_two_poolings_stand_below_each_other_and_bm25_where_it_ranks() -> None:
     assert list(cells["MRR"][:2]) == ["58.3 (1)", "**66.7 (1)**"]
     assert "(`mean`) or a sentence's slot states, one after the other (`concat`), as pre-trained" in page.notes[0]
     assert any("Okapi BM25" in note for note in page.notes)
+
+
+def test_each_cell_stands_in_the_row_and_the_column_of_its_own() -> None:
+    places = [("ct", "concat"), ("mlm", "concat"), ("ct", "mean"), ("mlm", "mean"), ("bm25", "")]
+    rows = pd.DataFrame(
+        [
+            {"trained": pooling != "", "model": model, "pooling": pooling, "metric": metric}
+            for model, pooling in places
+            for metric in ("mrr", "accuracy")
+        ]
+    )
+    section = wide(
+        rows,
+        lambda row: f"{row.model} {row.pooling} {row.metric}",
+        index=["trained", "model", "pooling"],
+        column=lambda row: row.metric,
+    )
+    assert section.cells.columns.tolist() == ["model", "pooling", "mrr", "accuracy"]
+    assert section.cells.to_numpy().tolist() == [
+        [model, pooling, *(f"{model} {pooling} {metric}" for metric in ("mrr", "accuracy"))]
+        for model, pooling in places
+    ]
+    assert section.rules == [4]
