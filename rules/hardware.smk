@@ -52,7 +52,7 @@ def check_packages():
         package, remedy = OPTIONAL_PACKAGES.get(os.path.basename(job.rule.script or ""), (None, None))
         if package and not uses_conda and find_spec(package) is None:
             raise WorkflowError(
-                f"rule {job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
+                f"{job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
                 "--use-conda"
             )
 
