@@ -8,7 +8,7 @@ from cross_thought.sources import workflow_hash
 
 rule archive_run:
     input:
-        archived_results(),
+        all_archived(),
     output:
         "results/archive.zip",
     log:

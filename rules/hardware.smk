@@ -66,7 +66,7 @@ def check_packages():
         package, remedy = OPTIONAL_PACKAGES.get(os.path.basename(job.rule.script or ""), (None, None))
         if package and find_spec(package) is None:
             raise WorkflowError(
-                f"the job {job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
+                f"{job.rule.name} needs the package {package}, which is not installed: {remedy}, or run with "
                 "--use-conda"
             )
 

@@ -203,7 +203,7 @@ def all_exports():
     return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in seeds_of(model)]
 
 
-def archived_results():
+def all_archived():
     """Return the results and what their numbers are computed from."""
     return [
         *all_tables(),

@@ -75,9 +75,9 @@ def jobs_behind(paths: Iterable[str], records: Records) -> list[Job]:
     found: dict[tuple, Job] = {}
     queue = list(paths)
     while queue:
-        record = records.get(queue.pop())
-        if record is not None and _key(record) not in found:
-            job = found[_key(record)] = _job(sorted(made[_key(record)]), records)
+        path = queue.pop()
+        if path in records and (key := _key(records[path])) not in found:
+            job = found[key] = _job(sorted(made[key]), records)
             queue += job.inputs
     return sorted(found.values(), key=lambda job: (job.started, job.name))
 
