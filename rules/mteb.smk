@@ -19,9 +19,9 @@ if config["mteb_tasks"]:
             "../envs/mteb.yaml"
         threads: config["hardware"]["threads"]
         resources:
+            **gpus(),
             mem_mb=growing(16000),
             runtime=growing(24 * 60),
-            gpu=num_gpus(),
         params:
             tasks=config["mteb_tasks"],
             device=config["hardware"]["device"],

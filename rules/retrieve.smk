@@ -44,9 +44,9 @@ if RETRIEVAL_TASKS:
             TRAINING_ENV
         threads: config["hardware"]["threads"]
         resources:
+            **gpus(),
             mem_mb=growing(8000),
             runtime=growing(12 * 60),
-            gpu=num_gpus(),
         params:
             poolings=POOLINGS,
             precision=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].precision,
