@@ -24,6 +24,37 @@ def test_everything_is_planned_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
+def test_all_that_is_optional_is_planned_together(tmp_path: Path) -> None:
+    for name, text in {
+        "q.tsv": "q1\thello\n",
+        "p.tsv": "p1\thello\n",
+        "r.txt": "q1 0 p1 1\n",
+        "n.tsv": "a\tb\n",
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    overlay = TINY | {
+        "mteb_tasks": ["STSBenchmark"],
+        "retrieval_tasks": {"mine": {"queries": "q.tsv", "passages": "p.tsv", "judgements": {"test": "r.txt"}}},
+        "embedding_tuning": {"pairs": {"demo-match": {}}},
+        "finetuning": {"num_epochs": 1, "learning_rate": [1e-3, 1e-4]},
+        "predict": {"new": {"files": "n.tsv", "task": "demo-match", "model": "mlm"}},
+        "tracking": "tensorboard",
+        "hardware": {"device": "cuda"},
+    }
+    done = run_snakemake(tmp_path, "--dry-run", "all", "archive", "exports", "predict", overlay=overlay)
+    assert done.returncode == 0, done.stderr[-3000:]
+    planned = set(re.findall(r"^rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
+    optional = {
+        "evaluate_mteb",
+        "search_collection",
+        "tune_embeddings",
+        "choose_setting",
+        "archive_run",
+        "predict_rows",
+    }
+    assert planned >= optional | {"export_encoder"}
+
+
 def test_mteb_scores_a_model_of_the_workflow(tiny_run: Path) -> None:
     # a task that ships with the library, without data of its own
     task = "from mteb.mocks.mock_tasks.sts import MockSTSTask\n\n\nclass OwnSTS(MockSTSTask):\n    pass\n"
