@@ -14,8 +14,8 @@ import pytest
 MODULES = tempfile.TemporaryDirectory(prefix="modules-")
 os.environ["HF_MODULES_CACHE"] = MODULES.name
 
-# runs of the whole chain that several files look at, the longest first: each is made once, by one process
-SHARED_RUNS = ("tiniest_run", "tiny_run")
+# long runs that several tests look at, the longest first: each is made once, by one process
+SHARED_RUNS = ("tiniest_run", "tiny_run", "glue_run")
 
 
 @pytest.fixture(scope="session")
