@@ -16,6 +16,7 @@ os.environ["HF_MODULES_CACHE"] = MODULES.name
 
 # long runs that several tests look at, the longest first: each is made once, by one process
 SHARED_RUNS = ("tiniest_run", "tiny_run", "glue_run")
+OF_SHARED_RUNS = {"binarized": "tiniest_run"}  # fixtures that are made of one
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,8 @@ def checks() -> Path:
 def group(file: str) -> str:
     """Return the shared run that a file of tests looks at, or else the file itself; one process runs all of a group."""
     text = Path(__file__).parents[1].joinpath(file).read_text(encoding="utf-8")
-    return next((run for run in SHARED_RUNS if f"{run}:" in text), file)
+    fixtures = dict.fromkeys(SHARED_RUNS) | OF_SHARED_RUNS
+    return next((run or fixture for fixture, run in fixtures.items() if f"{fixture}:" in text), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
