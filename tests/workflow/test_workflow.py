@@ -177,7 +177,7 @@ def test_the_papers_run_takes_nothing_from_the_demo_that_shapes_a_result() -> No
         *("model_defaults.source", "model_defaults.location", "model_defaults.pretraining.extra_args"),
         *("corpus.lines", "corpus.text_field"),  # of own text, as its format and files are
         *("finetuning.keep_checkpoints", "finetuning.extra_args", "ablation", "submission", "tracking"),
-        "archive.max_data_mb",
+        *("archive.max_data_mb", "mteb_tasks", "model_defaults.pretraining.patience"),
         "model_defaults.cross_layers",  # of no use without a start
     }
 

@@ -65,7 +65,7 @@ def test_a_pattern_names_all_parts_and_their_scores_must_be_there(tmp_path: Path
     task = embedding_task_from_config("mine", config)
     assert (task.evaluation, task.metrics) == ("similarity", ("spearman", "pearson", "spearman_mean"))
     (tmp_path / "STS.gs.c.txt").unlink()
-    with pytest.raises(UserError, match=r"files.test is '.*STS.gs.c.txt', which is no file; correct the path"):
+    with pytest.raises(UserError, match=r"files.test is .*, which is no file; correct the path"):
         load_config(given)
 
 
