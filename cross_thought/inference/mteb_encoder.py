@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def mteb_scores(model: MTEBEncoder, tasks: Iterable[AbsTask], cache: Path) -> di
 
     Returns:
         For each task its `type`, its `metric` (the main one), the `score` of that, in mteb's units (most are from 0 to
-        1), over all splits and languages, and the `revision` of its data.
+        1; None where there is none, as of a correlation with what is constant), over all splits and languages, and the
+        `revision` of its data.
 
     Raises:
         UserError: if a task's data cannot be fetched.
@@ -118,8 +120,8 @@ def mteb_scores(model: MTEBEncoder, tasks: Iterable[AbsTask], cache: Path) -> di
         scores[about.name] = {
             "type": about.type,
             "metric": about.main_score,
-            "score": float(result.get_score()),
+            "score": score if math.isfinite(score := float(result.get_score())) else None,
             "revision": about.revision,
         }
-        print(f"{about.name} ({about.type}): {about.main_score} {scores[about.name]['score']:.4f}", flush=True)
+        print(f"{about.name} ({about.type}): {about.main_score} {scores[about.name]['score']}", flush=True)
     return scores

@@ -24,17 +24,23 @@ def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
     tidy = pd.DataFrame(
         [
             {key: document[key] for key in ("model", "seed", "pooling", "mteb")}
-            | {"task": name, "kind": task["type"], "metric": task["metric"], "value": 100 * task["score"]}
+            | {"task": name, "kind": task["type"], "metric": task["metric"], "value": _percent(task["score"])}
             for document in documents
             for name, task in document["tasks"].items()
         ]
     )
     if tidy["task"].nunique() > 1:
-        of_run = tidy.groupby(["model", "pooling", "seed", "mteb"], sort=False)["value"].mean().reset_index()
+        of_run = (
+            tidy.groupby(["model", "pooling", "seed", "mteb"], sort=False)["value"].mean(skipna=False).reset_index()
+        )
         tidy = pd.concat([tidy, of_run.assign(task=AVERAGE, kind="", metric="mean")])
     rows = over_seeds(tidy, [*ROW_KEYS, "kind", "mteb"])
     rows["best"] = mark_best(rows, ["task"])
     return as_table(rows, COLUMNS)
+
+
+def _percent(score: float | None) -> float:
+    return float("nan") if score is None else 100 * score
 
 
 def mteb_page(rows: pd.DataFrame) -> Page:
