@@ -8,6 +8,7 @@ import torch
 from cross_thought.data.retrieval import PASSAGES, QUERIES
 from cross_thought.files import atomic_directory, write_json
 from cross_thought.inference.embed import SentenceEncoder, embed_file
+from cross_thought.inference.loading import vocabulary_for
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -33,9 +34,8 @@ def embed_collection(
         device: "cpu" or "cuda".
         folders: to write, of each pooling.
     """
-    own_tokenizer = checkpoint.is_dir()
     encoder = SentenceEncoder.from_pretrained(
-        checkpoint, vocabulary=None if own_tokenizer else vocabulary, device=device
+        checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device
     )
     for pooling, folder in zip(poolings, folders, strict=True):
         before, num_texts = encoder.num_cut_sentences, 0

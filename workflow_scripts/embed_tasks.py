@@ -11,6 +11,7 @@ from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.loading import vocabulary_for
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -42,9 +43,8 @@ def embed_tasks(
         pairs_files: TSV files to write: of each task, and of it each pooling.
         metrics_files: JSON files to write, likewise.
     """
-    own_tokenizer = checkpoint.is_dir()
     encoder = SentenceEncoder.from_pretrained(
-        checkpoint, vocabulary=None if own_tokenizer else vocabulary, device=device
+        checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device
     )
     evaluations = [(*data, pooling) for data in zip(tasks, prepared, strict=True) for pooling in poolings]
     for (task, folder, pooling), pairs_file, metrics_file in zip(evaluations, pairs_files, metrics_files, strict=True):

@@ -9,6 +9,7 @@ import torch
 from cross_thought.data.pairs import place_of, shown_name
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.loading import WEIGHTS_FILE, vocabulary_for
 from cross_thought.inference.mteb_encoder import MTEBEncoder, mteb_scores, mteb_tasks
 from cross_thought.jobs import logged_job
 from cross_thought.sources import fingerprint
@@ -38,9 +39,10 @@ def evaluate_mteb(
         device: "cpu" or "cuda".
         scores_file: JSON file to write.
     """
-    is_export = checkpoint.is_dir()
-    encoder = SentenceEncoder.from_pretrained(checkpoint, vocabulary=None if is_export else vocabulary, device=device)
-    weights = checkpoint / "model.safetensors" if is_export else checkpoint
+    encoder = SentenceEncoder.from_pretrained(
+        checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device
+    )
+    weights = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
     named = MTEBEncoder(
         encoder, name=f"cross-thought/{place_of(model)}", revision=fingerprint(weights), pooling=pooling
     )

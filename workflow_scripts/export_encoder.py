@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cross_thought.data.pairs import shown_name
 from cross_thought.inference.export import export_model
+from cross_thought.inference.loading import vocabulary_for
 from cross_thought.jobs import logged_job
 
 if "snakemake" in globals():
@@ -13,7 +14,7 @@ if "snakemake" in globals():
             model,
             Path(snakemake.output[0]),
             output_format="sentence-transformers",
-            vocabulary=None if model.is_dir() else Path(snakemake.input.vocabulary),
+            vocabulary=vocabulary_for(model, Path(snakemake.input.vocabulary)),
             results=Path(snakemake.input.provenance).parent,
             model_name=shown_name(snakemake.wildcards.model),
         )

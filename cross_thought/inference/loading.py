@@ -29,6 +29,11 @@ _PREFIX = "encoder.sentence_encoder."
 _LEVELS_UP = 4  # results/pretrain/MODEL/seed-N/model.pt is that far below results/
 
 
+def vocabulary_for(model: Path, vocabulary: Path) -> Path | None:
+    """Return the vocabulary that a checkpoint is loaded with; None for an export, which has a tokenizer of its own."""
+    return None if model.is_dir() else vocabulary
+
+
 def load_pretrained(path: Path, vocabulary: Path | None = None) -> tuple[CrossThoughtEncoder, SentenceTokenizer]:
     """Load an encoder and its tokenizer on the CPU, in float32, ready to embed.
 
