@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from cross_thought.data.definitions import RetrievalTask
 from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.jobs import logged_job
-from cross_thought.tables.embeddings import embedding_rows
+from cross_thought.tables.embeddings import embedding_rows, ours_and_others
 from cross_thought.tables.layout import markdown, write_table
 from cross_thought.tables.retrieval import retrieval_page
 
@@ -21,8 +21,7 @@ def tabulate_retrieval(
         tasks: in the order of the sections.
         files: the paths to write, as `csv`, `markdown` and `latex`.
     """
-    documents = read_metrics(metrics)
-    ours, lexical = ([one for one in documents if bool(one["pooling"]) == is_ours] for is_ours in (True, False))
+    ours, lexical = ours_and_others(read_metrics(metrics))
     rows = embedding_rows(ours, lexical, models=models, tasks=tasks)
     page = retrieval_page(rows, tasks=tasks, documents=ours)
     write_table(rows, page, files=files)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cross_thought.data.definitions import (
@@ -21,7 +20,18 @@ from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.evaluation.probes import NUM_FOLDS
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mark_best, mean_sd_n, metric_name, wide
+from cross_thought.tables.layout import (
+    NOT_AVAILABLE,
+    Page,
+    Section,
+    as_table,
+    mark_best,
+    mean_sd_n,
+    metric_name,
+    percent,
+    published_figure,
+    wide,
+)
 from cross_thought.tables.tasks import reference_notes, reference_rows
 
 CHANCE = "chance"
@@ -67,7 +77,7 @@ def embedding_rows(
         [
             {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"], **scored}
             | {"split": split, "metric": metric}
-            | {"mean": np.nan if scored[key][metric] is None else 100 * scored[key][metric]}
+            | {"mean": percent(scored[key][metric])}
             for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
@@ -106,9 +116,13 @@ def _sts_column(row: Any) -> str:
 
 
 def _cell(row: Any) -> str:
-    if row.kind == "reference":
-        return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
-    return mean_sd_n(row)
+    return published_figure(row) if row.kind == "reference" else mean_sd_n(row)
+
+
+def ours_and_others(documents: Iterable[Mapping]) -> tuple[list[Mapping], list[Mapping]]:
+    """Part the documents of our models, which have a pooling, from those of what needs no training."""
+    documents = list(documents)
+    return [one for one in documents if one["pooling"]], [one for one in documents if not one["pooling"]]
 
 
 def embeddings_page(

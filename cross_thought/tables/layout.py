@@ -87,6 +87,16 @@ def metric_name(row: Any) -> str:
     return METRIC_NAMES.get(row.metric, row.metric)
 
 
+def percent(fraction: float | None) -> float:
+    """Return a fraction in percent; NaN for none."""
+    return float("nan") if fraction is None else 100 * fraction
+
+
+def published_figure(row: Any) -> str:
+    """Write a published figure: as it was published, not rounded again."""
+    return numbers("{:g}", row.mean)
+
+
 def mean_sd_n(row: Any, form: str = ".1f") -> str:
     """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of, in bold if it is the `best`.
 

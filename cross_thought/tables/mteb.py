@@ -7,7 +7,7 @@ import pandas as pd
 
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds
 from cross_thought.evaluation.result_files import read_documents
-from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, wide
+from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, percent, wide
 
 ROW_KEYS = ["model", "pooling", "task", "metric"]
 COLUMNS = [*ROW_KEYS, "kind", "mean", "sd", "n", "seeds", "values", "mteb", "best"]
@@ -24,7 +24,7 @@ def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
     tidy = pd.DataFrame(
         [
             {key: document[key] for key in ("model", "seed", "pooling", "mteb")}
-            | {"task": name, "kind": task["type"], "metric": task["metric"], "value": _percent(task["score"])}
+            | {"task": name, "kind": task["type"], "metric": task["metric"], "value": percent(task["score"])}
             for document in documents
             for name, task in document["tasks"].items()
         ]
@@ -37,10 +37,6 @@ def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
     rows = over_seeds(tidy, [*ROW_KEYS, "kind", "mteb"])
     rows["best"] = mark_best(rows, ["task"])
     return as_table(rows, COLUMNS)
-
-
-def _percent(score: float | None) -> float:
-    return float("nan") if score is None else 100 * score
 
 
 def mteb_page(rows: pd.DataFrame) -> Page:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from cross_thought.data.sweeps import shown_setting
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, metric_name, numbers, wide
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, metric_name, numbers, percent, wide
 
 KEYS = ["model", "task", "setting"]
 _COLUMNS = [*KEYS, "split", "metric", "median", "n", "seeds", "values", "best"]
@@ -18,20 +18,16 @@ def sweep_rows(choices: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         {
             **{key: choice[key] for key in ("model", "task", "split", "metric")},
             "setting": name,
-            "median": _percent(found["median"]),
+            "median": percent(found["median"]),
             "n": len(found["values"]),
             "seeds": tuple(map(int, found["values"])),
-            "values": tuple(map(_percent, found["values"].values())),
+            "values": tuple(map(percent, found["values"].values())),
             "best": name == choice["chosen"],
         }
         for choice in choices
         for name, found in choice["settings"].items()
     ]
     return as_table(pd.DataFrame(rows), _COLUMNS)
-
-
-def _percent(fraction: float | None) -> float:
-    return float("nan") if fraction is None else 100 * fraction
 
 
 def sweeps_page(rows: pd.DataFrame) -> Page:

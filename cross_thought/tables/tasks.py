@@ -177,7 +177,7 @@ def _column_of(row: Any) -> str:
 
 def _cell(row: Any) -> str:
     if row.kind == "reference":
-        return NOT_AVAILABLE if pd.isna(row.mean) else f"{row.mean:g}"  # as published, not rounded again
+        return layout.published_figure(row)
     return layout.mean_sd_n(row) + (DAGGER if row.verdict.startswith(("ahead", "behind")) else "")
 
 

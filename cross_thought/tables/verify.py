@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from cross_thought.data.archives import unpack_zip
-from cross_thought.data.definitions import BM25, EmbeddingTask, Task
+from cross_thought.data.definitions import BM25, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
 from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.sweeps import Setting, grids_of
@@ -38,7 +38,7 @@ from cross_thought.evaluation.retrieval import COLLECTION, retrieval_document
 from cross_thought.files import file_hash
 from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
-from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page
+from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page, ours_and_others
 from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
 from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
 from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
@@ -134,6 +134,26 @@ def sweep_numbers(
     yield from table_numbers(results, "sweeps", rows, sweeps_page(rows), keys=SWEEP_KEYS)
 
 
+def _evaluations(
+    place: Path,
+    config: Mapping,
+    tasks: Mapping[str, Any],
+    *,
+    seeds: Mapping[str, Sequence[int]],
+    others: Iterable[tuple[str, str]],
+) -> Iterator[tuple[Path, dict[str, Any], Mapping]]:
+    """Yield each evaluation's folder, definition and `metrics.json`; `others` need no training: method and task."""
+    runs: list[tuple[str, str, int | None, str | None]] = [
+        (model, name, seed, pooling)
+        for model, those in seeds.items()
+        for seed, name, pooling in product(those, tasks, poolings_of(config))
+    ]
+    for model, name, seed, pooling in [*runs, *((method, name, None, None) for method, name in others)]:
+        folder = place / model / name / (f"{pooling}/seed-{seed}" if pooling else "")
+        (written,) = read_metrics([folder / "metrics.json"])
+        yield folder, {"model": shown_name(model), "task": tasks[name], "seed": seed, "pooling": pooling}, written
+
+
 def embedding_numbers(
     results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]], references: Path
 ) -> Iterator[Number]:
@@ -142,43 +162,28 @@ def embedding_numbers(
     A tuned model has the name that paths have for it; `references` has published figures.
     """
     tasks = embedding_tasks_of(config)
-    runs: list[tuple[str, EmbeddingTask, int | None, str | None]] = [
-        (model, task, seed, pooling)
-        for model, those in seeds.items()
-        for seed, task, pooling in product(those, tasks.values(), poolings_of(config))
-    ]
-    runs += [(method, task, None, None) for task in tasks.values() for method in task.lexical]
+    others = [(method, name) for name, task in tasks.items() for method in task.lexical]
     documents = []
-    for model, task, seed, pooling in runs:
-        folder = results / "embeddings" / model / task.name / (f"{pooling}/seed-{seed}" if pooling else "")
-        (written,) = read_metrics([folder / "metrics.json"])
-        known: dict[str, Any] = {"pairs": read_pairs(folder / "pairs.tsv"), "counts": written.get("counts")}
-        documents.append(embeddings_document(model=shown_name(model), task=task, seed=seed, pooling=pooling, **known))
+    for folder, known, written in _evaluations(results / "embeddings", config, tasks, seeds=seeds, others=others):
+        pairs = read_pairs(folder / "pairs.tsv")
+        documents.append(embeddings_document(**known, pairs=pairs, counts=written.get("counts")))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
-    models = list(map(shown_name, seeds))
-    rows = embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=references)
+    ours, lexical = ours_and_others(documents)
+    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks, references_path=references)
     page = embeddings_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
 
 
 def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
     """Recompute `metrics.json` and the tables of retrieval from each `run.trec`; `seeds` are those of each model."""
-    tasks, poolings = retrieval_tasks_of(config), poolings_of(config)
-    runs: list[tuple[str, str, str | None, int | None]] = [
-        (model, name, pooling, seed)
-        for model, those in seeds.items()
-        for seed, name, pooling in product(those, tasks, poolings)
-    ]
+    tasks = retrieval_tasks_of(config)
+    others = [(BM25, name) for name in tasks]
     documents = []
-    for model, name, pooling, seed in [*runs, *((BM25, name, None, None) for name in tasks)]:
-        folder = results / "retrieval" / model / name / (f"{pooling}/seed-{seed}" if pooling else "")
-        (written,) = read_metrics([folder / "metrics.json"])
-        known: dict[str, Any] = {"model": shown_name(model), "task": tasks[name], "seed": seed, "pooling": pooling}
+    for folder, known, written in _evaluations(results / "retrieval", config, tasks, seeds=seeds, others=others):
         known |= {"run": folder / "run.trec", "counts": written.get("counts", {}).get(COLLECTION)}
-        documents.append(retrieval_document(**known, prepared=results / "collections" / name))
+        documents.append(retrieval_document(**known, prepared=results / "collections" / known["task"].name))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    ours, lexical = ([document for document in documents if bool(document["pooling"]) == is_ours] for is_ours in (1, 0))
+    ours, lexical = ours_and_others(documents)
     rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
     page = retrieval_page(rows, tasks=tasks, documents=ours)
     yield from table_numbers(results, "retrieval", rows, page, keys=ROW_KEYS)
