@@ -72,8 +72,6 @@ def as_in_a_file(value: Any, given: object) -> Any:
         return value
     if isinstance(value, list):
         return [as_in_a_file(entry, entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: as_in_a_file(entry, entry) for key, entry in value.items()}
     if isinstance(value, str):
         with suppress(yaml.YAMLError, ValueError):
             read = yaml.safe_load(value)

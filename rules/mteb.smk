@@ -13,8 +13,6 @@ if config["mteb_tasks"]:
             "results/logs/evaluate_mteb/{model}/{pooling}/seed-{seed}.log",
         benchmark:
             "results/benchmarks/evaluate_mteb/{model}/{pooling}/seed-{seed}.jsonl"
-        wildcard_constraints:
-            pooling=alternatives(POOLINGS),
         conda:
             "../envs/mteb.yaml"
         threads: config["hardware"]["threads"]

@@ -340,9 +340,8 @@ def embed_file(
             file.write(vectors.astype(dtype, copy=False).tobytes())
             num_sentences += len(block)
         file.seek(0)
-        _write_header(
-            file, (num_sentences, recipe.width), dtype
-        )  # of equal size: numpy leaves room for any number of rows
+        # of equal size: numpy leaves room for any number of rows
+        _write_header(file, (num_sentences, recipe.width), dtype)
     return num_sentences
 
 

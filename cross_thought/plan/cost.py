@@ -103,9 +103,8 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
     """Return the fine-tunings, those of one task together: of all models and seeds, and settings that cost the same."""
     found = []
     all_sizes = list(sizes_of(config).values())
-    for name, setting, num_settings in _costly_settings(config):
-        task = tasks_of(config["tasks"])[name]
-        settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][name], **setting})
+    for task, setting, num_settings in _costly_settings(config):
+        settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][task.name], **setting})
         updates = settings["num_updates"] or settings["num_epochs"] * math.ceil(
             num_examples(task, config) / settings["batch_size"]
         )
@@ -117,7 +116,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
         found.append(
             Training(
                 stage="fine-tuning",
-                name=f"{name}, {shown_setting(setting_name(setting))}" if setting else name,
+                name=f"{task.name}, {shown_setting(setting_name(setting))}" if setting else task.name,
                 count=len(all_sizes) * len(config["seeds"]) * num_settings,
                 updates=updates,
                 words=examples * sum(lengths),
@@ -127,7 +126,7 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
     return found
 
 
-def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Setting, int]]:
+def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[Task, Setting, int]]:
     """Yield the tasks that are fine-tuned, each with what of its settings costs are made of, and how many have that."""
     tasks = tasks_of(config["tasks"])
     grids = grids_of(tasks, config)
@@ -140,7 +139,7 @@ def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Setting, 
         ]
         for number, setting in enumerate(costly):
             if setting not in costly[:number]:
-                yield name, setting, costly.count(setting)
+                yield task, setting, costly.count(setting)
 
 
 def num_examples(task: Task, config: Mapping[str, Any]) -> int:
