@@ -11,11 +11,13 @@ from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.finetuning import finetuning_settings
+from cross_thought.data.pairs import SECTION as PAIRS_SECTION
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.starts import model_downloads
 from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
-from cross_thought.data.tasks import Task, generator, tasks_of
+from cross_thought.data.tasks import Task, generator, task_from_config, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
@@ -206,9 +208,16 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
         paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
     if needs_corpus(config):
         paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
-    for task in tasks_of(config["tasks"]).values():
+    tasks = tasks_of(config["tasks"])
+    pairs = config["embedding_tuning"]["pairs"]
+    for section, entries in (("embedding_tasks", config["embedding_tasks"]), (PAIRS_SECTION, pairs)):
+        others = {name: entry for name, entry in entries.items() if name not in tasks}
+        tasks |= {name: task_from_config(name, entry, section=section) for name, entry in others.items()}
+    for task in tasks.values():
         files = raw_files(task, **places).values()
         paths |= {path for file in files for path in file.inputs}
+    for collection in retrieval_tasks_of(config).values():
+        paths |= set(collection.inputs)
     paths = set(with_caption_files(paths, **places))
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}

@@ -113,6 +113,22 @@ finetuning: {{num_epochs: 2}}
     assert (task.updates, task.count) == (2 * 4, 2 * 3)
 
 
+def test_what_embeddings_are_evaluated_and_tuned_on_is_downloaded_too() -> None:
+    checked = load_files(
+        [],
+        tasks={"RTE": {}},
+        embedding_tasks={"RTE": {}, "STS12": {}},
+        retrieval_tasks={"HotpotQA-fullwiki": {}},
+        embedding_tuning={"pairs": {"SNLI": {}}},
+    )
+    assert cost.downloads(checked) == {
+        "beir/hotpotqa.zip": 654025350,
+        "glue/RTE.zip": 697150,
+        "senteval/senteval.tar": None,
+        "snli_1.0.zip": 94550081,
+    }
+
+
 def test_every_setting_of_a_sweep_is_counted() -> None:
     sweep = {"learning_rate": [1e-5, 2e-5, 3e-5], "batch_size": [16, 32]}
     tasks = {"RTE": sweep | {"start_from": "MNLI"}, "MNLI": {"learning_rate": [1e-5, 2e-5]}, "AX": {}}
