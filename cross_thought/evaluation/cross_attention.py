@@ -49,8 +49,9 @@ def read_case_study(path: Path | str) -> CaseStudy:
 def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder") -> "Tensor":
     """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
 
-    Where segments are sentences, documents whose sentences are all whole come first. If none has two segments, documents are read on into each other, as in the streams of pre-training. Documents have
-    the shape (L,); `encoder` says how a stream is cut. A UserError says that there are no two segments in all.
+    Where segments are sentences, documents whose sentences are all whole come first. If none has two segments,
+    documents are read on into each other, as in the streams of pre-training. Documents have the shape (L,); `encoder`
+    says how a stream is cut. A UserError says that there are no two segments in all.
 
     Returns:
         Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS; whole segments, right-padded if they are sentences.
