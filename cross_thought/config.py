@@ -21,7 +21,7 @@ import yaml
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
-from cross_thought.data.retrieval import COLLECTIONS_FILE, retrieval_tasks_of
+from cross_thought.data.retrieval_tasks import COLLECTIONS_FILE, retrieval_tasks_of
 from cross_thought.data.sweeps import SWEPT
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file

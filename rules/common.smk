@@ -25,7 +25,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
-from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name
 from cross_thought.data.sweeps import grids_of, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of

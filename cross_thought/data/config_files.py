@@ -8,7 +8,7 @@ from cross_thought.data.definitions import STS
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION
-from cross_thought.data.retrieval import beir_files
+from cross_thought.data.retrieval_tasks import beir_files
 from cross_thought.data.starts import check_start
 from cross_thought.data.sts_files import gold_file
 from cross_thought.errors import UserError, shown

@@ -14,7 +14,7 @@ from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.pairs import data_of_pairs, pair_tasks_of
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
-from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.starts import model_downloads
 from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
 from cross_thought.data.tasks import Task, generator, task_from_config, tasks_of

@@ -23,7 +23,7 @@ import yaml
 from cross_thought.data.archives import unpack_zip
 from cross_thought.data.definitions import BM25, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
-from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.sweeps import Setting, grids_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file

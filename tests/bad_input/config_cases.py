@@ -11,7 +11,7 @@ from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config
 from cross_thought.data.pairs import pair_tasks_of
-from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.tasks import embedding_tasks_of, tasks_of
 from cross_thought.yaml_text import read_yaml
 from tests.bad_input.cases import Case, refusal

@@ -12,15 +12,12 @@ import pytest
 
 from cross_thought.config import check_collections, load_config
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
-from cross_thought.data.retrieval import (
-    COLLECTIONS,
-    COLLECTIONS_FILE,
-    prepare_collection,
-    read_qrels,
-    retrieval_tasks_of,
-)
+from cross_thought.data.retrieval import prepare_collection, read_qrels
+from cross_thought.data.retrieval_tasks import COLLECTIONS, COLLECTIONS_FILE, retrieval_tasks_of
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
 from cross_thought.evaluation.retrieval import Collection, read_run, retrieval_metrics, search_words, write_run
+from cross_thought.sources import _reached
 from cross_thought.yaml_text import read_yaml
 
 SAMPLE = (
@@ -226,6 +223,10 @@ def test_what_is_scored_otherwise_is_not_searched_anew(tmp_path: Path) -> None:
     deeper = replace(task, depth=7, index="ivf", num_probes=3, precision="float16")
     assert (deeper.unscored == task.unscored, deeper.unsearched) == (False, task.unsearched)
     assert replace(task, header=False).unsearched != task.unsearched
+    for job in ("prepare_collection", "embed_collection", "search_collection", "search_words"):
+        modules = {path.name for path in _reached(REPOSITORY / "workflow_scripts" / f"{job}.py")}
+        assert "retrieval.py" in modules
+        assert not modules & {"retrieval_tasks.py", "tasks.py", "collections.yaml", "tasks.yaml"}
 
 
 def test_files_without_a_header_other_columns_and_trecs_judgements(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.data.retrieval import prepare_collection, retrieval_tasks_of
+from cross_thought.data.retrieval import prepare_collection
+from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.evaluation.retrieval import Collection, search_words, write_run
 from cross_thought.files import write_json
 from cross_thought.tables.layout import read_table
