@@ -38,9 +38,9 @@ demo: .venv/installed
 verify: .venv/installed
 	$(RUN) cross_thought.tables.verify
 
-# two tests at a time, each with one thread: many wait, for SLURM or for what was killed
+# three tests at a time, each with one thread: many wait, for SLURM or for what was killed
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --no-loadscope-reorder
 
 # the workflow tests run the rest of the package in processes of their own, which are not counted
 coverage: .venv/installed-dev

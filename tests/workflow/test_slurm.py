@@ -6,7 +6,6 @@ limit is set below what the job needs.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,17 @@ import pytest
 import yaml
 
 from tests.workflow import slurm
-from tests.workflow.conftest import REPOSITORY, TINIEST, assert_same_results, losses, run_snakemake, start_snakemake
+from tests.workflow.conftest import (
+    PRETRAINED,
+    REPOSITORY,
+    TINIEST,
+    TWO_PROCESSES,
+    assert_same_results,
+    losses,
+    run_snakemake,
+    start_snakemake,
+)
 from tests.workflow.slurm import Slurm, run, wait_for
-from tests.workflow.test_processes import RESULT, TWO
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
@@ -156,15 +163,14 @@ def test_pretraining_resumes(disturbed_run: tuple) -> None:
         assert re.search(r"going on from \S+, \d+ of 200 updates", log), log
 
 
-def test_processes_on_two_nodes_train_as_those_on_one(cluster: Slurm, binarized: Path) -> None:
-    histories = []
+def test_processes_on_two_nodes_train_as_those_on_one(
+    cluster: Slurm, run_of_two_processes: Path, binarized: Path
+) -> None:
     write_profile(binarized, PROFILE | {"set-resources": {"pretrain_model": {"gpu": 2, "mem_mb": 3000}}})
-    for nodes, profiles in ((1, ()), (2, PROFILES)):
-        overlay = TWO | {"hardware": {"processes": 2, "nodes": nodes}}
-        done = run_snakemake(binarized, f"{RESULT}/model.pt", *profiles, overlay=overlay)
-        assert done.returncode == 0, done.stderr[-5000:]
-        histories.append(losses(binarized / RESULT / "history.tsv"))
-        shutil.rmtree(binarized / RESULT)
-    assert histories[0] == histories[1]
+    overlay = TWO_PROCESSES | {"hardware": {"processes": 2, "nodes": 2}}
+    done = run_snakemake(binarized, f"{PRETRAINED}/model.pt", *PROFILES, overlay=overlay)
+    assert done.returncode == 0, done.stderr[-5000:]
+    found, expected = (losses(folder / PRETRAINED / "history.tsv") for folder in (binarized, run_of_two_processes))
+    assert found == expected
     (job,) = [job for job in jobs_by_rule()["pretrain_model"] if job["NumNodes"] == "2"]
     assert job["NodeList"] == "node[1-2]"
