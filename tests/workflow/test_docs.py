@@ -35,9 +35,13 @@ def steps(page: str) -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture
 def clone(clone: Path) -> Path:
-    """Return a clone after `make demo`, its demo cut down: the pages are about all else."""
+    """Return a clone after `make demo`, its configs cut down: the pages are about all else."""
     overlay = yaml.safe_load((clone / "overlay.yaml").read_text(encoding="utf-8"))
     (clone / "config.yaml").write_text(yaml.safe_dump(load_config(overlay), sort_keys=False), encoding="utf-8")
+    path = clone / "config/answer-selection.yaml"
+    answers = yaml.safe_load(path.read_text(encoding="utf-8"))
+    answers["tasks"]["demo-answer"] = {"max_train_examples": 96}
+    path.write_text(yaml.safe_dump(answers), encoding="utf-8")
     command = clone / ".venv/bin/snakemake"
     command.write_text('#!/bin/sh\nexec python -m snakemake "$@"\n', encoding="utf-8")
     command.chmod(0o755)
