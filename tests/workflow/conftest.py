@@ -36,11 +36,13 @@ TINY = {
 
 # one task and one seed of it, for tests that run the whole chain in some special way
 TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "embedding_tasks": {}, "seeds": [1]}
-TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
+TINIEST["model_defaults"] = {
+    "pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20, "batch_size": 8}
+}
 
 # one pre-training, by a process and by two
 ONE_PROCESS = copy.deepcopy(TINIEST)
-ONE_PROCESS["model_defaults"]["pretraining"] |= {"max_updates": 60, "batch_size": 8, "update_freq": 2}
+ONE_PROCESS["model_defaults"]["pretraining"] |= {"max_updates": 60, "update_freq": 2}
 TWO_PROCESSES = ONE_PROCESS | {"hardware": {"processes": 2}}
 PRETRAINED = "results/pretrain/cross_thought/seed-1"
 

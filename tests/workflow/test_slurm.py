@@ -5,7 +5,9 @@ a cluster is told in slurm.py. A time limit is brought near by `scontrol update`
 limit is set below what the job needs.
 """
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from tests.workflow.conftest import (
     run_snakemake,
     start_snakemake,
 )
-from tests.workflow.slurm import Slurm, run, wait_for
+from tests.workflow.slurm import Slurm, name_of, processes_on, run, wait_for
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
@@ -84,7 +86,9 @@ def disturb(cluster: Slurm, directory: Path) -> None:
     """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
     requeued = await_update("cross_thought", 20, directory)
     run("scontrol", "requeue", requeued)
-    run("scontrol", "update", f"JobId={await_update('mlm', 20, directory)}", "EndTime=now")
+    limited = await_update("mlm", 20, directory)
+    hold(limited)
+    run("scontrol", "update", f"JobId={limited}", "EndTime=now")
     await_update("cross_thought", 100, directory)
     node = job_details(requeued)["NodeList"]
     cluster.lose_node(node)
@@ -102,6 +106,13 @@ def await_update(model: str, update: int, directory: Path) -> str:
 
     wait_for(is_there, f"{model} to save after update {update}", timeout_s=240)
     return await_job(f"pretrain_model_wildcards_{model}")
+
+
+def hold(job: str) -> None:
+    """Stop the training of a job where it is: SLURM looks at time limits twice a minute, and it might end before."""
+    for process in processes_on(job_details(job)["NodeList"]):
+        if "cross_thought.fairseq" in name_of(process):
+            os.kill(process, signal.SIGSTOP)
 
 
 def await_job(comment: str) -> str:
