@@ -29,6 +29,14 @@ from tests.workflow.slurm import Slurm, name_of, processes_on, run, wait_for
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
+DATA = (
+    *("generate_demo", "prepare_corpus", "prepare_task", "train_bpe"),
+    *("encode_corpus", "encode_task", "binarize_corpus", "binarize_task"),
+)
+TABLES = (
+    *("tabulate_tasks", "tabulate_pretraining", "tabulate_masked_words", "tabulate_cross_path"),
+    *("plot_losses", "plot_tasks", "plot_cross_attention", "write_config", "record_provenance", "write_report"),
+)
 PROFILE = {
     "jobs": 4,
     "latency-wait": 10,
@@ -41,6 +49,9 @@ PROFILE = {
         "evaluate_task": {"mem_mb": "400 if attempt == 1 else 3000"},
         "train_bpe": {"mem_mb": 2000},
     },
+    # Each job starts Snakemake twice, for longer than most of these take: one for the data, one for the tables.
+    "groups": dict.fromkeys(DATA, "data") | dict.fromkeys(TABLES, "tables"),
+    "resources": {"mem_mb": 6000},  # what a group asks for at most
 }
 PROFILES = tuple(
     f"--profile={name}" for name in (REPOSITORY / "profiles/cluster", REPOSITORY / "profiles/slurm", "my-cluster")
@@ -134,11 +145,13 @@ def job_details(job: str) -> dict[str, str]:
 
 
 def jobs_by_rule() -> dict[str, list[dict]]:
-    """Return what SLURM knows of the jobs of each rule, in the order of their numbers."""
+    """Return what SLURM knows of the jobs of each rule or group, in the order of their numbers."""
     jobs: dict[str, list[dict]] = {}
     for number in re.findall(r"JobId=(\d+)", run("scontrol", "--oneliner", "show", "job")):
         details = job_details(number)
-        jobs.setdefault(re.match(r"rule_(\w+?)(_wildcards_.*)?$", details["Comment"])[1], []).append(details)
+        name = details["Comment"].removeprefix("rule_").partition("_wildcards_")[0]
+        group = re.match(r"(data|tables)_", name)  # the names of its rules follow
+        jobs.setdefault(group[1] if group else name, []).append(details)
     return jobs
 
 
@@ -150,6 +163,8 @@ def test_jobs_go_to_the_partition_of_their_kind(disturbed_run: tuple) -> None:
     jobs = disturbed_run[2]
     assert {job["Partition"] for job in jobs["pretrain_model"]} == {"gpu"}
     assert all("gpu:1" in job["TresPerJob"] for job in jobs["pretrain_model"])
+    alone = {"finetune_task", "evaluate_task", "score_task", "measure_cross_path", "measure_masked_words"}
+    assert jobs.keys() == {"data", "pretrain_model", *alone, "study_cross_attention", "tables"}
     others = {job["Partition"] for rule, entries in jobs.items() if rule != "pretrain_model" for job in entries}
     assert others == {"cpu"}
 
