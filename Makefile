@@ -11,7 +11,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: install docs demo verify test coverage lint format clean
+.PHONY: install docs demo verify test quick coverage lint format clean
 
 install: .venv/installed
 
@@ -41,6 +41,12 @@ verify: .venv/installed
 # three tests at a time, each with one thread: many wait, for SLURM or for what was killed
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --no-loadscope-reorder
+
+QUICK := tests/unit tests/parity
+
+quick: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --no-loadscope-reorder -m 'not slow' $(QUICK)
+	@echo 'Left out: $(filter-out $(QUICK),$(patsubst %/,%,$(wildcard tests/[a-z]*/))), tests marked slow (make test has all); make lint.'
 
 # the workflow tests run the rest of the package in processes of their own, which are not counted
 coverage: .venv/installed-dev
