@@ -2,7 +2,8 @@
 
 It is the name of a RoBERTa in `resources/downloads.tsv` (`roberta.base`), the path or URL of a fairseq checkpoint or
 of an archive of one, a folder with a RoBERTa of Hugging Face's, or such a one's name on the hub (`OWNER/NAME`,
-`OWNER/NAME@REVISION`). Needs the standard library alone, for the workflow reads it.
+`OWNER/NAME@REVISION`; where a folder OWNER is here, the latter). Needs the standard library alone, for the workflow
+reads it.
 """
 
 import os
@@ -37,6 +38,11 @@ def model_downloads(models: Mapping[str, Mapping[str, Any]], table: dict[str, Do
         if model.get("initialize_from"):
             found += start_downloads(model["initialize_from"], table)
     return found
+
+
+def starts_of(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return model -> its `initialize_from`, of those of the effective config that have one."""
+    return {name: model["initialize_from"] for name, model in models.items() if model.get("initialize_from")}
 
 
 def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
@@ -126,5 +132,11 @@ def check_start(name: str, model: Mapping[str, Any]) -> None:
 
 
 def _hub_name(place: str) -> re.Match[str] | None:
-    """Return the parts of a name on the hub; None for what can be none."""
-    return None if place.endswith(_CHECKPOINTS) else _ON_THE_HUB.fullmatch(place)
+    """Return the parts of a name on the hub; None for what can be none.
+
+    Where a folder OWNER is here, OWNER/NAME is a path, if a wrong one; with a revision it is the hub's all the same.
+    """
+    match = None if place.endswith(_CHECKPOINTS) else _ON_THE_HUB.fullmatch(place)
+    if match and match["revision"] is None and os.path.isdir(place.partition("/")[0]):
+        return None
+    return match
