@@ -11,7 +11,7 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: install docs demo verify test coverage lint format clean
+.PHONY: install docs demo verify test quick test-image image coverage lint format clean
 
 install: .venv/installed
 
@@ -38,9 +38,20 @@ demo: .venv/installed
 verify: .venv/installed
 	$(RUN) cross_thought.tables.verify
 
-# two tests at a time, each with one thread: many wait, for SLURM or for what was killed
+# three tests at a time, each with one thread: many wait, for SLURM or for what was killed
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --no-loadscope-reorder
+
+QUICK := tests/unit tests/parity
+
+quick: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --no-loadscope-reorder -m 'not slow' $(QUICK)
+	@echo 'Left out: $(filter-out $(QUICK),$(patsubst %/,%,$(wildcard tests/[a-z]*/))), tests marked slow (make test has all); make lint.'
+
+# the stages of Containerfile on a base of Debian's packages, and the chain in it; as root
+test-image: export CROSS_THOUGHT_IMAGE = $(IMAGE_OPTIONS)
+test-image: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(RUN) pytest tests/workflow/test_image.py
 
 # the workflow tests run the rest of the package in processes of their own, which are not counted
 coverage: .venv/installed-dev
@@ -61,6 +72,12 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-docs
 	$(RUN) mkdocs build
+
+# the workflow and what it runs with; IMAGE_OPTIONS: further ones of podman's or buildah's build
+IMAGE ?= cross-thought
+image:
+	$(or $(shell command -v podman || command -v buildah),$(error podman or buildah is needed: apt install podman)) \
+	    build $(IMAGE_OPTIONS) --tag $(IMAGE) .
 
 format: .venv/installed-dev
 	$(RUN) ruff check --fix $(SOURCES)

@@ -21,7 +21,7 @@ import yaml
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
 from cross_thought.data.pairs import pair_tasks_of
-from cross_thought.data.retrieval import retrieval_tasks_of
+from cross_thought.data.retrieval import COLLECTIONS_FILE, retrieval_tasks_of
 from cross_thought.data.sweeps import SWEPT
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
@@ -148,17 +148,30 @@ def check_schema(raw: Config) -> None:
         raise UserError(_describe(error))
 
 
+def check_collections(registry: Mapping[str, Config]) -> None:
+    """Hold the entries of collections that ship against what the schema says of `retrieval_tasks`.
+
+    Raises:
+        UserError: for the first key that does not fit, in one sentence.
+    """
+    _check_entries(registry, "retrieval_task", COLLECTIONS_FILE)
+
+
+def _check_entries(registry: Mapping[str, Config], kind: str, file: Path) -> None:
+    validator = _validator()
+    schema = {"additionalProperties": {"$ref": f"#/$defs/{kind}"}, "$defs": validator.schema["$defs"]}
+    error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
+    if error is not None:
+        raise UserError(_describe(error).replace("config", file.name, 1))
+
+
 def check_registry(registry: Mapping[str, Config]) -> None:
     """Hold the entries of tasks that ship against what the schema says of tasks.
 
     Raises:
         UserError: for the first key that does not fit, in one sentence.
     """
-    validator = _validator()
-    schema = {"additionalProperties": {"$ref": "#/$defs/task"}, "$defs": validator.schema["$defs"]}
-    error = jsonschema.exceptions.best_match(validator.evolve(schema=schema).iter_errors(registry))
-    if error is not None:
-        raise UserError(_describe(error).replace("config", REGISTRY_FILE.name, 1))
+    _check_entries(registry, "task", REGISTRY_FILE)
     for name, entry in registry.items():
         for key in SWEPT:
             if isinstance(entry.get(key), list):
@@ -342,9 +355,10 @@ def _check_processes(name: str, model: Config, hardware: Config) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        for needed in (BASE, SCHEMA, REGISTRY_FILE):
+        for needed in (BASE, SCHEMA, REGISTRY_FILE, COLLECTIONS_FILE):
             repository_file(needed)
         check_registry(read_yaml(REGISTRY_FILE))
+        check_collections(read_yaml(COLLECTIONS_FILE))
         checked = load_files(sys.argv[1:])
         tasks_of(checked["tasks"])
         embedding_tasks_of(checked)

@@ -135,12 +135,6 @@ def task_inputs(task):
     return sorted({path for file in files for path in file.inputs})
 
 
-def collection_inputs(collection):
-    """Return the files that a collection is made of."""
-    task = RETRIEVAL_TASKS[collection]
-    return sorted({*task.queries, *task.passages, *(path for paths in task.judgements.values() for path in paths)})
-
-
 # What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
 if workflow.is_main_process:
     for name, task in PREPARED_TASKS.items():
@@ -213,6 +207,8 @@ def all_downloads():
         needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
     for task in PREPARED_TASKS:
         needed += task_inputs(task)
+    for collection in RETRIEVAL_TASKS.values():
+        needed += collection.inputs
     fetched = {path for path in raw_inputs(needed) if path.startswith(f"{DOWNLOADS_DIR}/")}
     return sorted(path for path in fetched if not path.startswith(DEMO_DIR))
 

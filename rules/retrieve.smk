@@ -1,13 +1,14 @@
 """Retrieval over collections. In: queries, passages, judgements, encoders. Out: runs as TREC's files, with metrics.
 
-Embeddings of a collection are deleted once it is searched. Runs stay: to score them anew takes seconds.
+Embeddings of a collection are deleted once it is searched. Runs stay: to score them anew takes seconds, so that other
+metrics must not prepare or search anything anew (`unsearched`, `unscored`).
 """
 
 if RETRIEVAL_TASKS:
 
     rule prepare_collection:
         input:
-            lambda wildcards: collection_inputs(wildcards.collection),
+            lambda wildcards: sorted(set(RETRIEVAL_TASKS[wildcards.collection].inputs)),
         output:
             directory("results/collections/{collection}"),
         log:
@@ -21,7 +22,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(4000),
             runtime=growing(120),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection],
+            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unsearched,
             code=code_of("prepare_collection.py", "data.yaml"),
         script:
             "../workflow_scripts/prepare_collection.py"
@@ -73,7 +74,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(8000),
             runtime=growing(4 * 60),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection],
+            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unscored,
             code=code_of("search_collection.py", "search.yaml"),
         script:
             "../workflow_scripts/search_collection.py"
@@ -94,7 +95,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(8000),
             runtime=growing(4 * 60),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection],
+            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unscored,
             code=code_of("search_words.py", "report.yaml"),
         script:
             "../workflow_scripts/search_words.py"

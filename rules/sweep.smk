@@ -91,16 +91,25 @@ rule choose_setting:
         "../workflow_scripts/choose_setting.py"
 
 
+# what is taken of a run, checkpoint or not: from those of all settings, to where a task without lists has its own
+RUNS_TO_CHOOSE_FROM = {
+    "choice": "results/finetune/{model}/{task}/choice.json",
+    "history": of_all_settings(SETTING_HISTORY),
+    "command": of_all_settings(SETTING_COMMAND),
+    "predictions": of_all_settings(SETTING_PREDICTIONS),
+}
+CHOSEN_RUN = {
+    "history": "results/finetune/{model}/{task}/seed-{seed}/history.tsv",
+    "command": "results/finetune/{model}/{task}/seed-{seed}/command.json",
+    "predictions": PREDICTIONS,
+}
+
+
 rule take_chosen_run:
     input:
-        choice="results/finetune/{model}/{task}/choice.json",
-        history=of_all_settings(SETTING_HISTORY),
-        command=of_all_settings(SETTING_COMMAND),
-        predictions=of_all_settings(SETTING_PREDICTIONS),
+        **RUNS_TO_CHOOSE_FROM,
     output:
-        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
-        predictions=PREDICTIONS,
+        **CHOSEN_RUN,
     log:
         "results/logs/take_chosen_run/{model}/{task}/seed-{seed}.log",
     benchmark:
@@ -119,15 +128,10 @@ rule take_chosen_run:
 
 use rule take_chosen_run as take_kept_run with:
     input:
-        choice="results/finetune/{model}/{task}/choice.json",
-        history=of_all_settings(SETTING_HISTORY),
-        command=of_all_settings(SETTING_COMMAND),
-        predictions=of_all_settings(SETTING_PREDICTIONS),
+        **RUNS_TO_CHOOSE_FROM,
         checkpoint=of_all_settings(SETTING_CHECKPOINT),
     output:
-        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
-        predictions=PREDICTIONS,
+        **CHOSEN_RUN,
         checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
     wildcard_constraints:
         task=alternatives(task for task in SWEEPS if task in KEPT_TASKS),

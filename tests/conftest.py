@@ -1,9 +1,11 @@
-"""How `make test` spreads the tests over two processes, where Hugging Face's libraries put code, where checks lie."""
+"""How the tests are spread over processes, what these share, where Hugging Face's libraries put code, where checks lie."""
 
+import fcntl
 import os
+import shutil
 import sys
 import tempfile
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,44 @@ import pytest
 MODULES = tempfile.TemporaryDirectory(prefix="modules-")
 os.environ["HF_MODULES_CACHE"] = MODULES.name
 
-# long runs that several tests look at, the longest first: each is made once, by one process
-SHARED_RUNS = ("tiniest_run", "tiny_run", "glue_run")
-OF_SHARED_RUNS = {"binarized": "tiniest_run"}  # fixtures that are made of one
+# The longest first, so that short ones fill the end. A file's tests go to one process, for what they share; those of
+# some share nothing but what all do.
+LONG = (
+    "slurm",
+    "workflow",
+    "data",
+    "archive",
+    "docs",
+    "conda",
+    "kills",
+    "reruns",
+    "bad_input",
+    "battery",
+    "start_chain",
+)
+SPREAD = ("docs", "kills")
+
+
+def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Path:
+    """Return a folder that one process of the session makes, while others wait for it; nobody changes it thereafter.
+
+    Args:
+        name: of the folder.
+        tmp_path_factory: pytest's.
+        make: fills the folder.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # that of all processes
+    folder, made = base / name, base / f"{name}.made"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -28,31 +65,24 @@ def checks() -> Path:
     return folder
 
 
-@cache
-def group(file: str) -> str:
-    """Return the shared run that a file of tests looks at, or else the file itself; one process runs all of a group."""
-    text = Path(__file__).parents[1].joinpath(file).read_text(encoding="utf-8")
-    fixtures = dict.fromkeys(SHARED_RUNS) | OF_SHARED_RUNS
-    return next((run or fixture for fixture, run in fixtures.items() if f"{fixture}:" in text), file)
+def short_name(nodeid: str) -> str:
+    """Return what LONG and SPREAD call the file of a test."""
+    return Path(nodeid.split("::")[0]).stem.removeprefix("test_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what takes longest."""
-
-    def place(item: pytest.Item) -> int:
-        name = group(item.nodeid.split("::")[0])
-        return SHARED_RUNS.index(name) if name in SHARED_RUNS else len(SHARED_RUNS)
-
-    items.sort(key=place)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(short_name(item.nodeid), len(LONG)))
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's; without it, all tests run in one process
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Hand the tests out group by group: pytest-xdist 3.8's own marks for groups do nothing under pytest 9.2."""
+    """Hand the tests out file by file, some one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByGroup(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid.split("::")[0])
+            return nodeid if short_name(nodeid) in SPREAD else nodeid.split("::")[0]
 
-    return ByGroup(config, log)
+    return ByFile(config, log)

@@ -1,6 +1,7 @@
 """Embed the passages and queries of a collection by one pre-trained or tuned model."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -37,17 +38,16 @@ def embed_collection(
     encoder = SentenceEncoder.from_pretrained(
         checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device
     )
-    for pooling, folder in zip(poolings, folders, strict=True):
-        before, num_texts = encoder.num_cut_sentences, 0
-        with atomic_directory(folder) as partial:
-            for kind in (PASSAGES, QUERIES):
-                output = partial / f"{kind}.npy"
-                num_texts += embed_file(
-                    encoder, prepared / f"{kind}.txt", output, pooling=pooling, normalize=True, precision=precision
-                )
-            counts = {"sentences": num_texts, "cut": encoder.num_cut_sentences - before}
+    with ExitStack() as stack:
+        partials = [stack.enter_context(atomic_directory(folder)) for folder in folders]
+        num_texts = 0
+        for kind in (PASSAGES, QUERIES):
+            outputs = {pooling: partial / f"{kind}.npy" for pooling, partial in zip(poolings, partials, strict=True)}
+            num_texts += embed_file(encoder, prepared / f"{kind}.txt", outputs, normalize=True, precision=precision)
+        counts = {"sentences": num_texts, "cut": encoder.num_cut_sentences}
+        for partial in partials:
             write_json(partial / "counts.json", counts)
-        print(f"{pooling}: {counts}")
+    print(counts)
 
 
 if "snakemake" in globals():

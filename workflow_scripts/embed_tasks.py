@@ -11,6 +11,7 @@ from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
+from cross_thought.inference.encoded_once import EncodedOnce
 from cross_thought.inference.loading import vocabulary_for
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
@@ -47,9 +48,12 @@ def embed_tasks(
         checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device
     )
     evaluations = [(*data, pooling) for data in zip(tasks, prepared, strict=True) for pooling in poolings]
+    once = EncodedOnce(encoder, poolings)
     for (task, folder, pooling), pairs_file, metrics_file in zip(evaluations, pairs_files, metrics_files, strict=True):
-        encode = partial(encoder.encode, pooling=pooling)
-        pairs, counts = evaluate_task(task, folder, encode, num_cut=lambda: encoder.num_cut_sentences)
+        if pooling == poolings[0]:
+            once.forget()  # the task before
+        encode = partial(once.encode, pooling=pooling)
+        pairs, counts = evaluate_task(task, folder, encode, num_cut=lambda: once.num_cut_sentences)
         document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs, counts=counts)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)

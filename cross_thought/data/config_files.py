@@ -77,6 +77,8 @@ def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name, entry in config["predict"].items():
         yield f"predict.{name}.files", "files", entry
     for name, entry in config["retrieval_tasks"].items():
+        if "archive" in entry:  # has them
+            continue
         place = f"retrieval_tasks.{name}"
         yield from ((f"{place}.{key}", key, entry) for key in ("queries", "passages") if key in entry)
         of_splits = entry.get("judgements", {})
@@ -102,20 +104,24 @@ def _gold_files(config: dict) -> Iterator[tuple[str, str]]:
 
 
 def _check_looked_for(config: dict) -> None:
-    """Refuse own tasks whose files, looked for like those of tasks that ship, are neither at hand nor downloads."""
+    """Refuse what is looked for like the files of tasks that ship, and is neither at hand nor a download."""
     known, data_dir = read_table(DOWNLOADS_TABLE), config["data_dir"]
+
+    def check_name(key: str, name: str | None) -> None:
+        if name is not None and name not in known:
+            table = f"resources/{DOWNLOADS_TABLE.name}"
+            raise UserError(f"config: {key} is {shown(name)}, which is no name in {table}; correct it or add a line")
+
+    for name, entry in config["retrieval_tasks"].items():
+        check_name(f"retrieval_tasks.{name}.archive", entry.get("archive"))
     for place, split, task in _own_splits(config):
         given = task["files"][split]
         said = given if isinstance(given, dict) else {"path": given}
         names = {f"{place}.archive": task.get("archive")}
         names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
         names |= {f"{place}.files.{split}.questions": said.get("questions")} if "download" in said else {}
-        for key, name in names.items():
-            if name is not None and name not in known:
-                table = f"resources/{DOWNLOADS_TABLE.name}"
-                raise UserError(
-                    f"config: {key} is {shown(name)}, which is no name in {table}; correct it or add a line"
-                )
+        for key, download in names.items():
+            check_name(key, download)
         key, path = f"{place}.files.{split}", said["path"]
         if "ids" in said and "download" not in said:
             raise UserError(f"config: {key}.ids selects rows of a `download`, and there is none; leave it out")

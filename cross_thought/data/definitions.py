@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 TWO_CLASS_METRICS = ("f1", "precision", "recall")  # of the last of two labels
@@ -237,6 +238,7 @@ class RetrievalTask:
 
     Attributes:
         name: as in the config.
+        archive: the zip or tar that all files lie in, by their paths there; None: they are files.
         queries, passages: their files, which are read one after the other.
         judgements: of each split the files that say which passages are right for which query.
         query_columns, passage_columns: the column of the id, and those of the text; (): told by their names.
@@ -252,6 +254,7 @@ class RetrievalTask:
     queries: tuple[str, ...]
     passages: tuple[str, ...]
     judgements: Mapping[str, tuple[str, ...]]
+    archive: str | None = None
     query_columns: tuple[Column, ...] = ()
     passage_columns: tuple[Column, ...] = ()
     header: bool = True
@@ -265,3 +268,21 @@ class RetrievalTask:
     def splits(self) -> tuple[str, ...]:
         """Those that have judgements."""
         return tuple(self.judgements)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the collection is made of."""
+        if self.archive is not None:
+            return (self.archive,)
+        return (*self.queries, *self.passages, *chain.from_iterable(self.judgements.values()))
+
+    @property
+    def unscored(self) -> "RetrievalTask":
+        """What a run depends on: the collection without its metrics."""
+        return replace(self, metrics=())
+
+    @property
+    def unsearched(self) -> "RetrievalTask":
+        """What its prepared files depend on: the collection without how it is embedded, searched and scored."""
+        data = ("name", "queries", "passages", "judgements", "archive", "query_columns", "passage_columns", "header")
+        return RetrievalTask(**{key: getattr(self, key) for key in data})

@@ -2,8 +2,9 @@
 
 The table is `resources/downloads.tsv`: name (the path below `results/downloads/`, and below `data_dir` for one's own
 copy), url, bytes, sha256, mirrors (separated by spaces). A size with `~` is an estimate. A URL is http(s), `gdrive:ID`,
-or `datasets:REPOSITORY/CONFIG@REVISION` for text out of the `datasets` library. Where nobody published a checksum, the
-one of the first download is written to a lock file beside the data and holds from then on.
+or `datasets:REPOSITORY/CONFIG@REVISION` for text out of the `datasets` library. Where nobody published a SHA-256, the
+one of the first download is written to a lock file beside the data and holds from then on; an MD5 stands in its column
+as `md5:...`.
 """
 
 import errno
@@ -28,6 +29,7 @@ TIMEOUT_S = 60  # without a byte
 ATTEMPTS = 3  # at one URL
 PAUSE_S = 5  # before the second attempt; doubled before each further one
 _SECONDS_BETWEEN_LOGS = 10
+_MD5 = "md5:"
 _LOCK_HEADER = "name\tbytes\tsha256"
 _HTML_STARTS = (b"<!doctype html", b"<html")
 
@@ -42,6 +44,7 @@ class Download:
         num_bytes: its size; None: not published.
         is_estimate: whether the size is a rough one.
         sha256: its checksum; None: not published.
+        md5: another, where none of the former was published.
         mirrors: other URLs of the same file, in the order to try.
     """
 
@@ -50,6 +53,7 @@ class Download:
     num_bytes: int | None = None
     is_estimate: bool = False
     sha256: str | None = None
+    md5: str | None = None
     mirrors: tuple[str, ...] = ()
 
     @property
@@ -76,13 +80,15 @@ def read_table(path: Path) -> dict[str, Download]:
             raise UserError(
                 f"{path}, line {number}: {len(fields)} fields instead of 5 (name, url, bytes, sha256, mirrors)"
             )
-        name, url, size, sha256, mirrors = fields
+        name, url, size, checksum, mirrors = fields
+        is_md5 = checksum.startswith(_MD5)
         table[name] = Download(
             name=name,
             url=url,
             num_bytes=int(size.lstrip("~")) if size else None,
             is_estimate=size.startswith("~"),
-            sha256=sha256 or None,
+            sha256=None if is_md5 else checksum or None,
+            md5=checksum.removeprefix(_MD5) if is_md5 else None,
             mirrors=tuple(mirrors.split()),
         )
     return table
@@ -222,11 +228,15 @@ def _check(path: Path, download: Download, lock_path: Path) -> None:
             )
         handle.seek(0)
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        handle.seek(0)
+        md5 = None if download.md5 is None else hashlib.file_digest(handle, "md5").hexdigest()
     size = path.stat().st_size
     if download.num_bytes is not None and not download.is_estimate and size != download.num_bytes:
         raise TransferError(f"{size} bytes came instead of {download.num_bytes}", is_lasting=False)
     if size == 0:
         raise TransferError("an empty file came", is_lasting=False)
+    if md5 != download.md5:
+        raise TransferError(f"md5 is {md5} instead of {download.md5}", is_lasting=False)
     if download.sha256 is not None:
         if digest != download.sha256:
             raise TransferError(f"sha256 is {digest} instead of {download.sha256}", is_lasting=False)

@@ -31,13 +31,19 @@ class InputRow(NamedTuple):
 
 
 def input_rows(
-    path: Path, columns: Sequence[Column], *, form: str | None = None, header: bool = True
+    path: Path,
+    columns: Sequence[Column],
+    *,
+    member: str | None = None,
+    form: str | None = None,
+    header: bool = True,
 ) -> Iterator[InputRow]:
     """Read the sentences of a file's rows as they are asked for, in flat memory but of a Parquet file that is packed.
 
     Args:
-        path: the file; `/dev/stdin` for what comes in.
+        path: the file, or an archive; `/dev/stdin` for what comes in.
         columns: of the sentences, by number from 1 or by name.
+        member: the file inside the archive.
         form: one of `readers.FORMATS`; None: told by the file's ending.
         header: of TSV and CSV, whether the first line names the columns.
 
@@ -48,13 +54,13 @@ def input_rows(
         UserError: if the file is not there, not UTF-8 or not of that form, or a row lacks a column or has other fields
             than the first, with the line.
     """
-    form = form or format_of(str(path))
+    form = form or format_of(member or str(path))
     if form == JSON_LINES:
-        return _json_rows(path, columns)
+        return _json_rows(path, member, columns)
     named = next((column for column in columns if isinstance(column, str)), None)
     if named is not None and not header:
         raise UserError(f"the column {named!r} has a name, but the file has no header: give its number")
-    table = read_table(path, form=form, header=header, keep_empty_texts=True, chunk_bytes=_CHUNK_BYTES)
+    table = read_table(path, member=member, form=form, header=header, keep_empty_texts=True, chunk_bytes=_CHUNK_BYTES)
     return _table_rows(table, columns)
 
 
@@ -82,10 +88,11 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
         yield _row(place, [cells[index] for index in indices], columns, is_tsv=table.form == TSV)
 
 
-def _json_rows(path: Path, columns: Sequence[Column]) -> Iterator[InputRow]:
+def _json_rows(path: Path, member: str | None, columns: Sequence[Column]) -> Iterator[InputRow]:
     """Yield the rows of JSON lines."""
-    for number, value in json_values(read_lines(path, chunk_bytes=_CHUNK_BYTES), str(path)):
-        place = f"{path}, line {number}"
+    where = str(path) if member is None else f"{path}:{member}"
+    for number, value in json_values(read_lines(path, member=member, chunk_bytes=_CHUNK_BYTES), where):
+        place = f"{where}, line {number}"
         cells = [json_cell(_json_value(value, column, place), place) for column in columns]
         yield _row(place, cells, columns, is_tsv=False)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.data.prepared import read_prepared
-from cross_thought.data.tasks import task_from_config
+from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.errors import UserError
 
 SECTION = "embedding_tuning.pairs"  # of the config
@@ -36,6 +36,13 @@ def pair_tasks_of(config: Mapping[str, Any]) -> dict[str, PairTask]:
     return {name: _pair_task(name, config) for name in config["embedding_tuning"]["pairs"]}
 
 
+def data_of_pairs(name: str, config: Mapping[str, Any]) -> Task:
+    """Return the task whose train set the pairs `name` are in: one of the config's tasks, or one of its own files."""
+    if name in config["tasks"]:
+        return task_from_config(name, config["tasks"][name], section="tasks")
+    return task_from_config(name, config["embedding_tuning"]["pairs"][name], section=SECTION)
+
+
 def _pair_task(name: str, config: Mapping[str, Any]) -> PairTask:
     entry, place = config["embedding_tuning"]["pairs"][name], f"{SECTION}.{name}"
     described = [key for key in entry if key not in ("positive_label", "negative_label")]
@@ -44,8 +51,7 @@ def _pair_task(name: str, config: Mapping[str, Any]) -> PairTask:
             raise UserError(
                 f"{place}: the data of {name} are those of {section}.{name}; give what is tuned on another name"
             )
-    section = "tasks" if name in config["tasks"] else SECTION
-    task = task_from_config(name, config["tasks"][name] if section == "tasks" else entry, section=section)
+    task = data_of_pairs(name, config)
     if task.num_sentences != 2:
         kind = "several candidates for a question" if task.selection else "single sentences"
         raise UserError(f"{place} has {kind}: tuning needs a task of sentence pairs")

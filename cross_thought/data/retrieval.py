@@ -1,5 +1,7 @@
 """Collections of passages with queries and judgements: from the config's `retrieval_tasks` to plain files.
 
+Those that ship stand in `resources/collections.yaml`, with the keys of one's own.
+
 A prepared folder has `passages.ids` and `passages.txt`, `queries.ids` and `queries.txt`, an id or a text a line,
 `SPLIT.qrels` as trec_eval reads it, and `summary.json` with what became of the raw files' rows. Queries are those that
 a split judges.
@@ -10,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,10 @@ from cross_thought.data.definitions import (
 )
 from cross_thought.data.input_rows import InputRow, input_rows
 from cross_thought.data.prepared import SUMMARY
+from cross_thought.data.raw_files import own_or_download
 from cross_thought.data.readers import JSON_LINES, format_of, json_values, read_table
+from cross_thought.data.tasks import read_registry
+from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError, shown
 from cross_thought.files import atomic_directory, read_lines, write_json
 
@@ -35,20 +41,38 @@ _BEIR_SPLITS = {"dev": "valid", "test": "test"}
 Judgements = dict[str, dict[str, int]]
 
 
+COLLECTIONS_FILE = REPOSITORY / "resources" / "collections.yaml"
+# a package that is installed without the repository has none
+COLLECTIONS = read_registry(COLLECTIONS_FILE) if COLLECTIONS_FILE.is_file() else {}
+# what an entry of the config may change in one that ships
+_CHANGEABLE = ("metrics", "depth", "index", "num_probes", "precision")
+
+
 def retrieval_tasks_of(config: Mapping[str, Any]) -> dict[str, RetrievalTask]:
     """Return the collections to search, by name; `config` is the effective config.
 
     Raises:
-        UserError: if an entry lacks files, or has a metric beyond its depth.
+        UserError: if an entry lacks files, has a metric beyond its depth, or changes the data of one that ships.
     """
-    return {name: _retrieval_task(name, entry) for name, entry in config["retrieval_tasks"].items()}
+    return {
+        name: _retrieval_task(name, entry, data_dir=config["data_dir"])
+        for name, entry in config["retrieval_tasks"].items()
+    }
 
 
-def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
+def _retrieval_task(name: str, entry: Mapping[str, Any], *, data_dir: str | None) -> RetrievalTask:
     place = f"retrieval_tasks.{name}"
+    if name in COLLECTIONS:
+        own = next((key for key in entry if key not in _CHANGEABLE), None)
+        if own is not None:
+            raise UserError(f"{place} has {own} of its own, but {name} ships: choose another name for yours")
+        entry = {**COLLECTIONS[name], **entry}
     for key in (QUERIES, PASSAGES, "judgements"):
         if key not in entry:
-            raise UserError(f"{place} lacks `{key}`: give queries, passages and judgements, or a folder with all three")
+            raise UserError(
+                f"{place} lacks `{key}`: give queries, passages and judgements, or a folder with all three, or choose "
+                f"a collection that ships, {', '.join(COLLECTIONS)}"
+            )
     as_given = ("header", "depth", "index", "num_probes", "precision")
     lists = ("query_columns", "passage_columns", "metrics")
     if "depth" in entry and "metrics" not in entry:
@@ -65,8 +89,10 @@ def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
         judgements={
             split: _paths(entry["judgements"][split]) for split in ("valid", "test") if split in entry["judgements"]
         },
+        archive=entry.get("archive"),
         **settings,
     )
+    task = _located(task, place, data_dir)
     for key in ("query_columns", "passage_columns"):
         named = next((column for column in getattr(task, key) if isinstance(column, str)), None)
         if named is not None and not task.header:
@@ -78,6 +104,29 @@ def _retrieval_task(name: str, entry: Mapping[str, Any]) -> RetrievalTask:
         if known.cutoff > task.depth:
             raise UserError(f"{place}.metrics has {metric!r}, but its depth is {task.depth}: raise that")
     return task
+
+
+def _located(task: RetrievalTask, place: str, data_dir: str | None) -> RetrievalTask:
+    """Return a collection that comes in an archive with the files where they lie.
+
+    One's own below `data_dir` go first: unpacked, in the folder that the archive would be in.
+    """
+    if task.archive is None:
+        return task
+    if data_dir is not None:
+        folder = os.path.join(data_dir, os.path.dirname(task.archive))
+        members = replace(task, archive=None).inputs
+        lacking = [member for member in members if not os.path.isfile(os.path.join(folder, member))]
+        if lacking and len(lacking) < len(members):
+            raise UserError(f"{place}: {folder} has no {lacking[0]}, but others of its files: add it, or move those")
+        if not lacking:
+            (queries, passages, *judgements) = (
+                tuple(os.path.join(folder, path) for path in paths)
+                for paths in (task.queries, task.passages, *task.judgements.values())
+            )
+            own = dict(zip(task.splits, judgements, strict=True))
+            return replace(task, archive=None, queries=queries, passages=passages, judgements=own)
+    return replace(task, archive=own_or_download(task.archive, data_dir=data_dir))
 
 
 def _paths(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -98,9 +147,9 @@ def beir_files(folder: str, entry: Mapping[str, Any], *, place: str) -> dict[str
 
     Source: github.com/beir-cellar/beir, README.md, and beir/datasets/data_loader.py.
     """
-    twice = next((key for key in (QUERIES, PASSAGES, "judgements") if key in entry), None)
+    twice = next((key for key in (QUERIES, PASSAGES, "judgements", "archive") if key in entry), None)
     if twice is not None:
-        raise UserError(f"config: {place} has {twice} and a folder, which has them too: leave either out")
+        raise UserError(f"config: {place} has {twice} and a folder, which has the files too: leave either out")
     found: dict[str, Any] = {}
     for key, name in ((PASSAGES, "corpus.jsonl"), (QUERIES, "queries.jsonl")):
         choices = [os.path.join(folder, name), os.path.join(folder, f"{name}.gz")]
@@ -142,7 +191,7 @@ def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
         if not text:
             raise UserError(f"{row.place}: the query {query!r} is empty; fill it in, or take it out")
         queries[query] = text
-    judged = {split: _read_judgements(paths, queries, task.queries) for split, paths in task.judgements.items()}
+    judged = {split: _read_judgements(paths, queries, task) for split, paths in task.judgements.items()}
     asked = {query: text for query, text in queries.items() if any(query in found for found in judged.values())}
     with atomic_directory(output_dir) as folder:
         passages, num_empty = _write_passages(task, folder)
@@ -167,16 +216,23 @@ def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
 def _texts(paths: Sequence[str], columns: Sequence[Column], *, task: RetrievalTask, key: str) -> Iterator[InputRow]:
     """Yield the rows of files: the id, and the text's columns."""
     for path in paths:
-        yield from input_rows(Path(path), columns or _told(path, task, key), header=task.header)
+        file, member = _source(task, path)
+        yield from input_rows(file, columns or _told(path, task, key), member=member, header=task.header)
+
+
+def _source(task: RetrievalTask, path: str) -> tuple[Path, str | None]:
+    """Return where a file of a collection is read from: itself, or the archive and the file inside."""
+    return (Path(path), None) if task.archive is None else (Path(task.archive), path)
 
 
 def _told(path: str, task: RetrievalTask, key: str) -> list[Column]:
     """Return the columns of id and text by their names, or the first two where they have none."""
+    file, member = _source(task, path)
     if format_of(path) == JSON_LINES:
-        _, first = next(json_values(read_lines(Path(path)), path), (0, []))
+        _, first = next(json_values(read_lines(file, member=member), path), (0, []))
         names = list(first)
     else:
-        names = read_table(Path(path), header=task.header).names
+        names = read_table(file, member=member, header=task.header).names
         if not task.header and not names:
             return [1, 2]
     name = next((name for name in ("id", "_id") if name in names), None)
@@ -225,11 +281,12 @@ def _write(folder: Path, kind: str, rows: Iterable[tuple[str, str]]) -> None:
             print(text, file=texts)
 
 
-def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], query_files: Sequence[str]) -> Judgements:
+def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: RetrievalTask) -> Judgements:
     """Read lines of query, passage and relevance, or TREC's, which have a field between query and passage."""
     found: Judgements = {}
     for path in paths:
-        for number, line in enumerate(read_lines(Path(path)), start=1):
+        file, member = _source(task, path)
+        for number, line in enumerate(read_lines(file, member=member), start=1):
             fields = line.split()
             if not fields or (number == 1 and len(fields) > 2 and not _is_integer(fields[-1])):  # a header
                 continue
@@ -242,7 +299,7 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], query_fil
             if not _is_integer(relevance):
                 raise UserError(f"{place}: the relevance {relevance!r} is no whole number; mend the line")
             if query not in queries:
-                raise UserError(f"{place}: the query {query!r} is none of {query_files[0]}; give files of one set")
+                raise UserError(f"{place}: the query {query!r} is none of {task.queries[0]}; give files of one set")
             if found.setdefault(query, {}).setdefault(passage, int(relevance)) != int(relevance):
                 raise UserError(f"{place}: query {query!r} and passage {passage!r} are judged twice; leave one")
     if not any(relevance > 0 for of_query in found.values() for relevance in of_query.values()):

@@ -7,18 +7,14 @@ reads it.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cross_thought.data.download import DOWNLOADS_TABLE, Download, checkpoint_download, read_table
+from cross_thought.data.hub_names import ARCHIVES, hub_name
 from cross_thought.data.raw_files import own_or_download
 from cross_thought.errors import UserError, shown
-
-ARCHIVES = (".tar.gz", ".tgz")
-_CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors", *ARCHIVES)  # no endings of a hub's names
-_ON_THE_HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 
 HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, VOCABULARY_AND_MERGES = "tokenizer.json", ("vocab.json", "merges.txt")
@@ -51,8 +47,10 @@ def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
         return [named]
     if place.startswith(("http://", "https://")):
         return [checkpoint_download(table, source="url", location=place)]
-    if os.path.exists(place) or not (match := _hub_name(place)):
+    if os.path.exists(place) or not (match := hub_name(place)):
         return []
+    if match["revision"] is None and os.path.isdir(place.partition("/")[0]):
+        return []  # a path, if a wrong one, for such a folder is here
     hub, revision = os.environ.get("HF_ENDPOINT", "https://huggingface.co"), match["revision"] or "main"
     return [
         Download(name=f"checkpoints/hub/{place}/{file}", url=f"{hub}/{match['name']}/resolve/{revision}/{file}")
@@ -129,14 +127,3 @@ def check_start(name: str, model: Mapping[str, Any]) -> None:
             )
         if not os.access(file, os.R_OK):
             raise UserError(f"{key}: {shown(file)} may not be read; change its permissions")
-
-
-def _hub_name(place: str) -> re.Match[str] | None:
-    """Return the parts of a name on the hub; None for what can be none.
-
-    Where a folder OWNER is here, OWNER/NAME is a path, if a wrong one; with a revision it is the hub's all the same.
-    """
-    match = None if place.endswith(_CHECKPOINTS) else _ON_THE_HUB.fullmatch(place)
-    if match and match["revision"] is None and os.path.isdir(place.partition("/")[0]):
-        return None
-    return match

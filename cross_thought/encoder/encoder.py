@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cross_thought.encoder.layers import Groups, SelfAttention, TransformerLayer, dropout
+from cross_thought.encoder.layers import Groups, SelfAttention, TransformerLayer, dropout, round_up
 from cross_thought.encoder.segments import (
     PackedRows,
+    SlotSequences,
     count_positions,
     cut_long_rows,
     cut_streams,
@@ -192,8 +193,7 @@ class CrossThoughtEncoder(nn.Module):
         # 6: slot j of each row attends to slot j of all rows of its stream
         if config.cross_sequence:
             sequences = slot_sequences(rows.starts, rows.lengths, num_samples, config.num_slots)
-            crossed = self._run_layer(self.crossthought_layers[0], hidden_states[sequences.index], sequences.groups)
-            hidden_states = hidden_states.index_copy(0, sequences.index, crossed)
+            hidden_states = hidden_states.index_copy(0, sequences.index, self._cross(hidden_states, sequences))
         # 7: within each row; the head reads the scored words only
         if scored is not None:
             scored = scored.new_zeros(num_samples, segments.numel() // num_samples + 1).scatter(
@@ -203,7 +203,7 @@ class CrossThoughtEncoder(nn.Module):
             places = F.pad(scored, (config.num_slots, 0)).flatten().nonzero().squeeze(1)
             read = invert_index(rows.index, keep.numel())[places]
             return self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups, read=read)
-        hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups)
+        hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups)[: rows.index.numel()]
         # 8: drop the slots, lay the segments' states where the stream has their tokens
         unpacked = hidden_states.new_zeros(keep.numel(), config.embed_dim).index_copy(0, rows.index, hidden_states)
         unpacked = unpacked.view(num_samples, num_segments, -1, config.embed_dim)[:, :, config.num_slots :]
@@ -231,8 +231,7 @@ class CrossThoughtEncoder(nn.Module):
         # 4: slot j of each sentence attends to slot j of both; mean over the sentences
         num_slots = self.config.num_slots
         sequences = slot_sequences(rows.ranks * num_slots, rows.lengths, tokens.size(0), num_slots)
-        crossed = self._run_layer(self.crossthought_layers[0], slot_states[sequences.index], sequences.groups)
-        means = mean_of_sequences(crossed, sequences, num_slots)  # (batch, k, d)
+        means = mean_of_sequences(self._cross(slot_states, sequences), sequences, num_slots)  # (batch, k, d)
         # 5: slot 0 becomes the mean over the slots
         return torch.cat([means.mean(1, keepdim=True), means[:, 1:]], dim=1)
 
@@ -336,18 +335,28 @@ class CrossThoughtEncoder(nn.Module):
         last = self.layers[-1]
         return self._run_layer(last, hidden_states, rows.groups, read=slots, read_per_row=config.num_slots), rows
 
-    def _run_layer(self, layer: nn.Module, hidden_states: Tensor, groups: Groups, **read: Tensor | int) -> Tensor:
+    def _cross(self, slot_states: Tensor, sequences: SlotSequences) -> Tensor:
+        """Compute cross layer 0 on the sequences' states, shape (num_rows * num_slots, d)."""
+        inputs = round_up(slot_states[sequences.index])
+        return self._run_layer(self.crossthought_layers[0], inputs, sequences.groups)[: sequences.index.numel()]
+
+    def _run_layer(
+        self, layer: nn.Module, hidden_states: Tensor, groups: Groups, *, read: Tensor | None = None, **options: int
+    ) -> Tensor:
         """Compute a layer, so that of its inner states only the input is kept if `checkpoint_activations` is set."""
-        if not (self.checkpoint_activations and torch.is_grad_enabled()):
-            return layer(hidden_states, groups, **read)
-        # dropout draws the same again: the generators' states are kept
-        return checkpoint(partial(layer, **read), hidden_states, groups, use_reentrant=False)
+        run = partial(layer, read=None if read is None else round_up(read), **options)
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            # dropout draws the same again: the generators' states are kept
+            states = checkpoint(run, hidden_states, groups, use_reentrant=False)
+        else:
+            states = run(hidden_states, groups)
+        return states if read is None else states[: read.numel()]
 
     def _embed(self, row_tokens: Tensor, positions: Tensor, rows: PackedRows) -> Tensor:
         """Return the packed input states of rows of tokens, shape (num_states, d) (step 4, pads left out)."""
         tokens, positions = row_tokens.flatten()[rows.index], positions.flatten()[rows.index]
         embedded = self.emb_layer_norm(self.embed_tokens(tokens) + self.embed_positions(positions))
-        return dropout(embedded, self.config.dropout, self.training)
+        return round_up(dropout(embedded, self.config.dropout, self.training))
 
     def _report_cut(self, lengths: list[int]) -> list[int]:
         """Count the sentences too long for the positions, warn at the first, and return the lengths after the cut."""

@@ -79,6 +79,25 @@ def _for_products(states: Tensor) -> Tensor:
     return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
 
 
+def round_up(states: Tensor) -> Tensor:
+    """Append rows of zeros, at most a sixteenth, if products of these states are in bfloat16 on a CPU.
+
+    There oneDNN plans each product of a new size anew, which takes it about a millisecond: longer than a small model's
+    product itself. So sizes are made to recur.
+
+    Args:
+        states: states, or places of states, shape (n, ...).
+
+    Returns:
+        Shape (m, ...), m >= n.
+    """
+    if states.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return states
+    number = states.size(0)
+    num_filling = -number % (1 << max(0, number.bit_length() - 5))
+    return torch.cat([states, states.new_zeros(num_filling, *states.shape[1:])]) if num_filling else states
+
+
 def _attention_kernels(device: torch.device) -> AbstractContextManager:
     """Return the context that attention is computed in.
 
@@ -86,6 +105,11 @@ def _attention_kernels(device: torch.device) -> AbstractContextManager:
     some, and a step on 32 pairs took 7 s on an H200.
     """
     return sdpa_kernel(_KERNELS) if device.type == "cuda" else nullcontext()
+
+
+def _split(states: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """Split states into blocks of the sizes, leaving out what stands behind them."""
+    return states[: sum(sizes)].split(sizes)
 
 
 class SelfAttention(nn.Module):
@@ -117,7 +141,7 @@ class SelfAttention(nn.Module):
         Args:
             queries: shape (num_queries, d), row by row.
             hidden_states: packed rows, shape (num_states, d).
-            groups: runs of rows of equal length.
+            groups: runs of rows of equal length; what stands behind them, of `round_up`, is not attended to.
             queries_per_row: queries of each row; None: as many as it has states.
 
         Returns:
@@ -125,16 +149,19 @@ class SelfAttention(nn.Module):
         """
         query_sizes = [rows * (queries_per_row or length) for rows, length in groups]
         state_sizes = [rows * length for rows, length in groups]
-        blocks = zip(
-            groups,
-            self.q_proj(queries).split(query_sizes),
-            self.k_proj(hidden_states).split(state_sizes),
-            self.v_proj(hidden_states).split(state_sizes),
-            strict=True,
-        )
-        with _attention_kernels(queries.device):
+        projected = self.q_proj(queries), self.k_proj(hidden_states), self.v_proj(hidden_states)
+        dtype = projected[0].dtype
+        # on a CPU, bfloat16 pays for what converting and planning many small products costs if heads are wide only
+        narrow = dtype == torch.bfloat16 and queries.device.type == "cpu" and queries.size(1) < 64 * self.num_heads
+        if narrow:
+            projected = tuple(states.float() for states in projected)
+        with _attention_kernels(queries.device), torch.autocast("cpu", enabled=False) if narrow else nullcontext():
+            blocks = zip(groups, *map(_split, projected, (query_sizes, state_sizes, state_sizes)), strict=True)
             attended = [self._attend(query, key, value, rows) for (rows, _), query, key, value in blocks]
-        return attended[0] if len(attended) == 1 else torch.cat(attended)
+        num_filling = queries.size(0) - sum(query_sizes)
+        if num_filling:
+            attended.append(attended[0].new_zeros(num_filling, queries.size(1)))
+        return (attended[0] if len(attended) == 1 else torch.cat(attended)).to(dtype)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, rows: int) -> Tensor:
         def heads(states: Tensor) -> Tensor:
@@ -190,7 +217,7 @@ class TransformerLayer(nn.Module):
 
         Args:
             hidden_states: packed rows, shape (num_states, d).
-            groups: runs of rows of equal length.
+            groups: runs of rows of equal length; states behind them, of `round_up`, are nobody's.
             read: packed places of the states wanted, shape (num_read,); None: all.
             read_per_row: if every row has equally many of them, row by row: how many. Then the other queries are
                 not computed either; without it only what follows attention is saved.

@@ -49,8 +49,9 @@ def read_case_study(path: Path | str) -> CaseStudy:
 def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder") -> "Tensor":
     """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
 
-    If none has two segments, documents are read on into each other, as in the streams of pre-training. Documents have
-    the shape (L,); `encoder` says how a stream is cut. A UserError says that there are no two segments in all.
+    Where segments are sentences, documents whose sentences are all whole come first. If none has two segments,
+    documents are read on into each other, as in the streams of pre-training. Documents have the shape (L,); `encoder`
+    says how a stream is cut. A UserError says that there are no two segments in all.
 
     Returns:
         Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS; whole segments, right-padded if they are sentences.
@@ -63,11 +64,15 @@ def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder
             return segments
         return segments[(segments != encoder.config.pad_id).all(1)]
 
+    def worth(segments: "Tensor") -> tuple[bool, int]:
+        is_whole = encoder.config.segment_by == "tokens" or bool((segments == encoder.config.eos_id).any(1).all())
+        return len(segments) > 1 and is_whole, len(segments)
+
     candidates, longest = [], torch.empty(0, encoder.config.segment_length)
     for document in islice(documents, MAX_DOCUMENTS):
         candidates.append(document)
-        longest = max(longest, cut(document), key=len)
-        if len(longest) >= MAX_SEGMENTS:
+        longest = max(longest, cut(document), key=worth)
+        if worth(longest) >= (True, MAX_SEGMENTS):
             break
     if len(longest) < 2 and candidates:
         longest = cut(torch.cat(candidates))

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from cross_thought.training.checkpoints import allow_checkpoint_types
 
@@ -26,6 +27,7 @@ def install() -> None:
     _restore_numpy_aliases()
     _restore_getargspec()
     allow_checkpoint_types()
+    _leave_the_compiler_unloaded()
     with _hashable_fairseq_dataclasses(), _without_transformers():
         from fairseq.dataclass.utils import FairseqDataclass
 
@@ -44,6 +46,13 @@ def _restore_numpy_aliases() -> None:
 def _restore_getargspec() -> None:
     """Python 3.11 took it away; fairseq's wrapper for several GPUs asks it for argument names only."""
     vars(inspect).setdefault("getargspec", inspect.getfullargspec)
+
+
+def _leave_the_compiler_unloaded() -> None:
+    """torch's optimizers load its compiler, for 1.5 s, to have methods left uncompiled; nothing is compiled here."""
+    for method in vars(torch.optim.Optimizer).values():
+        if function := getattr(method, "__wrapped__", None):
+            function.__dynamo_disable = function
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import cross_thought.fairseq.optimizer  # noqa: F401  (a checkpoint that it trained cannot be loaded without it)
 from cross_thought.encoder import SEGMENTATIONS, CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.layers import round_up
 from cross_thought.environment import slow_bfloat16
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,9 @@ class RegisteredEncoder(FairseqEncoder):
             start_position=self._draw_start_position(),
             scored=None if features_only else masked_tokens,
         )
-        return states if features_only else self.lm_head(states)
+        if features_only:
+            return states
+        return self.lm_head(states) if masked_tokens is None else self.lm_head(round_up(states))[: states.size(0)]
 
     def _draw_start_position(self) -> int:
         """Draw where the words of this batch start, the same in a repeated or resumed run.

@@ -1,6 +1,7 @@
 """Sentences to embeddings: `SentenceEncoder` for Python, `embed_file` for files of any size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -173,8 +174,13 @@ class SentenceEncoder:
         """
         recipe = self._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
         if isinstance(sentences, str):
-            return self._encode([sentences], recipe, batch_tokens, show_progress=False)[0]
-        return self._encode(list(sentences), recipe, batch_tokens, show_progress=show_progress)
+            return self._encode([sentences], [recipe], batch_tokens, show_progress=False)[0][0]
+        return self._encode(list(sentences), [recipe], batch_tokens, show_progress=show_progress)[0]
+
+    def encode_by_poolings(self, sentences: Iterable[str], poolings: Sequence[str]) -> dict[str, np.ndarray]:
+        """Embed sentences by each of several poolings, in one pass of the encoder: what `encode` gives, to the bit."""
+        recipes = [self._recipe(pooling=pooling) for pooling in poolings]
+        return dict(zip(poolings, self._encode(list(sentences), recipes, None, show_progress=False), strict=True))
 
     def _recipe(
         self,
@@ -201,37 +207,46 @@ class SentenceEncoder:
         )
 
     def _encode(
-        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, *, show_progress: bool
-    ) -> np.ndarray:
-        embeddings = np.empty((len(sentences), recipe.width), np.float32)
+        self, sentences: Sequence[str], recipes: Sequence[_Recipe], batch_tokens: int | None, *, show_progress: bool
+    ) -> list[np.ndarray]:
+        embeddings = [np.empty((len(sentences), recipe.width), np.float32) for recipe in recipes]
         with _progress(len(sentences), show_progress) as progress:
             for start in range(0, len(sentences), _BLOCK_SENTENCES):
                 block = slice(start, start + _BLOCK_SENTENCES)
-                embeddings[block] = self._encode_block(sentences[block], recipe, batch_tokens, progress, first=start)
+                found = self._encode_block(sentences[block], recipes, batch_tokens, progress, first=start)
+                for whole, vectors in zip(embeddings, found, strict=True):
+                    whole[block] = vectors
         return embeddings
 
     @torch.inference_mode()
     def _encode_block(
-        self, sentences: Sequence[str], recipe: _Recipe, batch_tokens: int | None, progress: tqdm, *, first: int = 0
-    ) -> np.ndarray:
-        """Embed sentences by length, longest first, equal ones once."""
+        self,
+        sentences: Sequence[str],
+        recipes: Sequence[_Recipe],
+        batch_tokens: int | None,
+        progress: tqdm,
+        *,
+        first: int = 0,
+    ) -> list[np.ndarray]:
+        """Embed sentences by length, longest first, equal ones once, by recipes that have the same prompt."""
         numbers: dict[tuple[int, ...], int] = {}
         places = []
-        for ids in self.tokenizer.token_ids(sentences, prompt=recipe.prompt, first=first):
+        for ids in self.tokenizer.token_ids(sentences, prompt=recipes[0].prompt, first=first):
             self.num_cut_sentences += len(ids) > self.max_seq_length
             places.append(numbers.setdefault(tuple(cut_row(ids, self.max_seq_length)), len(numbers)))
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
-        vectors = np.empty((len(rows), recipe.width), np.float32)
+        found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
-            slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch]))
-            pooled = pool_slots(slot_states.float(), recipe.pooling)
-            for layer in recipe.layers:
-                pooled = layer(pooled)
-            pooled = pooled[:, : recipe.width]
-            vectors[batch] = (F.normalize(pooled) if recipe.normalize else pooled).cpu().numpy()
+            slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch])).float()
+            for recipe, vectors in zip(recipes, found, strict=True):
+                pooled = pool_slots(slot_states, recipe.pooling)
+                for layer in recipe.layers:
+                    pooled = layer(pooled)
+                pooled = pooled[:, : recipe.width]
+                vectors[batch] = (F.normalize(pooled) if recipe.normalize else pooled).cpu().numpy()
             progress.update(int(copies[batch].sum()))
-        return vectors[places]
+        return [vectors[places] for vectors in found]
 
     def _tokens(self, rows: Sequence[Sequence[int]]) -> Tensor:
         return self.tokenizer.pad(rows).to(self.device)
@@ -297,7 +312,7 @@ class SentenceEncoder:
 def embed_file(
     encoder: SentenceEncoder,
     source: Path,
-    output: Path,
+    output: Path | Mapping[str, Path],
     *,
     pooling: str | None = None,
     normalize: bool | None = None,
@@ -312,7 +327,8 @@ def embed_file(
     Args:
         encoder: of `SentenceEncoder.from_pretrained`.
         source: UTF-8 text, a sentence a line; an empty line is an empty sentence.
-        output: the .npy file to write, shape (num_lines, embedding_dim(pooling)).
+        output: the .npy file to write, shape (num_lines, embedding_dim(pooling)); or one for each of several poolings,
+            which take one pass.
         pooling, normalize, prompt, prompt_name, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
         precision: of the numbers in the file, "float32" or "float16".
 
@@ -323,25 +339,33 @@ def embed_file(
         UserError: if the text is missing or not UTF-8, the output cannot be written, or there is no such pooling or
             prompt.
     """
-    check_output(output)
+    outputs = output if isinstance(output, Mapping) else {pooling or encoder.settings.pooling: output}
+    for path in outputs.values():
+        check_output(path)
+    told: dict[str, Any] = {"normalize": normalize, "prompt": prompt, "prompt_name": prompt_name}
     try:
-        recipe = encoder._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
+        recipes = [encoder._recipe(pooling=name, **told) for name in outputs]
     except ValueError as error:
         raise UserError(str(error)) from None
     num_sentences = 0
     lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
     is_read_once = source.is_relative_to("/dev") or not source.is_file()
     total = None if is_read_once else count_lines(source)
-    with atomic_file(output) as partial, open(partial, "wb") as file, _progress(total, show_progress) as progress:
-        dtype = np.dtype(precision).newbyteorder("<")
-        _write_header(file, (0, recipe.width), dtype)
+    dtype = np.dtype(precision).newbyteorder("<")
+    with ExitStack() as stack:
+        partials = [stack.enter_context(atomic_file(path)) for path in outputs.values()]
+        files = [stack.enter_context(open(partial, "wb")) for partial in partials]
+        progress = stack.enter_context(_progress(total, show_progress))
+        for file, recipe in zip(files, recipes, strict=True):
+            _write_header(file, (0, recipe.width), dtype)
         while block := list(islice(lines, _BLOCK_SENTENCES)):
-            vectors = encoder._encode_block(block, recipe, batch_tokens, progress)
-            file.write(vectors.astype(dtype, copy=False).tobytes())
+            for file, vectors in zip(files, encoder._encode_block(block, recipes, batch_tokens, progress), strict=True):
+                file.write(vectors.astype(dtype, copy=False).tobytes())
             num_sentences += len(block)
-        file.seek(0)
-        # of equal size: numpy leaves room for any number of rows
-        _write_header(file, (num_sentences, recipe.width), dtype)
+        for file, recipe in zip(files, recipes, strict=True):
+            file.seek(0)
+            # of equal size: numpy leaves room for any number of rows
+            _write_header(file, (num_sentences, recipe.width), dtype)
     return num_sentences
 
 

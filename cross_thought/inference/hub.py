@@ -1,12 +1,10 @@
 """Exports by their name on Hugging Face's hub: data alone is fetched, into the hub's own cache on this machine."""
 
-import re
 from pathlib import Path
 
+from cross_thought.data.hub_names import hub_name
 from cross_thought.errors import UserError
 
-_NAME = r"\w[\w.-]*/\w[\w.-]*"
-_CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors")  # what is a path, though there is no such file
 _DATA = ("*.json", "*.safetensors")  # no code, and no pickles
 
 
@@ -21,7 +19,8 @@ def fetched(path: Path, revision: str | None = None) -> Path:
         UserError: if the hub cannot be reached and has not been asked before, or has no such model or revision; if
             `revision` is given with a path.
     """
-    if path.exists() or path.suffix in _CHECKPOINTS or not re.fullmatch(_NAME, str(path)):
+    name = hub_name(str(path))
+    if path.exists() or name is None or name["revision"] is not None:
         if revision is not None:
             raise UserError(
                 f"revision {revision!r} is for a name on Hugging Face's hub, and {path} is a path: leave it out"

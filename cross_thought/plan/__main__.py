@@ -15,7 +15,17 @@ from cross_thought.config import load_files
 from cross_thought.data.sweeps import grids_of
 from cross_thought.data.tasks import tasks_of
 from cross_thought.errors import UserError, exit_on_user_error
-from cross_thought.plan.cost import Training, assumptions, disk, downloads, finetunings, jobs, memory, pretrainings
+from cross_thought.plan.cost import (
+    Training,
+    assumptions,
+    disk,
+    downloads,
+    finetunings,
+    jobs,
+    memory,
+    pretrainings,
+    tunings,
+)
 from cross_thought.plan.devices import Device, find_device, read_devices
 
 SHARE = 0.4  # of a device's rate, that trainings reach
@@ -74,7 +84,7 @@ def plan(config: Mapping[str, Any], *, devices: Sequence[Device], share: float) 
         share: of a device's rate that trainings reach.
     """
     precision, processes = config["hardware"]["precision"], config["hardware"]["processes"]
-    trainings = [*pretrainings(config), *finetunings(config)]
+    trainings = [*pretrainings(config), *finetunings(config), *tunings(config)]
 
     def hours(training: Training, device: Device) -> float:
         used = processes if training.stage == "pre-training" else 1

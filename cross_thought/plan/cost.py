@@ -11,11 +11,13 @@ from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.finetuning import finetuning_settings
+from cross_thought.data.pairs import data_of_pairs, pair_tasks_of
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
 from cross_thought.data.raw_files import own_or_download, raw_files
+from cross_thought.data.retrieval import retrieval_tasks_of
 from cross_thought.data.starts import model_downloads
 from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
-from cross_thought.data.tasks import Task, generator, tasks_of
+from cross_thought.data.tasks import Task, generator, task_from_config, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
@@ -28,6 +30,7 @@ CANDIDATES = 9  # of a question, where data say how many: WikiQA's dev set, 1,13
 HOTPOTQA_BYTES = 8100  # of a question: 100 of its train set, measured
 WIKITEXT_RATIO = 2.9  # text in its zip archives: their dataset card, 549.4 MB from 192.0 MB
 WORDS_OF_CAPTIONS = 88  # of a picture, by a vocabulary of 2,000 learnt from them, measured: 87.4
+CAPTION_PAIRS = 4 * 29_000  # of a picture's first caption with its others
 CAPTIONS_RATIO = 3.2  # text in the captions' gzip files, measured
 LINE_BYTES = 120  # of a corpus: one entry of the index each
 GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
@@ -40,7 +43,7 @@ class Training:
     """One training, or several alike.
 
     Attributes:
-        stage: "pre-training" or "fine-tuning".
+        stage: "pre-training", "fine-tuning" or "tuning embeddings".
         name: model, or task of any of them, with what of a sweep's settings makes its costs differ.
         count: how many there are.
         updates: of one.
@@ -126,6 +129,33 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
     return found
 
 
+def tunings(config: Mapping[str, Any]) -> list[Training]:
+    """Return how embeddings are tuned, all models and seeds on one task's pairs together.
+
+    As many of a task's examples count as pairs as would if all labels were equally frequent.
+    """
+    found, settings = [], config["embedding_tuning"]
+    all_sizes = list(sizes_of(config).values())
+    for name, pairs in pair_tasks_of(config).items():
+        task = data_of_pairs(name, config)
+        num_pairs = num_examples(task, config) // len(task.labels or (1,))
+        updates = math.ceil(settings["num_epochs"] * math.ceil(num_pairs / settings["batch_size"]))
+        lengths = [WORDS_A_SENTENCE] * (2 if pairs.negative_label is None else 3)
+        forward = sum(sizes.sentences_flops(lengths, num_classes=1) for sizes in all_sizes) / len(all_sizes)
+        examples = updates * settings["batch_size"]
+        found.append(
+            Training(
+                stage="tuning embeddings",
+                name=name,
+                count=len(all_sizes) * len(config["seeds"]),
+                updates=updates,
+                words=examples * sum(lengths),
+                flops=(1 + BACKWARD) * examples * forward,
+            )
+        )
+    return found
+
+
 def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[Task, Setting, int]]:
     """Yield the tasks that are fine-tuned, each with what of its settings costs are made of, and how many have that."""
     tasks = tasks_of(config["tasks"])
@@ -150,6 +180,8 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
     split = task.splits["train"]
     if generator(task) == "demo":
         count = TASK_SIZES[task.name]["train"]
+    elif task.name == "captions-find":
+        count = CAPTION_PAIRS
     elif split.expected_rows is not None:
         count = split.expected_rows
     else:
@@ -158,7 +190,7 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
         count = sum(_rows(Path(path), header=split.header, form=split.format) for path in paths)
         if not task.num_sentences and split.format not in (HOTPOTQA, QUASAR_T):  # a row is a candidate
             count //= CANDIDATES
-    return min(count, config["tasks"][task.name].get("max_train_examples") or count)
+    return min(count, config["tasks"].get(task.name, {}).get("max_train_examples") or count)
 
 
 def _rows(path: Path, *, header: bool, form: str | None) -> int:
@@ -206,9 +238,17 @@ def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
         paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
     if needs_corpus(config):
         paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
-    for task in tasks_of(config["tasks"]).values():
+    embedded = {name: entry for name, entry in config["embedding_tasks"].items() if name not in config["tasks"]}
+    tasks = [
+        *tasks_of(config["tasks"]).values(),
+        *(task_from_config(name, entry, section="embedding_tasks") for name, entry in embedded.items()),
+        *(data_of_pairs(name, config) for name in config["embedding_tuning"]["pairs"]),
+    ]
+    for task in tasks:
         files = raw_files(task, **places).values()
         paths |= {path for file in files for path in file.inputs}
+    for collection in retrieval_tasks_of(config).values():
+        paths |= set(collection.inputs)
     paths = set(with_caption_files(paths, **places))
     names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
     return {name: table[name].num_bytes for name in sorted(names & table.keys())}
@@ -260,6 +300,7 @@ def jobs(config: Mapping[str, Any]) -> dict[str, int]:
     return {
         "pre-training": sum(training.count for training in pretrainings(config)),
         "fine-tuning": sum(training.count for training in finetunings(config)),
+        "tuning embeddings": sum(training.count for training in tunings(config)),
         "evaluation": len(config["models"]) * num_evaluated * len(config["seeds"]),
     }
 
@@ -293,7 +334,10 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
     unsized = [task for task in tasks_of(config["tasks"]).values() if task.selection and not task.num_sentences]
     if unsized:
         yield f"{CANDIDATES} candidates a question where the data say how many"
-    if lacking := [task.name for task in unsized if "train" in task.splits and not num_examples(task, config)]:
+    paired = [data_of_pairs(name, config) for name in config["embedding_tuning"]["pairs"]]
+    if paired:
+        yield "labels equally frequent in what embeddings are tuned on"
+    if lacking := [task.name for task in unsized + paired if "train" in task.splits and not num_examples(task, config)]:
         yield f"training data of a size not known, counted as nothing: {', '.join(lacking)}"
     if pretrainings(config):
         yield "full streams; memory beside that of Python and PyTorch themselves"

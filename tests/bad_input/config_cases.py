@@ -76,6 +76,8 @@ COMBINATIONS = [
     ("embeddings tuned on a task without a train set", "embedding_tuning: {pairs: {AX: {}}}"),
     ("embeddings tuned on a label that there is not", "embedding_tuning: {pairs: {MRPC: {positive_label: same}}}"),
     ("a collection without judgements", "retrieval_tasks: {mine: {queries: a.tsv, passages: a.tsv}}"),
+    ("a collection that does not ship", "retrieval_tasks: {HotpotQA: {}}"),
+    ("other files for one that ships", "retrieval_tasks: {HotpotQA-fullwiki: {queries: a.tsv}}"),
     (
         "a metric beyond what is ranked",
         "retrieval_tasks: {mine: {queries: a.tsv, passages: a.tsv, judgements: {test: a.tsv}, depth: 10, metrics: [recall@100]}}",

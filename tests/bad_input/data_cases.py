@@ -135,6 +135,12 @@ REFUSED = [
         PASSAGES | {"format": "hotpotqa"},
     ),
     (
+        "half a surrogate pair in HotpotQA's JSON",
+        b'[{"_id": "5a7", "question": "who \\ud83d?", "supporting_facts": [["Ann", 0]], "context": [["Ann", ["She is."]]]}]',
+        HEADER + ROWS,
+        PASSAGES | {"format": "hotpotqa"},
+    ),
+    (
         "HotpotQA's fullwiki setting, which may lack a paragraph that facts name",
         b'[{"_id": "5a7", "question": "who?", "supporting_facts": [["Bob", 0]], "context": [["Ann", ["She is."]]]}]',
         HEADER + ROWS,

@@ -22,6 +22,7 @@ def run_battery(out: Path, *flags: object, environment: dict[str, str] | None = 
     return json.loads((out / "battery.json").read_text())["parts"], (out / "battery.md").read_text()
 
 
+@pytest.mark.slow
 def test_with_torch_alone_the_other_parts_skip_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({BARE}))\n")
     parts, page = run_battery(tmp_path / "out", environment={"PYTHONPATH": str(tmp_path)})
@@ -41,6 +42,7 @@ def test_with_torch_alone_the_other_parts_skip_and_say_so(tmp_path: Path) -> Non
     assert "| pre-training, 320 tokens | train | bfloat16 |" in page
 
 
+@pytest.mark.slow
 def test_trainings_and_a_resume_through_fairseq(tmp_path: Path) -> None:
     pytest.importorskip("fairseq_cli", reason="fairseq is not installed")
     tests = tmp_path / "fairseq" / "tests"

@@ -1,5 +1,6 @@
 """Running the real workflow in a folder of its own."""
 
+import copy
 import csv
 import os
 import shutil
@@ -15,6 +16,7 @@ import torch
 import yaml
 
 from cross_thought.training.checkpoints import load_checkpoint
+from tests.conftest import made_once
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,7 +36,15 @@ TINY = {
 
 # one task and one seed of it, for tests that run the whole chain in some special way
 TINIEST = TINY | {"tasks": {"demo-match": {"max_train_examples": 96}}, "embedding_tasks": {}, "seeds": [1]}
-TINIEST["model_defaults"] = {"pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20}}
+TINIEST["model_defaults"] = {
+    "pretraining": {"max_updates": 200, "warmup_updates": 10, "save_interval_updates": 20, "batch_size": 8}
+}
+
+# one pre-training, by a process and by two
+ONE_PROCESS = copy.deepcopy(TINIEST)
+ONE_PROCESS["model_defaults"]["pretraining"] |= {"max_updates": 60, "update_freq": 2}
+TWO_PROCESSES = ONE_PROCESS | {"hardware": {"processes": 2}}
+PRETRAINED = "results/pretrain/cross_thought/seed-1"
 
 
 def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None) -> subprocess.CompletedProcess:
@@ -89,29 +99,62 @@ def clone_with_python(directory: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the tiny chain once, in a clone whose path is such as users have them, and return its folder."""
-    directory = tmp_path_factory.mktemp("tiny 'rün' & more")
-    clone_with_python(directory)
-    done = run_snakemake(directory, overlay=TINY)
-    assert done.returncode == 0, done.stderr[-5000:]
-    return directory
+    """Run the tiny chain once, in a clone whose path is such as users have them, and return its folder.
+
+    What a second run says, `second-run.log` has.
+    """
+
+    def make(directory: Path) -> None:
+        clone_with_python(directory)
+        done = run_snakemake(directory, overlay=TINY)
+        assert done.returncode == 0, done.stderr[-5000:]
+        again = run_snakemake(directory, overlay=TINY)
+        assert again.returncode == 0, again.stderr[-5000:]
+        (directory / "second-run.log").write_text(again.stderr, encoding="utf-8")
+
+    return made_once("tiny 'rün' & more", tmp_path_factory, make)
+
+
+@pytest.fixture
+def clone(tiny_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of that clone after its run, to be changed."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "clone", symlinks=True))
 
 
 @pytest.fixture(scope="session")
 def tiniest_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the smallest chain once, in the plain way, and return its folder."""
-    directory = tmp_path_factory.mktemp("tiniest")
-    done = run_snakemake(directory, overlay=TINIEST)
-    assert done.returncode == 0, done.stderr[-5000:]
+
+    def make(directory: Path) -> None:
+        done = run_snakemake(directory, overlay=TINIEST)
+        assert done.returncode == 0, done.stderr[-5000:]
+
+    return made_once("tiniest", tmp_path_factory, make)
+
+
+def without_pretraining(tiniest_run: Path, directory: Path) -> Path:
+    """Make in a folder all that a pre-training of `cross_thought` needs, and return it."""
+    shutil.copytree(tiniest_run, directory, dirs_exist_ok=True)
+    shutil.rmtree(directory / "results/pretrain/cross_thought")
     return directory
 
 
 @pytest.fixture
 def binarized(tiniest_run: Path, tmp_path: Path) -> Path:
     """Return a folder in which all that a pre-training of `cross_thought` needs is made."""
-    shutil.copytree(tiniest_run, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "results/pretrain/cross_thought")
-    return tmp_path
+    return without_pretraining(tiniest_run, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def run_of_two_processes(tiniest_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pre-train `cross_thought` once by two processes of this machine, and return the folder."""
+
+    def make(directory: Path) -> None:
+        without_pretraining(tiniest_run, directory)
+        done = run_snakemake(directory, f"{PRETRAINED}/model.pt", overlay=TWO_PROCESSES)
+        assert done.returncode == 0, done.stderr[-5000:]
+
+    return made_once("two processes", tmp_path_factory, make)
 
 
 def losses(history: Path) -> dict[tuple[str, int], float]:

@@ -166,8 +166,11 @@ QNLI-2026:
     assert (check.returncode, check.stdout) == (0, "config: all right\n"), check.stderr
     overlay = {"tasks": {"QNLI-2026": {}}, "data_dir": "mine"}
     (tmp_path / "mine/glue").mkdir(parents=True)
-    planned = run_snakemake(tmp_path, "download", "--dry-run", overlay=overlay)
+    planned = run_snakemake(
+        tmp_path, "download", "--dry-run", overlay=overlay | {"retrieval_tasks": {"HotpotQA-fullwiki": None}}
+    )
     assert "Fetch glue/QNLI-2026.zip: 1.0 kB" in planned.stdout + planned.stderr
+    assert "Fetch beir/hotpotqa.zip: about 654.0 MB" in planned.stdout + planned.stderr
     with zipfile.ZipFile(tmp_path / "mine/glue/QNLI-2026.zip", "w") as archive:
         archive.writestr("QNLI-2026/train.csv", 'question,sentence,label\n"why, then",a,0\nq,b,1\nq,c,1\n')
         archive.writestr("QNLI-2026/dev.csv", "question,sentence,label\nr,d,0\nr,e,1\n")

@@ -111,7 +111,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(binarized: Path, tiniest_
             kills["saving"] += run_and_kill_training(binarized, partial(is_saving, binarized))
         else:
             moment = partial(training_process, binarized)
-            kills["anywhere"] += run_and_kill_training(binarized, moment, delay_s=draw.uniform(0, 12))
+            kills["anywhere"] += run_and_kill_training(binarized, moment, delay_s=draw.uniform(0, 6))
     assert all(kills.values())
     done = run_snakemake(binarized, MODEL, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-3000:]

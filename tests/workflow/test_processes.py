@@ -1,7 +1,5 @@
 """Pre-training by two processes, over gloo: the same numbers as one process with twice the update frequency."""
 
-import copy
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,22 +8,16 @@ import torch
 from cross_thought.config import load_config
 from cross_thought.errors import UserError
 from cross_thought.training.checkpoints import load_checkpoint
-from tests.workflow.conftest import TINIEST, losses, run_snakemake
-
-ONE = copy.deepcopy(TINIEST)
-ONE["model_defaults"]["pretraining"] |= {"max_updates": 60, "batch_size": 8, "update_freq": 2}
-TWO = ONE | {"hardware": {"processes": 2}}
-RESULT = "results/pretrain/cross_thought/seed-1"
+from tests.workflow.conftest import ONE_PROCESS, PRETRAINED, losses, run_snakemake
 
 
-def test_two_processes_train_as_one_does(binarized: Path) -> None:
-    found = {}
-    for name, overlay in (("one", ONE), ("two", TWO)):
-        done = run_snakemake(binarized, f"{RESULT}/model.pt", overlay=overlay)
-        assert done.returncode == 0, done.stderr[-5000:]
-        found[name] = losses(binarized / RESULT / "history.tsv"), load_checkpoint(binarized / RESULT / "model.pt")
-        shutil.rmtree(binarized / RESULT)
-    (one, model), (two, model_of_two) = found.values()
+def test_two_processes_train_as_one_does(run_of_two_processes: Path, binarized: Path) -> None:
+    done = run_snakemake(binarized, f"{PRETRAINED}/model.pt", overlay=ONE_PROCESS)
+    assert done.returncode == 0, done.stderr[-5000:]
+    (one, model), (two, model_of_two) = (
+        (losses(folder / PRETRAINED / "history.tsv"), load_checkpoint(folder / PRETRAINED / "model.pt"))
+        for folder in (binarized, run_of_two_processes)
+    )
 
     assert len(one) > 60
     assert one.keys() == two.keys()
@@ -48,4 +40,4 @@ def test_two_processes_train_as_one_does(binarized: Path) -> None:
 )
 def test_processes_that_cannot_share_are_refused(hardware: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_config(ONE | {"hardware": hardware})
+        load_config(ONE_PROCESS | {"hardware": hardware})

@@ -15,12 +15,6 @@ PAID_FOR = {"fetch_file", "pretrain_model", "finetune_task", "finetune_kept_task
 METRICS = "results/evaluate/mlm/demo-job/seed-1/metrics.json"
 
 
-@pytest.fixture
-def clone(tiny_run: Path, tmp_path: Path) -> Path:
-    """Return a clone after its run, to be changed."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "clone", symlinks=True))
-
-
 def planned(directory: Path, *arguments: str, overlay: dict = TINY) -> set[str]:
     """Return the rules that a dry run plans."""
     done = run_snakemake(directory, "--dry-run", *arguments, overlay=overlay)

@@ -5,8 +5,9 @@ a cluster is told in slurm.py. A time limit is brought near by `scontrol update`
 limit is set below what the job needs.
 """
 
+import os
 import re
-import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,28 @@ import pytest
 import yaml
 
 from tests.workflow import slurm
-from tests.workflow.conftest import REPOSITORY, TINIEST, assert_same_results, losses, run_snakemake, start_snakemake
-from tests.workflow.slurm import Slurm, run, wait_for
-from tests.workflow.test_processes import RESULT, TWO
+from tests.workflow.conftest import (
+    PRETRAINED,
+    REPOSITORY,
+    TINIEST,
+    TWO_PROCESSES,
+    assert_same_results,
+    losses,
+    run_snakemake,
+    start_snakemake,
+)
+from tests.workflow.slurm import Slurm, name_of, processes_on, run, wait_for
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
+DATA = (
+    *("generate_demo", "prepare_corpus", "prepare_task", "train_bpe"),
+    *("encode_corpus", "encode_task", "binarize_corpus", "binarize_task"),
+)
+TABLES = (
+    *("tabulate_tasks", "tabulate_pretraining", "tabulate_masked_words", "tabulate_cross_path"),
+    *("plot_losses", "plot_tasks", "plot_cross_attention", "write_config", "record_provenance", "write_report"),
+)
 PROFILE = {
     "jobs": 4,
     "latency-wait": 10,
@@ -32,6 +49,9 @@ PROFILE = {
         "evaluate_task": {"mem_mb": "400 if attempt == 1 else 3000"},
         "train_bpe": {"mem_mb": 2000},
     },
+    # Each job starts Snakemake twice, for longer than most of these take: one for the data, one for the tables.
+    "groups": dict.fromkeys(DATA, "data") | dict.fromkeys(TABLES, "tables"),
+    "resources": {"mem_mb": 6000},  # what a group asks for at most
 }
 PROFILES = tuple(
     f"--profile={name}" for name in (REPOSITORY / "profiles/cluster", REPOSITORY / "profiles/slurm", "my-cluster")
@@ -77,7 +97,9 @@ def disturb(cluster: Slurm, directory: Path) -> None:
     """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
     requeued = await_update("cross_thought", 20, directory)
     run("scontrol", "requeue", requeued)
-    run("scontrol", "update", f"JobId={await_update('mlm', 20, directory)}", "EndTime=now")
+    limited = await_update("mlm", 20, directory)
+    hold(limited)
+    run("scontrol", "update", f"JobId={limited}", "EndTime=now")
     await_update("cross_thought", 100, directory)
     node = job_details(requeued)["NodeList"]
     cluster.lose_node(node)
@@ -95,6 +117,13 @@ def await_update(model: str, update: int, directory: Path) -> str:
 
     wait_for(is_there, f"{model} to save after update {update}", timeout_s=240)
     return await_job(f"pretrain_model_wildcards_{model}")
+
+
+def hold(job: str) -> None:
+    """Stop the training of a job where it is: SLURM looks at time limits twice a minute, and it might end before."""
+    for process in processes_on(job_details(job)["NodeList"]):
+        if "cross_thought.fairseq" in name_of(process):
+            os.kill(process, signal.SIGSTOP)
 
 
 def await_job(comment: str) -> str:
@@ -116,11 +145,13 @@ def job_details(job: str) -> dict[str, str]:
 
 
 def jobs_by_rule() -> dict[str, list[dict]]:
-    """Return what SLURM knows of the jobs of each rule, in the order of their numbers."""
+    """Return what SLURM knows of the jobs of each rule or group, in the order of their numbers."""
     jobs: dict[str, list[dict]] = {}
     for number in re.findall(r"JobId=(\d+)", run("scontrol", "--oneliner", "show", "job")):
         details = job_details(number)
-        jobs.setdefault(re.match(r"rule_(\w+?)(_wildcards_.*)?$", details["Comment"])[1], []).append(details)
+        name = details["Comment"].removeprefix("rule_").partition("_wildcards_")[0]
+        group = re.match(r"(data|tables)_", name)  # the names of its rules follow
+        jobs.setdefault(group[1] if group else name, []).append(details)
     return jobs
 
 
@@ -132,6 +163,8 @@ def test_jobs_go_to_the_partition_of_their_kind(disturbed_run: tuple) -> None:
     jobs = disturbed_run[2]
     assert {job["Partition"] for job in jobs["pretrain_model"]} == {"gpu"}
     assert all("gpu:1" in job["TresPerJob"] for job in jobs["pretrain_model"])
+    alone = {"finetune_task", "evaluate_task", "score_task", "measure_cross_path", "measure_masked_words"}
+    assert jobs.keys() == {"data", "pretrain_model", *alone, "study_cross_attention", "tables"}
     others = {job["Partition"] for rule, entries in jobs.items() if rule != "pretrain_model" for job in entries}
     assert others == {"cpu"}
 
@@ -156,15 +189,14 @@ def test_pretraining_resumes(disturbed_run: tuple) -> None:
         assert re.search(r"going on from \S+, \d+ of 200 updates", log), log
 
 
-def test_processes_on_two_nodes_train_as_those_on_one(cluster: Slurm, binarized: Path) -> None:
-    histories = []
+def test_processes_on_two_nodes_train_as_those_on_one(
+    cluster: Slurm, run_of_two_processes: Path, binarized: Path
+) -> None:
     write_profile(binarized, PROFILE | {"set-resources": {"pretrain_model": {"gpu": 2, "mem_mb": 3000}}})
-    for nodes, profiles in ((1, ()), (2, PROFILES)):
-        overlay = TWO | {"hardware": {"processes": 2, "nodes": nodes}}
-        done = run_snakemake(binarized, f"{RESULT}/model.pt", *profiles, overlay=overlay)
-        assert done.returncode == 0, done.stderr[-5000:]
-        histories.append(losses(binarized / RESULT / "history.tsv"))
-        shutil.rmtree(binarized / RESULT)
-    assert histories[0] == histories[1]
+    overlay = TWO_PROCESSES | {"hardware": {"processes": 2, "nodes": 2}}
+    done = run_snakemake(binarized, f"{PRETRAINED}/model.pt", *PROFILES, overlay=overlay)
+    assert done.returncode == 0, done.stderr[-5000:]
+    found, expected = (losses(folder / PRETRAINED / "history.tsv") for folder in (binarized, run_of_two_processes))
+    assert found == expected
     (job,) = [job for job in jobs_by_rule()["pretrain_model"] if job["NumNodes"] == "2"]
     assert job["NodeList"] == "node[1-2]"

@@ -388,20 +388,35 @@ UNKNOWN = [
 
 def test_the_table_is_complete() -> None:
     table = read_table(TABLE)
-    assert len(table) == 47
+    assert len(table) == 48
     unpublished = {name for name, item in table.items() if item.sha256 is None}
     assert unpublished == {
         *("glue/AX.tsv", "gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
         *("checkpoints/cross_thought.pt", "checkpoints/roberta.base.tar.gz"),
-        *UNKNOWN,
+        *("beir/hotpotqa.zip", *UNKNOWN),
     }
+    assert {name for name, item in table.items() if item.md5 is not None} == {"beir/hotpotqa.zip"}
     for item in table.values():
         assert item.sha256 is None or re.fullmatch("[0-9a-f]{64}", item.sha256)
+        assert item.md5 is None or re.fullmatch("[0-9a-f]{32}", item.md5)
         assert item.num_bytes or item.name in ("checkpoints/cross_thought.pt", "glue/AX.tsv", *UNKNOWN)
     assert table["glue/MNLI.zip"].size_text == "312.8 MB"
     assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
     assert table["checkpoints/cross_thought.pt"].size_text == "size not published"
     assert len(table["gpt2_bpe/encoder.json"].mirrors) == 1
+
+
+def test_an_md5_alone_is_held_and_the_rest_locked(url: Callable[[str], str], tmp_path: Path) -> None:
+    line = f"folder/file\t{url('right')}\t\tmd5:{hashlib.md5(CONTENT).hexdigest()}\t\n"
+    (tmp_path / "table").write_text(f"name\turl\tbytes\tsha256\tmirrors\n{line}")
+    item = read_table(tmp_path / "table")["folder/file"]
+    assert (item.sha256, item.md5) == (None, hashlib.md5(CONTENT).hexdigest())
+    folder = tmp_path / "downloads"
+    with pytest.raises(UserError, match=f"md5 is {item.md5} instead of {'0' * 32}"):
+        fetch_soon(replace(item, md5="0" * 32), folder)
+    assert not (folder / "downloads.lock.tsv").exists()
+    assert fetch_soon(item, folder).read_bytes() == CONTENT
+    assert SHA256 in (folder / "downloads.lock.tsv").read_text()
 
 
 def test_a_damaged_table_is_named_by_its_line(tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def judged(example: Example) -> dict[str, bool]:
     return {text: number in numbers for number, text in candidates}
 
 
-def write_hotpotqa(folder: Path, items: list | str, dev: list | None = None) -> None:
+def write_hotpotqa(folder: Path, items: list | str | bytes, dev: list | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = items if isinstance(items, str) else json.dumps(items)
-    (folder / "hotpot_train_v1.1.json").write_text(text)
+    text = items if isinstance(items, str | bytes) else json.dumps(items)
+    (folder / "hotpot_train_v1.1.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     (folder / "hotpot_dev_distractor_v1.json").write_text(json.dumps(HOTPOTQA if dev is None else dev))
 
 
@@ -98,6 +98,13 @@ def test_hotpotqa(tmp_path: Path) -> None:
         assert first.sentences[0] == "Which is  older?"
         assert judged(first) == {"Lake A lake. It is old.": True, "Boat A boat.": False, "Mill A mill. It burns.": True}
         assert judged(second) == {"Ann She is a pilot.": True}
+
+
+def test_a_whole_surrogate_pair_is_a_character(tmp_path: Path) -> None:
+    write_hotpotqa(tmp_path / "mine" / "hotpotqa", [changed(HOTPOTQA[1], question="Who 🙂 \\ud83d?")])
+    assert "\\ud83d\\ude42" in (tmp_path / "mine/hotpotqa/hotpot_train_v1.1.json").read_text()
+    (only,) = prepare(tmp_path, "HotpotQA")["train"]
+    assert only.sentences[0] == "Who 🙂 \\ud83d?"
 
 
 def test_hotpotqas_gold_paragraphs_are_told_right(tmp_path: Path) -> None:
@@ -213,12 +220,27 @@ def changed(item: dict, **changes: object) -> dict:
             lambda f: write_hotpotqa(f / "hotpotqa", json.dumps({"data": HOTPOTQA})),
             "train_v1.1.json: no questions in the form 'hotpotqa'; give a file of that form, or set `format`",
         ),
+        *(
+            (
+                "HotpotQA",
+                lambda f, text=text: write_hotpotqa(
+                    f / "hotpotqa", json.dumps([HOTPOTQA[0], changed(HOTPOTQA[1], question=text)])
+                ),
+                f"v1.1.json, question 2: half a surrogate pair in {text!r}, which is no character; mend the text",
+            )
+            for text in ("\udc00", "half \ud83d", "half \ud83dé", "\ud83d🙂")
+        ),
         (
             "HotpotQA",
             lambda f: write_hotpotqa(
-                f / "hotpotqa", json.dumps([HOTPOTQA[0], changed(HOTPOTQA[1], question="\udc00")])
+                f / "hotpotqa", json.dumps([changed(HOTPOTQA[0], context=[["Lake", ["A \ud83d"]], ["Mill", [""]]])])
             ),
-            "v1.1.json, question 2: no UTF-8, or half a surrogate pair, which is no character; mend the text",
+            "v1.1.json, question 1: half a surrogate pair in 'Lake A \\ud83d', which is no character; mend the text",
+        ),
+        (
+            "HotpotQA",
+            lambda f: write_hotpotqa(f / "hotpotqa", '[{"_id": "é"}]'.encode("latin-1")),
+            "v1.1.json: no JSON array of questions ('utf-8' codec can't decode byte 0xe9",
         ),
         (
             "HotpotQA",
@@ -230,7 +252,7 @@ def changed(item: dict, **changes: object) -> dict:
         (
             "HotpotQA",
             lambda f: write_hotpotqa(f / "hotpotqa", "[{"),
-            "v1.1.json: no JSON array of questions (parse error",
+            "v1.1.json: no JSON array of questions (Incomplete JSON content); fetch the file again",
         ),
         ("HotpotQA", lambda f: write_hotpotqa(f / "hotpotqa", [1]), "v1.1.json, question 1: no '_id', but 1; mend"),
         (

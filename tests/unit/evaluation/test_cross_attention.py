@@ -78,6 +78,9 @@ def test_segments_that_are_sentences() -> None:
     segments = choose_segments([torch.tensor([0, 5, 2]), document], model)
     assert segments.tolist() == [[0, 9, 2, 1], [7, 8, 7, 8], [2, 1, 1, 1], [6, 2, 1, 1]]
     assert cross_attention(model, segments).shape == (3, 2, 4, 4)
+    # a document of whole sentences comes first, though it has fewer segments
+    whole = torch.tensor([0, 5, 2, 6, 2])
+    assert choose_segments([document, whole], model).tolist() == [[0, 5, 2, 1], [6, 2, 1, 1]]
 
 
 def test_the_rarest_shared_word_is_masked() -> None:

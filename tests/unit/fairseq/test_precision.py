@@ -131,6 +131,7 @@ TRAINING = shlex.split(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--task", "masked_sentences", "--segment-by", "sentence"]])
 def test_a_training_goes_on_to_the_same_bits(tmp_path: Path, more: list[str]) -> None:
     write_streams(tmp_path / "data")

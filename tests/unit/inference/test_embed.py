@@ -89,6 +89,7 @@ def test_neither_batch_nor_order_changes_an_embedding(
     assert np.abs(backwards[::-1] - alone).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_all_ways_to_embed_agree(
     checkpoint: Path, encoder: SentenceEncoder, sentences: list[str], tmp_path: Path
 ) -> None:

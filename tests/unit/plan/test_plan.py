@@ -50,7 +50,7 @@ def test_the_pages_full_run_is_the_plans() -> None:
     ):
         assert sentence in text
     assert model.words == 125000 * 16 * 32000
-    assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "evaluation": 110}
+    assert jobs(paper) == {"pre-training": 2, "fine-tuning": 100, "tuning embeddings": 0, "evaluation": 110}
 
 
 @pytest.mark.parametrize("name", ["paper", "roberta-start", "released"])
@@ -125,6 +125,22 @@ finetuning: {{num_epochs: 2}}
     assert (task.updates, task.count) == (2 * 4, 2 * 3)
 
 
+def test_what_embeddings_are_evaluated_and_tuned_on_is_downloaded_too() -> None:
+    checked = load_files(
+        [],
+        tasks={"RTE": {}},
+        embedding_tasks={"RTE": {}, "STS12": {}},
+        retrieval_tasks={"HotpotQA-fullwiki": {}},
+        embedding_tuning={"pairs": {"SNLI": {}}},
+    )
+    assert cost.downloads(checked) == {
+        "beir/hotpotqa.zip": 654025350,
+        "glue/RTE.zip": 697150,
+        "senteval/senteval.tar": None,
+        "snli_1.0.zip": 94550081,
+    }
+
+
 def test_every_setting_of_a_sweep_is_counted() -> None:
     sweep = {"learning_rate": [1e-5, 2e-5, 3e-5], "batch_size": [16, 32]}
     tasks = {"RTE": sweep | {"start_from": "MNLI"}, "MNLI": {"learning_rate": [1e-5, 2e-5]}, "AX": {}}
@@ -135,11 +151,30 @@ def test_every_setting_of_a_sweep_is_counted() -> None:
         "RTE, batch_size 32": (2 * 2 * 3, 3 * 78),
         "MNLI": (2 * 2 * 2, 3 * 12272),
     }
-    assert jobs(checked) == {"pre-training": 4, "fine-tuning": 32, "evaluation": 2 * 2 * (6 + 2 + 1)}
+    assert jobs(checked) == {
+        "pre-training": 4,
+        "fine-tuning": 32,
+        "tuning embeddings": 0,
+        "evaluation": 2 * 2 * (6 + 2 + 1),
+    }
     (model, _) = cost.sizes_of(checked).values()
     assert disk(checked)["sweeps"] == 2 * 2 * (model.num_parameters * 4 * 2)  # MNLI's wait for the choice
     lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
     assert "settings to choose from: 6 of RTE, 2 of MNLI" in lines
+
+
+def test_tuned_embeddings_are_counted() -> None:
+    pairs = {"captions-find": {}, "MNLI": {}}
+    checked = load_files([], embedding_tuning={"pairs": pairs, "batch_size": 100, "num_epochs": 2}, seeds=[1, 2])
+    found = {training.name: (training.count, training.updates) for training in cost.tunings(checked)}
+    assert found == {
+        "captions-find": (4, 2 * 1160),
+        "MNLI": (4, 2 * 1309),  # a third of 392,702 rows entail
+    }
+    assert jobs(checked)["tuning embeddings"] == 8
+    lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
+    assert sum(line.startswith("tuning embeddings") for line in lines) == 2
+    assert "labels equally frequent in what embeddings are tuned on" in lines[-1]
 
 
 def test_a_device_that_is_unknown_or_does_not_fit_is_refused(capsys: pytest.CaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -120,7 +121,7 @@ def sts_document(model: str, seed: int | None, task: EmbeddingTask, cosines: lis
     return embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=splits, counts=counts)
 
 
-def test_sts_is_averaged_as_papers_print_it() -> None:
+def test_sts_is_averaged_as_papers_print_it(tmp_path: Path) -> None:
     tasks = embedding_tasks_of({"tasks": {}, "embedding_tasks": {name: {} for name in STS_TASKS}})
     right, turned = [0.1, 0.2, 0.3, 0.4], [0.2, 0.1, 0.4, 0.3]  # a correlation of 1, and of 0.6; of parts, 1 and -1
     ours = [
@@ -147,15 +148,25 @@ def test_sts_is_averaged_as_papers_print_it() -> None:
     assert list(first.cells) == ["model", *STS_TASKS, "Average"]
     printed = first.cells.set_index("model")
     assert list(printed.loc["ct"]) == ["80.0 ± 28.3 (2)", *["100.0 ± 0.0 (2)"] * 5, "80.0 ± 28.3 (2)", "94.3 ± 8.1 (2)"]
-    assert list(printed.loc["SBERT-NLI-base"]) == ["", "", "", "", "", "77.03", "", "74.89"]
-    assert printed.loc["Avg. GloVe embeddings", "Average"] == "n/a"
+    assert list(printed.loc["SBERT-NLI-base"]) == [
+        *("70.97", "76.53", "73.19", "79.09", "74.3", "77.03", "72.91", "74.89")
+    ]
+    assert list(printed.loc["Avg. GloVe embeddings"])[-3:] == ["58.02", "53.76", "61.32"]
     assert len(others) == 9  # five years, two of STSBenchmark and of SICK-R each
     assert list(others[0].cells) == ["model", "Spearman", "Pearson", "Spearman, mean"]
     notes = "\n".join(page.notes)
     assert "STS12, STS13, STS14, STS15, STS16: correlations are over the pairs of all parts together" in notes
     assert "Average: of Spearman over all pairs of the test sets of STS12," in notes
     assert "STS12 (test): 5 of 9 pairs left out." in notes
-    assert "Published figures of SBERT-NLI-base: Reimers and Gurevych" in notes
+    assert "Published figures of Avg. GloVe embeddings, SBERT-NLI-base: Reimers and Gurevych" in notes
+    # a figure of which no source was at hand is said to be so
+    (tmp_path / "references.tsv").write_text(
+        "model\tcross_encoder\ttask\tsplit\tmetric\tpercent\tsource\tnote\n"
+        "LASER\tno\taverage\ttest\tspearman\t\t\tno source\nLASER\tno\tSTS12\ttest\tspearman\t50.5\tpage\t\n"
+    )
+    known = embedding_rows(ours, lexical, models=["ct"], tasks=tasks, references_path=tmp_path / "references.tsv")
+    cells = embeddings_page(known, tasks=tasks, documents=ours).sections[0].cells.set_index("model")
+    assert list(cells.loc["LASER"]) == ["50.5", *[""] * 6, "n/a"]
     # without one of them there is no average
     fewer = {name: task for name, task in tasks.items() if name != "STS14"}
     rows = embedding_rows(ours, lexical[:2] + lexical[3:], models=["ct"], tasks=fewer, references_path=path)

@@ -1,0 +1,96 @@
+"""In bfloat16 on a CPU, products have sizes that recur, and the numbers stay what they are."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, encoder
+from cross_thought.encoder.layers import round_up
+
+Forward = Callable[[CrossThoughtEncoder, Tensor], Tensor]
+FORWARDS: dict[str, Forward] = {
+    "scored words": lambda model, tokens: model.encode_streams(tokens, start_position=2, scored=tokens > 60),
+    "all words": lambda model, tokens: model.encode_streams(tokens, start_position=2),
+    "pairs": lambda model, tokens: model.encode_sentences(tokens),
+    "embeddings": lambda model, tokens: model.embed_sentences(tokens),
+}
+
+
+def build(num_heads: int = 2) -> CrossThoughtEncoder:
+    torch.manual_seed(3)
+    config = EncoderConfig(
+        vocab_size=100,
+        num_layers=2,
+        embed_dim=128,
+        ffn_dim=64,
+        num_heads=num_heads,
+        num_slots=3,
+        segment_length=12,
+        num_positions=64,
+        dropout=0.0,
+        attention_dropout=0.0,
+        init_std=0.1,
+    )
+    return CrossThoughtEncoder(config)
+
+
+def batch(lengths: list[int]) -> Tensor:
+    """Return rows `<s> ... </s>` of words, with a second `</s>` in the middle of those that have room."""
+    tokens = torch.ones(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in zip(tokens, lengths, strict=True):
+        row[:length] = torch.randint(4, 100, (length,))
+        row[0], row[length - 1] = 0, 2
+        if length > 6:
+            row[length // 2] = 2
+    return tokens
+
+
+@pytest.mark.parametrize("num_heads", [2, 8])  # wide heads attend in bfloat16, narrow ones in float32
+@pytest.mark.parametrize("forward", FORWARDS.values(), ids=FORWARDS)
+def test_states_and_gradients_are_those_without_rows_of_zeros(
+    forward: Forward, num_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(num_heads)
+    tokens = batch([40, 23, 17, 9, 5, 31, 38])
+
+    def run() -> tuple[Tensor, list[Tensor]]:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            states = forward(model, tokens)
+        torch.manual_seed(4)
+        (states.float() * torch.randn(states.shape)).sum().backward()
+        return states.detach(), [weight.grad for weight in model.parameters() if weight.grad is not None]
+
+    states, gradients = run()
+    monkeypatch.setattr(encoder, "round_up", lambda states: states)
+    plain_states, plain_gradients = run()
+    torch.testing.assert_close(states, plain_states, rtol=0, atol=2e-2)
+    assert (states - plain_states).abs().mean() < 1e-4
+    for gradient, plain in zip(gradients, plain_gradients, strict=True):
+        assert (gradient - plain).norm() <= 0.01 * plain.norm() + 1e-4
+
+
+def test_rows_of_zeros_are_few_and_sizes_too() -> None:
+    states = torch.zeros(4096, 2)
+    assert round_up(states[:1000]).size(0) == 1000  # float32 needs none
+    with torch.autocast("cpu", torch.bfloat16):
+        sizes = [round_up(states[:number]).size(0) for number in range(1, 4097)]
+        assert torch.equal(round_up(torch.arange(33)), torch.cat([torch.arange(33), torch.tensor([0])]))
+    assert all(number <= size < number * 17 / 16 + 1 for number, size in enumerate(sizes, start=1))
+    assert len(set(sizes[2048:])) == 16
+
+
+def test_the_size_of_every_product_is_one_of_the_few() -> None:
+    model = build()
+    sizes = set()
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(lambda _, inputs, output: sizes.add(inputs[0].size(0)))
+    tokens = batch([39, 35, 33, 21, 18, 9, 7, 7, 5])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        for forward in FORWARDS.values():
+            forward(model, tokens)
+        assert all(round_up(torch.zeros(size)).size(0) == size for size in sizes), sizes
+    assert len(sizes) > 3
