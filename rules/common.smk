@@ -26,7 +26,7 @@ from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, re
 from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
 from cross_thought.data.retrieval_tasks import retrieval_tasks_of
-from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name
+from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name, starts_of
 from cross_thought.data.sweeps import grids_of, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
 from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
@@ -326,7 +326,7 @@ def of_all_settings(path, seeds=None):
 
 # pre-training
 PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
-STARTED_MODELS = [name for name in TRAINED_MODELS if config["models"][name]["initialize_from"]]
+STARTED_MODELS = list(starts_of(config["models"]))
 
 
 def files_of_start(model):

@@ -66,6 +66,7 @@ rule tabulate_pretraining:
         runtime=growing(10),
     params:
         cuts=sorted({MODELS[name]["segment_by"] for name in TRAINED_MODELS}),
+        starts=starts_of(config["models"]),
         code=code_of("tabulate_pretraining.py", "report.yaml"),
     script:
         "../workflow_scripts/tabulate_pretraining.py"

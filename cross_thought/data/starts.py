@@ -2,7 +2,8 @@
 
 It is the name of a RoBERTa in `resources/downloads.tsv` (`roberta.base`), the path or URL of a fairseq checkpoint or
 of an archive of one, a folder with a RoBERTa of Hugging Face's, or such a one's name on the hub (`OWNER/NAME`,
-`OWNER/NAME@REVISION`). Needs the standard library alone, for the workflow reads it.
+`OWNER/NAME@REVISION`; where a folder OWNER is here, the latter). Needs the standard library alone, for the workflow
+reads it.
 """
 
 import os
@@ -35,6 +36,11 @@ def model_downloads(models: Mapping[str, Mapping[str, Any]], table: dict[str, Do
     return found
 
 
+def starts_of(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return model -> its `initialize_from`, of those of the effective config that have one."""
+    return {name: model["initialize_from"] for name, model in models.items() if model.get("initialize_from")}
+
+
 def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
     """Return what is fetched for an `initialize_from`; nothing where it is at hand."""
     if named := table.get(f"checkpoints/{place}.tar.gz"):
@@ -43,6 +49,8 @@ def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
         return [checkpoint_download(table, source="url", location=place)]
     if os.path.exists(place) or not (match := hub_name(place)):
         return []
+    if match["revision"] is None and os.path.isdir(place.partition("/")[0]):
+        return []  # a path, if a wrong one, for such a folder is here
     hub, revision = os.environ.get("HF_ENDPOINT", "https://huggingface.co"), match["revision"] or "main"
     return [
         Download(name=f"checkpoints/hub/{place}/{file}", url=f"{hub}/{match['name']}/resolve/{revision}/{file}")

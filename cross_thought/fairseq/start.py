@@ -166,6 +166,11 @@ def start_state(
                 f"{roberta.source} has {text.format(has)}, the config's model {needs}: set models.{name}.{key} to {has}"
                 f"{' or less' if may_have_more else ''}"
             )
+    if roberta.has_cross_layers and model["cross_layers"] == "random":
+        raise UserError(
+            f"{roberta.source} has cross layers of its own, which are taken, but models.{name}.cross_layers is random: "
+            "leave it out, or set it to copy"
+        )
     given = dict(_given_weights(roberta, num_layers=args.encoder_layers, num_rows=len(weights[_POSITIONS])))
     if not roberta.has_cross_layers and model["cross_layers"] == "copy":
         given |= _copied_cross_layers(roberta)

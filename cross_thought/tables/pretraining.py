@@ -1,7 +1,7 @@
 """The table of pre-training: how each run ended, a row a run; laid out, a row a model."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -60,12 +60,15 @@ def _training_time(history: pd.DataFrame) -> float:
     return float(times[(after < times) | after.isna()].sum(min_count=1))
 
 
-def pretraining_page(rows: pd.DataFrame, *, cuts: Collection[str] = ()) -> Page:
+def pretraining_page(
+    rows: pd.DataFrame, *, cuts: Collection[str] = (), starts: Mapping[str, str] | None = None
+) -> Page:
     """Lay the pre-training rows out: what is the same for all seeds or a range, and losses over seeds.
 
     Args:
         rows: of `read_pretraining_rows`.
         cuts: the values that `segment_by` has; if more than one, losses are of different targets, which is said.
+        starts: model -> its `initialize_from`, of those that have one: updates and tokens are what came after it.
     """
     groups = rows.groupby("model", sort=False)
     cells = pd.DataFrame({name: groups[name].agg(_same_or_range) for name in ("updates", "tokens")})
@@ -79,6 +82,9 @@ def pretraining_page(rows: pd.DataFrame, *, cuts: Collection[str] = ()) -> Page:
     ]
     if len(cuts) > 1:
         notes.append(OTHER_TARGETS)
+    if starts:
+        places = ", ".join(f"`{model}` from `{place}`" for model, place in starts.items())
+        notes.append(f"Not from drawn weights, so updates, tokens and hours are those since: {places}.")
     return Page("Pre-training", [Section(cells.reset_index())], notes)
 
 

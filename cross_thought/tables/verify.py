@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +24,7 @@ from cross_thought.data.archives import unpack_zip
 from cross_thought.data.definitions import BM25, Task
 from cross_thought.data.pairs import place_of, shown_name, tuned_place
 from cross_thought.data.retrieval_tasks import retrieval_tasks_of
+from cross_thought.data.starts import starts_of
 from cross_thought.data.sweeps import Setting, grids_of
 from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, poolings_of, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
@@ -190,12 +191,12 @@ def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
 
 
 def pretraining_numbers(
-    results: Path, *, models: Sequence[str], seeds: Sequence[int], cuts: Collection[str] = ()
+    results: Path, *, models: Sequence[str], seeds: Sequence[int], **known: Any
 ) -> Iterator[Number]:
-    """Recompute the pre-training tables from each `history.tsv`; `cuts` as of `pretraining_page`."""
+    """Recompute the pre-training tables from each `history.tsv`; `known` as of `pretraining_page`."""
     runs = product(models, seeds)
     rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
-    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows, cuts=cuts), keys=["model", "seed"])
+    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows, **known), keys=["model", "seed"])
 
 
 def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
@@ -274,8 +275,8 @@ def numbers(results: Path, *, workflow: Path = REPOSITORY) -> Iterator[Number]:
     if grids:
         yield from sweep_numbers(results, grids, **runs)
     if trained:
-        cuts = {models[name].get("segment_by", "tokens") for name in trained}
-        yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, cuts=cuts)
+        known = {"cuts": {models[name].get("segment_by", "tokens") for name in trained}, "starts": starts_of(models)}
+        yield from pretraining_numbers(results, models=trained, seeds=pretraining_seeds, **known)
         yield from masked_words_numbers(results, models=trained, seeds=pretraining_seeds)
     of_model = {name: pretraining_seeds if name in trained else pretraining_seeds[:1] for name in models}
     tuned_on = config.get("embedding_tuning", {}).get("pairs", {})

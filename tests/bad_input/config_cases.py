@@ -107,6 +107,7 @@ PATHS = [
     ("a folder that has not BEIR's files", "retrieval_tasks: {mine: {folder: folder}}"),
     ("a folder for a file", "models: {mine: {source: path, location: folder}}"),
     ("a start that is not there", "models: {mine: {initialize_from: roberta.pt}}"),
+    ("a start that is not in a folder that is", "models: {mine: {initialize_from: folder/roberta}}"),
     ("a start from a folder that is no model", "models: {mine: {initialize_from: folder}}"),
     ("a start of what is trained already", "models: {mine: {source: path, location: a.tsv, initialize_from: a.tsv}}"),
     ("a folder without text", "corpus: {source: files, files: {train: [folder]}}"),

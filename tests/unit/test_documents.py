@@ -18,6 +18,7 @@ PAGES = (
         "not-yet-verified",
         "real-data",
         "results",
+        "warm-start",
     ),
     "running",
 )

@@ -4,14 +4,21 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from cross_thought.config import load_config
+from cross_thought.config import load_config, load_files
+from cross_thought.data.starts import start_files
+from cross_thought.fairseq.start import write_start
+from cross_thought.training.checkpoints import load_checkpoint
+from cross_thought.training.roberta import ENCODER, read_fairseq
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ["archive.md", "embedding.md", "export.md", "own-corpus.md", "own-task.md", "predicting.md", "tuning.md"]
@@ -21,6 +28,7 @@ NOT_HERE = {
     "full-run.md": "days on GPUs; tests/workflow/test_workflow.py plans it",
     "real-data.md": "six minutes, and files that have to be fetched; tests/workflow/test_data.py has files of their forms",
     "running.md": "conda from its channel, and files of the reader's; tests/workflow/test_conda.py has a channel made here",
+    "warm-start.md": "a quarter of an hour; tests/workflow/test_start_chain.py starts from a RoBERTa",
 }
 
 
@@ -118,6 +126,40 @@ def test_a_page_works_as_it_says(page: str, clone: Path) -> None:
         assert_all_predictions_agree(clone)
     if page == "embedding.md":
         assert_answers_are_ranked(clone)
+
+
+def test_the_roberta_of_a_page_is_a_start(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("results/binarized/corpus", "results/bpe/vocabulary"):
+        shutil.copytree(tiny_run / name, tmp_path / name)
+    ((_, content, _),) = steps("warm-start.md")
+    _, train, copy, run = content.replace("\\\n", "").splitlines()
+    commands = f"{train.replace(' 1800', ' 2')}\n{copy}\n"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euc", commands],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(DOCS.parent)},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.chdir(tmp_path)
+    other = Path("results/pretrain/cross_thought/seed-1/model.pt")
+    other.parent.mkdir(parents=True)
+    other.touch()
+    models = load_files([DOCS.parent / run.split()[-1]])["models"]
+    robertas = {name: model for name, model in models.items() if "roberta" in name}
+    assert {model["cross_layers"] for model in robertas.values()} == {"copy", "random"}
+    weights = read_fairseq(Path("results/roberta/checkpoint_last.pt")).weights
+    layer = weights[f"{ENCODER}layers.0.fc1.weight"]
+    for name, model in robertas.items():
+        files = list(map(Path, start_files(model["initialize_from"], data_dir=None)))
+        write_start(files, Path("results/bpe/vocabulary"), tmp_path / "start.pt", name=name, model=model, seed=1)
+        found = load_checkpoint(tmp_path / "start.pt")["model"]
+        assert torch.equal(found[f"{ENCODER}layers.0.fc1.weight"], layer)
+        is_copy = torch.equal(found[f"{ENCODER}crossthought_layers.0.fc1.weight"], layer)
+        assert is_copy == (model["cross_layers"] == "copy")
 
 
 def assert_all_predictions_agree(directory: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cross_thought.config import load_config, load_files
+from cross_thought.data.starts import starts_of
 from cross_thought.data.tasks import TASKS
 from cross_thought.training.checkpoints import load_checkpoint
 from tests.workflow.conftest import REPOSITORY, TINY, run_snakemake
@@ -91,7 +92,11 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
     @cache
     def planned(overlay: str) -> str:
-        done = run_snakemake(tmp_path_factory.mktemp("planned"), "--dry-run", overlay=config_of(overlay))
+        directory, config = tmp_path_factory.mktemp("planned"), config_of(overlay)
+        for place in starts_of(config.get("models") or {}).values():  # what runs before it leaves there
+            (directory / place).parent.mkdir(parents=True, exist_ok=True)
+            (directory / place).touch()
+        done = run_snakemake(directory, "--dry-run", overlay=config)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout + done.stderr
 

@@ -73,7 +73,7 @@ def test_names() -> None:
 
 
 def test_what_leads_somewhere_goes_through() -> None:
-    for place in ("roberta.base", "https://x.org/m.pt", "old/model.pt", "org/name"):
+    for place in ("roberta.base", "https://x.org/m.pt", "old/model.pt", "org/name", "old/name@main"):
         check_start("mine", model(place))
 
 
@@ -86,6 +86,7 @@ def test_what_leads_somewhere_goes_through() -> None:
         ),
         ("folder/gone.pt", "is 'folder/gone.pt', which is no file"),
         ("roberta.bsae", "is 'roberta.bsae', which is no file"),
+        ("old/model", r"is 'old/model', which is no file, .* no name on Hugging Face's hub \(OWNER/NAME\)"),
         ("a/b", "is 'a/b', which has no model.safetensors; give the folder of a RoBERTa"),
     ],
 )

@@ -119,6 +119,11 @@ def test_a_cross_thought_checkpoint_keeps_cross_layers_and_positions(folder: Pat
     assert torch.equal(found[f"{PREFIX}embed_positions.weight"], ours[f"{PREFIX}embed_positions.weight"][:22])
     for mine, original in (("layers.1.", "layers.2."), ("crossthought_layers.0.", "crossthought_layers.0.")):
         assert torch.equal(found[f"{PREFIX}{mine}fc2.weight"], ours[f"{PREFIX}{original}fc2.weight"])
+    own = (
+        r"ours\.pt has cross layers of its own, which are taken, but models\.mine\.cross_layers is random: leave it out"
+    )
+    with pytest.raises(UserError, match=own):
+        start(folder / "ours.pt", vocabulary, cross_layers="random")
     (vocabulary / "dict.txt").write_text((vocabulary / "dict.txt").read_text().replace(" ", " 9"))
     with pytest.raises(UserError, match=r"ours\.pt was trained with another vocabulary than .*dict\.txt: set bpe and"):
         start(folder / "ours.pt", vocabulary)

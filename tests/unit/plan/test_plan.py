@@ -79,6 +79,18 @@ def test_every_training_has_a_line(name: str, num_lines: int) -> None:
     assert table[-1].startswith("all in turn")
 
 
+def test_the_sweep_that_ships_is_counted_before_it_runs(tmp_path: Path) -> None:
+    for split in ("test", "valid"):
+        (tmp_path / "wikitext").mkdir(exist_ok=True)
+        (tmp_path / f"wikitext/wiki.{split}.tokens").write_text("A baker keeps hens .\n")
+    checked = load_files([REPOSITORY / "config/sweep.yaml"], data_dir=str(tmp_path))
+    num_settings, num_models, num_seeds = 3 * 2, 2, len(checked["seeds"])
+    runs = 2 * num_settings * num_models * num_seeds
+    assert jobs(checked) == {"pre-training": num_models, "fine-tuning": runs, "evaluation": runs}
+    lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
+    assert f"settings to choose from: {num_settings} of RTE, {num_settings} of MRPC" in lines
+
+
 def test_processes_share_a_pretraining_and_a_gpu_has_its_limit() -> None:
     device = Device(name="card", tflops={"float32": 10.0}, memory_gb=10, source="")
     training = Training(stage="pre-training", name="model", count=1, updates=8, words=1, flops=3600 * 4e12)

@@ -288,6 +288,12 @@ def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
     assert "CPU: " in text
     assert "different targets" not in markdown(pretraining_page(pretraining, cuts=["sentence"]))
     assert "different targets" in markdown(pretraining_page(pretraining, cuts=["sentence", "tokens"]))
+    assert "drawn weights" not in text
+    starts = {"mlm": "../long/model.pt", "cross_thought": "roberta.base"}
+    assert (
+        "Not from drawn weights, so updates, tokens and hours are those since: `mlm` from `../long/model.pt`, "
+        "`cross_thought` from `roberta.base`."
+    ) in markdown(pretraining_page(pretraining, starts=starts))
     cross_path = read_cross_path_rows(shared_results.files("cross_path/*/*.json"))
     assert [(row.model, row.condition) for row in cross_path.itertuples()] == [
         ("cross_thought", "on"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
@@ -55,6 +56,20 @@ def change(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_what_a_model_starts_from_is_verified(tabulated: Results, capsys: pytest.CaptureFixture) -> None:
+    path = tabulated.folder / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["models"]["mlm"]["initialize_from"] = "roberta.base"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    assert main([str(tabulated.folder)]) == 1
+    said = capsys.readouterr().err
+    assert "are those since: `mlm` from `roberta.base`." in said
+    assert {line.split("tables/")[1].split(":")[0] for line in said.splitlines()[:-1]} == {
+        "pretraining.md",
+        "pretraining.tex",
+    }
 
 
 def test_a_changed_table_is_named(tabulated: Results, capsys: pytest.CaptureFixture) -> None:
