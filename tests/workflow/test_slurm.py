@@ -84,7 +84,7 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
         process = start_snakemake(directory, *PROFILES, overlay=TINIEST, output=output)
         try:
             disturb(cluster, directory)
-            process.wait(360)
+            process.wait(900)  # a group does its jobs one by one
         finally:
             process.kill()
         output.seek(0)
