@@ -40,7 +40,7 @@ def test_the_captions_ablations_run_both_tasks_on_half_of_the_examples() -> None
     }
     assert (
         load_files([REPOSITORY / "config/captions.yaml"])["models"]["cross_thought"]["pretraining"]["max_updates"]
-        == 6500
+        == 8000
     )
 
 

@@ -86,7 +86,12 @@ def test_the_sweep_that_ships_is_counted_before_it_runs(tmp_path: Path) -> None:
     checked = load_files([REPOSITORY / "config/sweep.yaml"], data_dir=str(tmp_path))
     num_settings, num_models, num_seeds = 3 * 2, 2, len(checked["seeds"])
     runs = 2 * num_settings * num_models * num_seeds
-    assert jobs(checked) == {"pre-training": num_models, "fine-tuning": runs, "evaluation": runs}
+    assert jobs(checked) == {
+        "pre-training": num_models,
+        "fine-tuning": runs,
+        "tuning embeddings": 0,
+        "evaluation": runs,
+    }
     lines = list(plan(checked, devices=pick_devices(None, checked["hardware"]), share=0.4))
     assert f"settings to choose from: {num_settings} of RTE, {num_settings} of MRPC" in lines
 
