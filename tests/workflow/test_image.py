@@ -3,6 +3,7 @@
 No registry is asked: the stages of `Containerfile` are built on a base of Debian's own packages.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -42,14 +43,14 @@ def test_the_chain_runs_in_the_image_without_a_network(tiniest_run: Path, tmp_pa
     run(*buildah, "build", *options, "--tag", "localhost/cross-thought", ".")
 
     container = run(*buildah, "from", "localhost/cross-thought")
-    assert run(*buildah, "inspect", "--format", "{{.OCIv1.Config.User}}", container) == "cross-thought"
+    config = json.loads(run(*buildah, "inspect", container))["OCIv1"]["config"]
+    assert config["User"] == "cross-thought"
     work = tmp_path / "work"
     work.mkdir()
     work.chmod(0o777)  # for the image's user
     (work / "overlay.yaml").write_text(yaml.safe_dump(TINIEST), encoding="utf-8")
-    command = run(*buildah, "inspect", "--format", '{{join .OCIv1.Config.Cmd " "}}', container).split()
     inside = ("unshare", "--net", *buildah, "run", "--isolation", "chroot", "--volume", f"{work}:/work", container)
-    run(*inside, "--", *command, "--configfile", "overlay.yaml")
+    run(*inside, "--", *config["Cmd"], "--configfile", "overlay.yaml")
     assert_same_results(work, tiniest_run)
     # what is in it belongs to another user, and is left as it is
     assert (work / "results/report.html").stat().st_uid != 0
