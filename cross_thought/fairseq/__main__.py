@@ -12,6 +12,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import torch.distributed
+
 from cross_thought.errors import exit_on_user_error
 from cross_thought.fairseq import bridge, checks
 
@@ -38,6 +40,9 @@ def main() -> None:
         program.options.parse_args_and_arch = partial(_parse_and_check, program.options.parse_args_and_arch)
     with exit_on_user_error():
         program.cli_main()
+    if torch.distributed.is_initialized():
+        # left to Python's end, gloo's threads now and then abort a training that is done
+        torch.distributed.destroy_process_group()
 
 
 def _parse_and_check(parse: Any, *arguments: Any, **options: Any) -> argparse.Namespace:
