@@ -12,10 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cross_thought.data.definitions import (
-    Column,
-    RetrievalTask,
-)
+from cross_thought.data.definitions import Column, RetrievalTask
 from cross_thought.data.input_rows import InputRow, input_rows
 from cross_thought.data.prepared import SUMMARY
 from cross_thought.data.readers import JSON_LINES, format_of, json_values, read_table

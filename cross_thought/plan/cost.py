@@ -1,7 +1,7 @@
 """What the stages of a run cost: trainings, disk, memory a process; each with what had to be assumed."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,25 +105,22 @@ def pretrainings(config: Mapping[str, Any]) -> list[Training]:
 def finetunings(config: Mapping[str, Any]) -> list[Training]:
     """Return the fine-tunings, those of one task together: of all models and seeds, and settings that cost the same."""
     found = []
-    all_sizes = list(sizes_of(config).values())
     for task, setting, num_settings in _costly_settings(config):
         settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][task.name], **setting})
         updates = settings["num_updates"] or settings["num_epochs"] * math.ceil(
             num_examples(task, config) / settings["batch_size"]
         )
-        examples = updates * settings["batch_size"]
         sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
-        lengths = [sentence] * (task.num_sentences or 1 + CANDIDATES)
-        classes = len(task.labels or (1,))
-        forward = sum(sizes.sentences_flops(lengths, num_classes=classes) for sizes in all_sizes) / len(all_sizes)
         found.append(
-            Training(
+            _on_sentences(
+                config,
                 stage="fine-tuning",
                 name=f"{task.name}, {shown_setting(setting_name(setting))}" if setting else task.name,
-                count=len(all_sizes) * len(config["seeds"]) * num_settings,
+                num_settings=num_settings,
                 updates=updates,
-                words=examples * sum(lengths),
-                flops=(1 + BACKWARD) * examples * forward,
+                batch_size=settings["batch_size"],
+                lengths=[sentence] * (task.num_sentences or 1 + CANDIDATES),
+                num_classes=len(task.labels or (1,)),
             )
         )
     return found
@@ -135,25 +132,47 @@ def tunings(config: Mapping[str, Any]) -> list[Training]:
     As many of a task's examples count as pairs as would if all labels were equally frequent.
     """
     found, settings = [], config["embedding_tuning"]
-    all_sizes = list(sizes_of(config).values())
     for name, pairs in pair_tasks_of(config).items():
         task = data_of_pairs(name, config)
         num_pairs = num_examples(task, config) // len(task.labels or (1,))
-        updates = math.ceil(settings["num_epochs"] * math.ceil(num_pairs / settings["batch_size"]))
-        lengths = [WORDS_A_SENTENCE] * (2 if pairs.negative_label is None else 3)
-        forward = sum(sizes.sentences_flops(lengths, num_classes=1) for sizes in all_sizes) / len(all_sizes)
-        examples = updates * settings["batch_size"]
         found.append(
-            Training(
+            _on_sentences(
+                config,
                 stage="tuning embeddings",
                 name=name,
-                count=len(all_sizes) * len(config["seeds"]),
-                updates=updates,
-                words=examples * sum(lengths),
-                flops=(1 + BACKWARD) * examples * forward,
+                num_settings=1,
+                updates=math.ceil(settings["num_epochs"] * math.ceil(num_pairs / settings["batch_size"])),
+                batch_size=settings["batch_size"],
+                lengths=[WORDS_A_SENTENCE] * (2 if pairs.negative_label is None else 3),
+                num_classes=1,
             )
         )
     return found
+
+
+def _on_sentences(
+    config: Mapping[str, Any],
+    *,
+    stage: str,
+    name: str,
+    num_settings: int,
+    updates: int,
+    batch_size: int,
+    lengths: Sequence[int],
+    num_classes: int,
+) -> Training:
+    """Return the trainings of all models and seeds on examples of sentences so long; one costs their mean."""
+    all_sizes = sizes_of(config).values()
+    examples = updates * batch_size
+    forward = sum(sizes.sentences_flops(lengths, num_classes=num_classes) for sizes in all_sizes) / len(all_sizes)
+    return Training(
+        stage=stage,
+        name=name,
+        count=len(all_sizes) * len(config["seeds"]) * num_settings,
+        updates=updates,
+        words=examples * sum(lengths),
+        flops=(1 + BACKWARD) * examples * forward,
+    )
 
 
 def _costly_settings(config: Mapping[str, Any]) -> Iterator[tuple[Task, Setting, int]]:
