@@ -1,4 +1,4 @@
-"""What a release is made of: one version everywhere, a valid citation, and a workflow that refuses another tag."""
+"""What a release is made of: one version and date everywhere, a valid citation, and a workflow that refuses another tag."""
 
 import subprocess
 import tomllib
@@ -18,6 +18,8 @@ def test_the_version_is_one() -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     assert project["version"] == citation["version"] == __version__
     assert (project["license"], citation["license"]) == ("MIT", "MIT")
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert f"## [{__version__}] - {citation['date-released']}" in changelog
 
 
 def test_the_citation_is_valid(checks: Path) -> None:
