@@ -32,10 +32,9 @@ def report_page(
     corpus: Path | None = None,
     tasks: Mapping[str, Path] | None = None,
 ) -> str:
-    """Return the page.
+    """Return the page, of Markdown tables, whose first line is the heading, and SVG figures, in order.
 
     Args:
-        tables, figures: Markdown files, whose first line is the heading, and SVG files, in order.
         captions: for each of them the text file that says what is to be seen.
         config, provenance: the effective config; provenance.json.
         benchmarks: folder of what Snakemake measured, a folder or a file for each rule.
@@ -51,13 +50,8 @@ def report_page(
     of_corpus = _flat(read_json(corpus)) if corpus and corpus.is_file() else {}
     of_tasks = task_data(tasks or {})
     has_data = ["Data"] if of_corpus or of_tasks["rows"] else []
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    style = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE.parent), **style)
     environment.filters["anchor"] = lambda name: re.sub(r"\W+", "-", name.lower()).strip("-")
     return environment.get_template(TEMPLATE.name).render(
         headings=[*(part["heading"] for part in parts), "Figures", *has_data, "Config", "Provenance", "Timings"],
