@@ -21,16 +21,16 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
 from cross_thought.files import atomic_file
 
-# the names that trec_eval has for a metric: as it is asked for, and as it answers
+# how trec_eval is asked for a metric; it answers with a _ in place of the dot
 _TREC_NAMES = {
-    "accuracy": ("P.1", "P_1"),
-    "mrr": ("recip_rank", "recip_rank"),
-    "map": ("map", "map"),
-    "precision": ("P.{k}", "P_{k}"),
-    "recall": ("recall.{k}", "recall_{k}"),
-    "full_recall": ("recall.{k}", "recall_{k}"),
-    "success": ("success.{k}", "success_{k}"),
-    "ndcg": ("ndcg_cut.{k}", "ndcg_cut_{k}"),
+    "accuracy": "P.1",
+    "mrr": "recip_rank",
+    "map": "map",
+    "precision": "P.{k}",
+    "recall": "recall.{k}",
+    "full_recall": "recall.{k}",
+    "success": "success.{k}",
+    "ndcg": "ndcg_cut.{k}",
 }
 
 
@@ -74,9 +74,9 @@ def trec_scores(
     """
     import pytrec_eval
 
-    asked, answered = (name.format(k=metric.cutoff) for name in _TREC_NAMES[metric.name])
-    found = pytrec_eval.RelevanceEvaluator(judged, {asked}).evaluate(run)
-    scores = {query: found[query][answered] if query in found else 0.0 for query in judged}
+    name = _TREC_NAMES[metric.name].format(k=metric.cutoff)
+    found = pytrec_eval.RelevanceEvaluator(judged, {name}).evaluate(run)
+    scores = {query: found[query][name.replace(".", "_")] if query in found else 0.0 for query in judged}
     return {query: float(score == 1) for query, score in scores.items()} if metric.name == "full_recall" else scores
 
 
