@@ -50,8 +50,13 @@ def report_page(
     of_corpus = _flat(read_json(corpus)) if corpus and corpus.is_file() else {}
     of_tasks = task_data(tasks or {})
     has_data = ["Data"] if of_corpus or of_tasks["rows"] else []
-    style = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE.parent), **style)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     environment.filters["anchor"] = lambda name: re.sub(r"\W+", "-", name.lower()).strip("-")
     return environment.get_template(TEMPLATE.name).render(
         headings=[*(part["heading"] for part in parts), "Figures", *has_data, "Config", "Provenance", "Timings"],
