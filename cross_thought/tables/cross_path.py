@@ -40,7 +40,7 @@ def cross_path_page(rows: pd.DataFrame) -> Page:
     cells = pd.DataFrame(
         {
             "model": rows["model"],
-            "condition": rows["condition"].map(CONDITIONS),
+            "condition": rows["condition"].replace(CONDITIONS),
             "accuracy": list(map(mean_sd_n, rows.itertuples())),
             "guessing": rows["guess_rate"].map("{:.1f}".format),
         }

@@ -162,7 +162,8 @@ def embeddings_notes(
             of_label.setdefault(label, []).append(name)
     positive = "; ".join(f"{label} in {', '.join(names)}" for label, names in of_label.items())
     bm25 = f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else ""
-    notes = {
+    notes: dict[str, object] = {
+        **dict.fromkeys(model_notes(rows), True),
         "Similarity: correlation of the cosine of a pair's embeddings with the pair's score.": SIMILARITY in kinds,
         f"{parted}: correlations are over the pairs of all parts together; Spearman, mean: the mean of the parts' "
         "own.": parted,
@@ -179,27 +180,18 @@ def embeddings_notes(
         f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. {bm25}`{CHANCE}`: what a "
         "random order can expect; of a correlation, none.": True,
     }
-    splits = [(one, split, found) for one in documents for split, found in one.get("counts", {}).items()]
-    dropped = [
-        f"{document['task']} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."
-        for document, split, found in splits
-        if found.get("dropped")
-    ]
-    probed = [
-        f"{document['task']}: probed with {found['used']:,} of its {found['available']:,} training examples."
-        for document, _, found in splits
-        if "used" in found
-    ]
-    undefined = rows.loc[rows["kind"] == "model", "mean"].isna().any()
-    return [
-        *model_notes(rows),
-        *layout.that_hold(notes),
-        *cut_notes(documents),
-        *dict.fromkeys([*dropped, *probed]),
-        *([f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same."] if undefined else []),
-        "**Bold**: highest mean of a model.",
-        *reference_notes(rows),
-    ]
+    notes |= dict.fromkeys(cut_notes(documents), True)
+    counts = [(one["task"], split, found) for one in documents for split, found in one.get("counts", {}).items()]
+    for name, split, found in counts:
+        if found.get("dropped"):
+            notes[f"{name} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."] = True
+    for name, _, found in counts:
+        if "used" in found:
+            notes[f"{name}: probed with {found['used']:,} of its {found['available']:,} training examples."] = True
+    is_undefined = rows["mean"].isna() & (rows["kind"] == "model")
+    notes[f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same."] = is_undefined.any()
+    notes["**Bold**: highest mean of a model."] = True
+    return layout.that_hold(notes | dict.fromkeys(reference_notes(rows), True))
 
 
 def model_notes(rows: pd.DataFrame) -> list[str]:

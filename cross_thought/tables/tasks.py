@@ -213,7 +213,7 @@ def task_notes(
     ranked = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
     averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks) if AVERAGE in set(ours["task"]) else []
     left_out = [name for name, task in ran.items() if not task.in_average]
-    notes = {
+    notes: dict[str, object] = {
         "Percent: mean ± sample standard deviation over seeds (number of seeds). **Bold**: highest mean.": True,
         "`majority`: what always answering the split's most frequent label scores.": MAJORITY in set(rows["kind"]),
         f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
@@ -227,28 +227,25 @@ def task_notes(
         "more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test of each seed's "
         "two models. No p value is corrected for the number of tests.": (rows["control"] != "").any(),
     }
-    said = layout.that_hold(notes)
     for name, task in ran.items():
         used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
-        said += count_notes(task, counts.get(name) or _counts_of_registry(task, used))
+        notes |= dict.fromkeys(count_notes(task, counts.get(name) or _counts_of_registry(task, used)), True)
     for start in dict.fromkeys(task.start_from for task in ran.values() if task.start_from):
-        names = [name for name, task in ran.items() if task.start_from == start]
-        said.append(
-            f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
-            "head drawn anew."
-        )
+        names = ", ".join(name for name, task in ran.items() if task.start_from == start)
+        notes |= {
+            f"{names}: started from the model fine-tuned on {start} with the same seed, its classification head drawn "
+            "anew.": True
+        }
     for name, number in (num_settings or {}).items():
-        if name in ran:
-            seeds = ours.loc[ours["task"] == name, "n"].max()
-            said.append(
-                f"{name}: each model's setting was chosen on the development set by the median of its main metric, out "
-                f"of {number * seeds:,} runs a model: settings {number}, seeds {seeds} (`sweeps.md`)."
-            )
+        seeds = ours.loc[ours["task"] == name, "n"].max()
+        notes |= {
+            f"{name}: each model's setting was chosen on the development set by the median of its main metric, out of "
+            f"{number * seeds:,} runs a model: settings {number}, seeds {seeds} (`sweeps.md`).": name in ran
+        }
     undefined = ours[ours["mean"].isna()]
-    if len(undefined):
-        places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
-        said.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
-    return [*said, *reference_notes(rows)]
+    places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
+    notes |= {f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).": places}
+    return layout.that_hold(notes | dict.fromkeys(reference_notes(rows), True))
 
 
 def data_counts(documents: Iterable[Mapping]) -> dict[str, Mapping]:
