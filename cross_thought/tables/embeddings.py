@@ -36,8 +36,8 @@ COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
 def embedding_rows(
-    documents: Iterable[Mapping],
-    lexical: Iterable[Mapping],
+    documents: Sequence[Mapping],
+    lexical: Sequence[Mapping],
     *,
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask] | Mapping[str, RetrievalTask],
@@ -53,12 +53,10 @@ def embedding_rows(
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models. If there are
         published figures, their `kind` is `reference`, and `source` and `note` follow.
     """
-    of_pooling: dict[str, list[Mapping]] = {}
-    for document in documents:
-        of_pooling.setdefault(document["pooling"], []).append(document)
     parts = []
-    for pooling, those in of_pooling.items():
-        tidy = tidy_results(those, models=models, tasks=tasks)
+    for pooling in dict.fromkeys(document["pooling"] for document in documents):
+        of_pooling = [document for document in documents if document["pooling"] == pooling]
+        tidy = tidy_results(of_pooling, models=models, tasks=tasks)
         tidy = pd.concat([tidy, *_sts_average(tidy, "value", by=["model", "seed"])])
         parts.append(over_seeds(tidy).assign(kind="model", pooling=pooling))
     ours = pd.concat(parts)

@@ -110,22 +110,18 @@ def _embedding_tasks(row: Mapping[str, str]) -> Sequence[str]:
     return STS_TASKS if row["task"] == AVERAGE else [row["task"]]
 
 
-def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
-    """Yield the runs, and before a fine-tuning that started from another the latter."""
+def _named(runs: Iterable[Path], starts: Mapping[str, str], sweeps: Collection[str], results: Path) -> Iterator[Path]:
+    """Yield the runs, before a fine-tuning that started from another the latter.
+
+    Of a task with a sweep it is the run of the chosen setting, whose files were copied.
+    """
     for run in runs:
-        stage, *wildcards = run.relative_to(results).parts
-        if stage == "finetune" and wildcards[1] in starts:
-            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[-1]
+        stage, model, *place = run.relative_to(results).parts
+        if stage == "finetune" and place[0] in starts:
+            yield from _named([results / stage / model / starts[place[0]] / run.name], {}, sweeps, results)
+        if stage in ("finetune", "evaluate") and place[0] in sweeps and len(place) == 2:
+            run = run.parent / chosen_setting(results / "finetune" / model / place[0] / "choice.json") / run.name
         yield run
-
-
-def _chosen(run: Path, sweeps: Collection[str], results: Path) -> Path:
-    """Return the folder of a run; of a task with a sweep, that of the chosen setting's, whose files were copied."""
-    stage, model, *wildcards = run.relative_to(results).parts
-    if stage not in ("finetune", "evaluate") or wildcards[0] not in sweeps or len(wildcards) > 2:
-        return run
-    setting = chosen_setting(results / "finetune" / model / wildcards[0] / "choice.json")
-    return run.parent / setting / run.name
 
 
 def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
@@ -157,7 +153,7 @@ def _numbers_of(
             if row.get("kind") == "lexical":  # needs no seed
                 folder = results / table / row["model"]
                 found = [([folder / task / _SCORED[table] for task in _embedding_tasks(row)], [])]
-            runs = _with_starts((run for _, runs in found for run in runs), starts, results)
+            runs = _named((run for _, runs in found for run in runs), starts, sweeps, results)
             yield {
                 "table": table,
                 **{key: row[key] for key in _KEYS if row.get(key)},
@@ -165,7 +161,7 @@ def _numbers_of(
                 "value": float(row[figure]),
                 "seeds": list(map(int, seeds)),
                 "sources": _existing(source for sources, _ in found for source in sources),
-                "runs": _existing(_chosen(run, sweeps, results) for run in runs),
+                "runs": _existing(runs),
                 **({"published": row["source"]} if row.get("source") else {}),
             }
 

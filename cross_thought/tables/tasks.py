@@ -75,14 +75,12 @@ def _compare_with_control(
     """Compare on the shared examples; nothing if the control has no result there."""
     if control is None or row.model == control or row.task == AVERAGE:
         return {}
-    ours, theirs = (
-        {
-            seed: splits[row.split]
-            for (model, name, seed), splits in sorted(predictions.items())
-            if model == wanted and name == row.task and row.split in splits
-        }
-        for wanted in (row.model, control)
-    )
+
+    def of_seeds(model: str) -> dict[int, SplitPredictions]:
+        runs = sorted(run for run in predictions if run[:2] == (model, row.task) and row.split in predictions[run])
+        return {run[-1]: predictions[run][row.split] for run in runs}
+
+    ours, theirs = of_seeds(row.model), of_seeds(control)
     if not theirs:
         return {}
     labels = next(iter(ours.values())).labels
