@@ -178,9 +178,9 @@ def _mark(axes: Any, points: pd.DataFrame, heights: pd.Series, *, place: int, la
     """Draw means with their sd, in the style of the `place`-th series."""
     colour = _COLOURS[place % len(_COLOURS)]
     face = colour if place % 2 == 0 else "white"
-    style = {"fmt": _MARKERS[place % len(_MARKERS)], "color": colour, "markerfacecolor": face, "linestyle": "none"}
-    style |= {"markersize": 4, "markeredgewidth": 0.8, **_BARS}
-    axes.errorbar(points["mean"], heights, xerr=points["sd"].fillna(0), label=label, **style)
+    style = {"color": colour, "markerfacecolor": face, "markersize": 4, "markeredgewidth": 0.8, "linestyle": "none"}
+    marker, sd = _MARKERS[place % len(_MARKERS)], points["sd"].fillna(0)
+    axes.errorbar(points["mean"], heights, xerr=sd, fmt=marker, label=label, **style, **_BARS)
 
 
 def _legend_above(figure: Figure, axes: Any, *, ncols: int = 3) -> None:
