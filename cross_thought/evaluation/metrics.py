@@ -6,6 +6,7 @@ Values are fractions (0.91, not 91). A metric that has no value, such as the cor
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -20,15 +21,11 @@ Metrics = dict[str, float | None]
 
 
 def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str]) -> Metrics:
-    """Score predictions with the task's own metrics.
+    """Score predictions with the task's own metrics: fractions, None where a metric is undefined.
 
     Args:
-        task: whose `metrics` to compute; its `labels` are None for regression.
         labels: the right answers, one string an example (a number's text for regression; see `rankings.py`).
         predictions: the model's answers in the same form and order; rankings in answer selection.
-
-    Returns:
-        Metric name -> fraction, in the order of `task.metrics`; None where the metric is undefined.
 
     Raises:
         UserError: if there is no example, the lengths differ, a label is not one of the task's, or a ranking lacks it.
@@ -61,19 +58,14 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
         return dict.fromkeys(task.metrics)
     if task.selection is not None:
         return {metric: chance_value(task, metric, rows.labels, rows.predictions) for metric in task.metrics}
-    return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
+    # of equally frequent labels the first in the alphabet
+    majority = max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])[0]
+    return compute_metrics(task, rows.labels, [majority] * len(rows.labels))
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
-    if task.selection is not None:
-        return chance_value(task, "accuracy", rows.labels, rows.predictions)
-    return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
-
-
-def _majority(rows: SplitPredictions) -> tuple[str, int]:
-    """Return the most frequent label, of equally frequent ones the first in the alphabet, and how often it comes."""
-    return max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])
+    return majority_metrics(replace(task, metrics=("accuracy",)), rows)["accuracy"]
 
 
 def metrics_document(

@@ -61,17 +61,10 @@ def compare(
     *,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Comparison:
-    """Compare a model with the control on the same examples.
+    """Compare a model with the control on the same examples; all None if the metric is undefined for any seed.
 
-    Args:
-        task: whose metric it is.
-        metric: one of `task.metrics`.
-        labels: the examples' labels.
-        predictions, control_predictions: seed -> the model's answers to those examples.
-        num_resamples: bootstrap resamples; the generator is seeded, so the same input gives the same numbers.
-
-    Returns:
-        The comparison; all None if the metric is undefined for any seed.
+    `predictions` and `control_predictions` have of each seed the model's answers. The bootstrap's generator is seeded,
+    so the same input gives the same numbers.
     """
     if task.selection is not None:
         counted = [place for place, label in enumerate(labels) if is_counted(metric, label)]
@@ -91,19 +84,14 @@ def compare(
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return UNDEFINED
-    low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
-    shared = [seed for seed in predictions if metric == "accuracy" and seed in control_predictions]
-    return Comparison(
-        difference=float(np.mean(defined[0]) - np.mean(defined[1])),
-        ci_low=float(low),
-        ci_high=float(high),
-        p_examples=bootstrap_p_value(resampled),
-        p_seeds=welch_p_value(*defined),
-        p_mcnemar={
-            seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
-            for seed in shared
-        },
-    )
+    difference = float(np.mean(defined[0]) - np.mean(defined[1]))
+    low, high = map(float, np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2]))
+    p_mcnemar = {
+        seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
+        for seed in predictions
+        if metric == "accuracy" and seed in control_predictions
+    }
+    return Comparison(difference, low, high, bootstrap_p_value(resampled), welch_p_value(*defined), p_mcnemar)
 
 
 def bootstrap_p_value(differences: np.ndarray) -> float:
@@ -144,10 +132,8 @@ def resample_differences(
 
     Examples that have the same label and got the same answers from every seed of both models are interchangeable,
     so a resample is a multinomial draw over such kinds of example: the same distribution, and for classification
-    thousands of examples become a few dozen kinds.
-
-    Returns:
-        Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
+    thousands of examples become a few dozen kinds. The result, shape (num_resamples,), is NaN where a resample leaves
+    the metric undefined.
     """
     columns = np.stack(encode_answers(task, labels, [*answers, *control_answers], metric=metric), axis=1)
     kinds, counts = np.unique(columns, axis=0, return_counts=True)
