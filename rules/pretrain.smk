@@ -4,6 +4,19 @@ A model that starts from a RoBERTa gets a checkpoint made of it, which goes once
 progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
 """
 
+STARTS = starts_of(config["models"])  # model -> its `initialize_from`; of others, weights are drawn
+
+
+def files_of_start(model):
+    """Return the files that a model starts from; none if its weights are drawn."""
+    return start_files(STARTS[model], data_dir=DATA_DIR) if model in STARTS else []
+
+
+def start_of(wildcards):
+    """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
+    start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
+    return [start(wildcards)] if wildcards.model in STARTS else []
+
 
 localrules:
     note_pretraining,
@@ -26,7 +39,7 @@ rule note_pretraining:
         settings=lambda wildcards: {
             "model": MODELS[wildcards.model],
             "hardware": config["hardware"],
-            "data": training_data([*corpus_inputs(), *files_of_start(wildcards.model)]),
+            "data": training_data([*CORPUS_INPUTS, *files_of_start(wildcards.model)]),
         },
     script:
         "../workflow_scripts/note_settings.py"
@@ -46,7 +59,7 @@ rule make_start:
     benchmark:
         "results/benchmarks/make_start/{model}/seed-{seed}.jsonl"
     wildcard_constraints:
-        model=alternatives(STARTED_MODELS),
+        model=alternatives(STARTS),
     conda:
         TRAINING_ENV
     threads: 1
@@ -85,7 +98,9 @@ rule pretrain_model:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
         # these take `output`, so a change of them is no reason
-        started_from=lambda wildcards, output: name_of_start(wildcards.model),
+        started_from=lambda wildcards, output: (
+            start_name(STARTS[wildcards.model]) if wildcards.model in STARTS else None
+        ),
         curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/pretrain.py"

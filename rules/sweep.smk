@@ -11,6 +11,22 @@ SETTING_CHECKPOINT = "results/finetune/{model}/{task}/{setting}/seed-{seed}/best
 SETTING_PREDICTIONS = "results/evaluate/{model}/{task}/{setting}/seed-{seed}/predictions.tsv"
 
 
+def setting_entry(wildcards):
+    """Return a task's entry of the config with one value for each of its lists."""
+    return finetuning_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
+
+
+def of_all_settings(path, seeds=None):
+    """Return an input: the path of each setting, of a job's seed or of each of these."""
+    return lambda wildcards: expand(
+        path,
+        model=wildcards.model,
+        task=wildcards.task,
+        setting=SWEEPS[wildcards.task],
+        seed=seeds or wildcards.seed,
+    )
+
+
 localrules:
     note_setting,
 
@@ -98,11 +114,7 @@ RUNS_TO_CHOOSE_FROM = {
     "command": of_all_settings(SETTING_COMMAND),
     "predictions": of_all_settings(SETTING_PREDICTIONS),
 }
-CHOSEN_RUN = {
-    "history": "results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-    "command": "results/finetune/{model}/{task}/seed-{seed}/command.json",
-    "predictions": PREDICTIONS,
-}
+CHOSEN_RUN = {**FINE_TUNING, "predictions": PREDICTIONS}
 
 
 rule take_chosen_run:
@@ -132,6 +144,6 @@ use rule take_chosen_run as take_kept_run with:
         checkpoint=of_all_settings(SETTING_CHECKPOINT),
     output:
         **CHOSEN_RUN,
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        checkpoint=FINE_TUNED,
     wildcard_constraints:
         task=alternatives(task for task in SWEEPS if task in KEPT_TASKS),

@@ -12,6 +12,7 @@ from cross_thought.inference.classifier import Form, SentenceClassifier, predict
 from cross_thought.inference.fine_tuned import describe, precision_of
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
+from cross_thought.yaml_text import listed
 
 
 def predict(
@@ -62,7 +63,7 @@ if "snakemake" in globals():
         predict(
             Path(snakemake.input.checkpoint),
             Path(snakemake.input.vocabulary),
-            [Path(path) for path in ([entry["files"]] if isinstance(entry["files"], str) else entry["files"])],
+            [Path(path) for path in listed(entry["files"])],
             task=task_from_config(entry["task"], snakemake.params.task),
             entry=entry,
             device=snakemake.params.device,

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cross_thought.data.raw_files import own_or_download
+from cross_thought.data.raw_files import DOWNLOADS_DIR, own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory
 
@@ -32,16 +32,13 @@ def caption_files(split: str) -> list[str]:
     return [f"multi30k/{SPLITS[split]}.{number}.en.gz" for number in range(1, CAPTIONS_PER_PICTURE + 1)]
 
 
-def with_caption_files(
-    paths: Iterable[str], *, data_dir: str | None, downloads_dir: str = "results/downloads"
-) -> list[str]:
+def with_caption_files(paths: Iterable[str], *, data_dir: str | None) -> list[str]:
     """Return paths, and in place of those of files that `write_captions` makes the fifteen that they are made of."""
     paths = list(paths)
-    given = [path for path in paths if not path.startswith(f"{downloads_dir}/captions/")]
+    given = [path for path in paths if not path.startswith(f"{DOWNLOADS_DIR}/captions/")]
     if len(given) == len(paths):
         return given
-    names = [name for split in SPLITS for name in caption_files(split)]
-    return given + [own_or_download(name, data_dir=data_dir, downloads_dir=downloads_dir) for name in names]
+    return given + [own_or_download(name, data_dir=data_dir) for split in SPLITS for name in caption_files(split)]
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:

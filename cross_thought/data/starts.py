@@ -13,7 +13,7 @@ from typing import Any
 
 from cross_thought.data.download import DOWNLOADS_TABLE, Download, checkpoint_download, read_table
 from cross_thought.data.hub_names import ARCHIVES, hub_name
-from cross_thought.data.raw_files import own_or_download
+from cross_thought.data.raw_files import DOWNLOADS_DIR, own_or_download
 from cross_thought.errors import UserError, shown
 
 HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS = "config.json", "model.safetensors"
@@ -58,7 +58,7 @@ def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
     ]
 
 
-def start_files(place: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> list[str]:
+def start_files(place: str, *, data_dir: str | None, downloads_dir: str = DOWNLOADS_DIR) -> list[str]:
     """Return the files that an `initialize_from` stands for, one's own or where their downloads go.
 
     Returns:

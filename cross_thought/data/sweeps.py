@@ -38,6 +38,19 @@ def grids_of(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> dict[str, 
     return {name: settings for name, settings in grids.items() if settings}
 
 
+def kept_tasks(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str]:
+    """Return the tasks whose fine-tuned checkpoints are kept: by the config, or because something goes on from them.
+
+    Another is deleted once it is evaluated. That of a sweep's chosen setting is kept for tasks that are evaluated with
+    it, too: to have it again, the whole sweep runs.
+    """
+    needed = {task.start_from for task in tasks.values()}
+    needed |= {tasks[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
+    needed |= {task.evaluated_with for task in tasks.values()} & set(grids_of(tasks, config))
+    keeps = config["finetuning"]["keep_checkpoints"]
+    return [name for name, entry in config["tasks"].items() if name in needed or entry.get("keep_checkpoints", keeps)]
+
+
 def laid_over(finetuning: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a task's entry says of fine-tuning, over what is said of all; a warm-up is updates or a share."""
     warmups = {"warmup_updates", "warmup_fraction"}

@@ -30,8 +30,10 @@ from cross_thought.data.definitions import (
 )
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
+from cross_thought.yaml_text import listed
 
 SPLITS = ("train", "valid", "valid1", "test", "test1")
+PAIRS_SECTION = "embedding_tuning.pairs"
 
 # the keys that say what a task's data are
 DESCRIPTION_KEYS = (
@@ -45,6 +47,15 @@ DATA_KEYS = (*DESCRIPTION_KEYS, "evaluated_with", "max_train_examples", "check_r
 CHANGEABLE = ("metrics", "best_metric", "in_average", "start_from", "evaluated_with", "check_rows")
 _CHANGEABLE_IN_ROWS = ("num_candidates", "drop_unusable")  # in one that has a row for each candidate
 _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
+
+
+def task_entries(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the config's descriptions of tasks' data, by their sections; a task's are in the first that has it."""
+    return {
+        "tasks": config["tasks"],
+        "embedding_tasks": config["embedding_tasks"],
+        PAIRS_SECTION: config["embedding_tuning"]["pairs"],
+    }
 
 
 def generator(task: Task) -> str | None:
@@ -126,8 +137,7 @@ def setting_of(model: Mapping[str, Any], factor: str) -> Any:
 
 def poolings_of(config: Mapping[str, Any]) -> list[str]:
     """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
-    given = config["embedding"]["pooling"]
-    return [given] if isinstance(given, str) else list(given)
+    return listed(config["embedding"]["pooling"])
 
 
 def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
@@ -264,10 +274,10 @@ def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: st
     named = [column for column in (*columns, label_column, entry.get("question_id_column")) if isinstance(column, str)]
     if named and not header:
         raise UserError(f"{place} names the column {named[0]!r} but has `header: false`: give its number")
-    paths = [entry["path"]] if isinstance(entry["path"], str) else list(entry["path"])
+    file, *more_files = listed(entry["path"])
     return Split(
-        file=paths[0],
-        more_files=tuple(paths[1:]),
+        file=file,
+        more_files=tuple(more_files),
         input_columns=columns,
         label_column=label_column,
         labels_optional=section == "tasks" and may_lack_labels and "label_column" not in said,
