@@ -176,14 +176,9 @@ def _layers(error: BaseException) -> Iterator[BaseException]:
         pending += [layer.__cause__, layer.__context__, getattr(layer, "reason", None), *layer.args]
 
 
-def _names(layer: BaseException) -> list[str]:
-    """Return the names of an exception's type and of what that is derived from."""
-    return [kind.__name__ for kind in type(layer).__mro__]
-
-
 def _is_of(layers: list[BaseException], *names: str) -> bool:
-    """Tell whether a layer is of one of the types: by name, for not every library is installed everywhere."""
-    return any(name in names for layer in layers for name in _names(layer))
+    """Whether a layer is of one of the types, or derived: by name, for not every library is installed everywhere."""
+    return any(kind.__name__ in names for layer in layers for kind in type(layer).__mro__)
 
 
 def _response(layers: list[BaseException]) -> Any:
