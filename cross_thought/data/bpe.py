@@ -193,10 +193,8 @@ def dictionary_lines(counts: np.ndarray) -> list[str]:
     Args:
         counts: how often each id occurs, shape (num_symbols,).
     """
-    symbols = sorted(
-        ((str(index), int(count)) for index, count in enumerate(counts) if count), key=lambda item: item[0]
-    )
-    symbols.sort(key=lambda item: -item[1])
+    found = [(str(index), int(count)) for index, count in enumerate(counts) if count]
+    symbols = sorted(found, key=lambda item: (-item[1], item[0]))
     fillers = -(NUM_SPECIALS + len(symbols)) % 8
     return [f"{symbol} {count}" for symbol, count in symbols] + [f"madeupword{index:04d} 0" for index in range(fillers)]
 

@@ -15,30 +15,18 @@ from cross_thought.files import atomic_directory, atomic_file
 # the words for each value of each fact; every one fits "a" before it (job) or stands in the plural (the others)
 FACTS: dict[str, tuple[tuple[str, str], ...]] = {
     "job": (
-        ("cook", "chef"),
-        ("doctor", "physician"),
-        ("lawyer", "solicitor"),
-        ("sailor", "mariner"),
-        ("teacher", "tutor"),
-        ("driver", "chauffeur"),
+        ("cook", "chef"), ("doctor", "physician"), ("lawyer", "solicitor"), ("sailor", "mariner"),
+        ("teacher", "tutor"), ("driver", "chauffeur"),
     ),
     "pet": (
-        ("dogs", "hounds"),
-        ("cats", "felines"),
-        ("rabbits", "bunnies"),
-        ("pigs", "hogs"),
-        ("hens", "chickens"),
+        ("dogs", "hounds"), ("cats", "felines"), ("rabbits", "bunnies"), ("pigs", "hogs"), ("hens", "chickens"),
         ("pigeons", "doves"),
     ),
     "place": (
-        ("woods", "forests"),
-        ("seas", "oceans"),
-        ("ports", "harbours"),
-        ("marshes", "swamps"),
-        ("streams", "brooks"),
-        ("taverns", "pubs"),
+        ("woods", "forests"), ("seas", "oceans"), ("ports", "harbours"), ("marshes", "swamps"),
+        ("streams", "brooks"), ("taverns", "pubs"),
     ),
-}
+}  # fmt: skip
 CLAUSES = {"job": "is a {}", "pet": "keeps {}", "place": "likes {}"}
 SENTENCES_PER_DOCUMENT = 8
 # A first sentence is one word shorter: after fairseq's `<s>`, all sentences of a document are then equally long
