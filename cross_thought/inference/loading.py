@@ -1,6 +1,5 @@
 """A trained encoder with its tokenizer, from a fairseq checkpoint or an export, without fairseq; nothing in it runs."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -14,9 +13,10 @@ from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.encoder.saved import MODEL_TYPE, SavedModel, build_encoder, load_saved
 from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
-from cross_thought.files import refuse_lfs_pointer
+from cross_thought.files import file_hash, refuse_lfs_pointer
 from cross_thought.inference.fine_tuned import relabelled, task_of_checkpoint, with_head
 from cross_thought.training.checkpoints import VOCABULARY_HASH, load_checkpoint
+from cross_thought.training.roberta import read_merges
 
 VOCABULARY_FILES = ("dict.txt", "encoder.json", "vocab.bpe")
 WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE = "model.safetensors", "config.json", "tokenizer.json"  # of an export
@@ -195,7 +195,7 @@ def _check_vocabulary(folder: Path, vocab_size: int, expected_hash: str | None, 
     """Refuse a vocabulary that is not the checkpoint's, as far as that can be told."""
     path = folder / "dict.txt"
     try:
-        content = path.read_bytes()
+        found_hash = file_hash(path)
         for name in VOCABULARY_FILES:
             refuse_lfs_pointer(folder / name)
     except OSError as error:
@@ -206,7 +206,7 @@ def _check_vocabulary(folder: Path, vocab_size: int, expected_hash: str | None, 
     remedy = "name the folder of the vocabulary that it was trained with (--vocabulary)"
     if num_symbols != vocab_size:
         raise UserError(f"{source} has {vocab_size} symbols, but {path} {num_symbols}: {remedy}")
-    if expected_hash not in (None, hashlib.sha256(content).hexdigest()):
+    if expected_hash not in (None, found_hash):
         raise UserError(f"{source} was trained with another vocabulary than {path}: {remedy}")
 
 
@@ -239,7 +239,7 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
     dictionary = _dictionary_symbols(vocabulary / "dict.txt")
     try:
         bpe_ids = json.loads((vocabulary / "encoder.json").read_text(encoding="utf-8"))
-        merges = _read_merges(vocabulary / "vocab.bpe")
+        merges = [(left, right) for left, right in (line.split(" ") for line in read_merges(vocabulary / "vocab.bpe"))]
         symbols = {str(number): symbol for symbol, number in bpe_ids.items()}
         ids = {symbol: number for number, symbol in enumerate(SPECIALS)}
         ids |= {symbols.get(name, name): number for number, name in enumerate(dictionary, start=len(SPECIALS))}
@@ -271,10 +271,3 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in SPECIALS])
     tokenizer.add_special_tokens([AddedToken(_MASK, special=True, normalized=True, lstrip=True)])
     return tokenizer
-
-
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Return the merges of vocab.bpe, whose first line is its version."""
-    lines = path.read_text(encoding="utf-8").split("\n")[1:]
-    pairs = [line.split(" ") for line in lines if line]
-    return [(left, right) for left, right in pairs]

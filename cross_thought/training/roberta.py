@@ -3,7 +3,6 @@
 Needs neither of these libraries, and nothing in the files can run code.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -237,8 +236,3 @@ def _or_damaged(path: Path, read: Callable[[], Any]) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror}): fetch or save it again") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}): fetch or save it again") from None
-
-
-def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a dictionary, as final checkpoints note it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
