@@ -132,7 +132,7 @@ def train(
             if tag == _TRAIN_TAG:
                 update = int(stats["num_updates"])
                 first_update = first_update or (update, time.monotonic())
-                print(_progress(stats, update, total_updates, first_update), flush=True)
+                print(progress_line(update, total_updates, f"{stats['loss']} bits", first_update), flush=True)
             elif tag.startswith(_VALID_TAG):
                 accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
                 print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
@@ -207,10 +207,17 @@ def _end_together(children: Sequence[subprocess.Popen], ended: list[subprocess.P
             child.kill()  # on SIGTERM it would go on waiting, to save after the update
 
 
-def _progress(stats: dict, update: int, total: int, first: tuple[int, float]) -> str:
-    """Return a line of progress: updates, loss, speed and time left."""
+def progress_line(update: int, total: int, loss: str, first: tuple[int, float]) -> str:
+    """Return a line of progress, as `cross_thought/progress.py` reads it: updates, loss, speed and time left.
+
+    Args:
+        update: that was made.
+        total: updates of the whole run.
+        loss: with its unit, if it has one.
+        first: the first update of this attempt that was heard of, and when, by `time.monotonic`.
+    """
     first_update, since = first
-    line = f"update {update}/{total} ({100 * update // total} %), loss {stats['loss']} bits"
+    line = f"update {update}/{total} ({100 * update // total} %), loss {loss}"
     if update == first_update:
         return line
     seconds_an_update = (time.monotonic() - since) / (update - first_update)
