@@ -17,18 +17,9 @@ from cross_thought.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "cross-thought",
-    "fairseq",
-    "gigatoken",
-    "matplotlib",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "snakemake",
-    "tiktoken",
-    "tokenizers",
-    "torch",
-)
+    "cross-thought", "fairseq", "gigatoken", "matplotlib", "numpy", "scikit-learn", "scipy", "snakemake", "tiktoken",
+    "tokenizers", "torch",
+)  # fmt: skip
 
 
 def environment() -> dict[str, object]:

@@ -253,6 +253,11 @@ def count_lines(path: Path) -> int:
     return sum(chunk.count(b"\n") + (not chunk.endswith(b"\n")) for _, chunk in read_chunks(path))
 
 
+def is_read_once(path: Path) -> bool:
+    """Whether what a path leads to cannot be read a second time: a pipe, or what comes in."""
+    return path.is_relative_to("/dev") or not path.is_file()
+
+
 def matching_files(path: str, *, key: str) -> list[str]:
     """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cross_thought.data.finetuning import finetuning_settings
+from cross_thought.data.indexed import read_dataset
 from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
@@ -47,14 +48,8 @@ def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
 
 def row_lengths(data: Path) -> np.ndarray:
     """Return the tokens of each training example, `<s>` included, shape (examples,)."""
-    from cross_thought.fairseq import bridge
-
-    bridge.install()
-    from fairseq.data import data_utils
-
-    datasets = [data_utils.load_indexed_dataset(str(folder / "train")) for folder in data.glob("input*")]
-    # copies: the sizes are views of a mapped file, which goes with its dataset
-    return np.sum([np.array(dataset.sizes) + 1 for dataset in datasets], axis=0)
+    lengths = [[len(ids) + 1 for ids in read_dataset(folder / "train")] for folder in data.glob("input*")]
+    return np.sum(lengths, axis=0)
 
 
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:

@@ -18,7 +18,7 @@ from cross_thought.encoder.heads import SELECTION, FineTunedTask
 from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file, count_lines
+from cross_thought.files import atomic_file, count_lines, is_read_once
 from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
@@ -319,8 +319,7 @@ def _rows(source: Path, form: Form) -> Iterator[InputRow]:
 
 def _can_be_counted(source: Path, form: Form) -> bool:
     """Whether a file's lines are its rows, and it can be read twice."""
-    is_read_once = source.is_relative_to("/dev") or not source.is_file()
-    return not is_read_once and (form.form or format_of(str(source))) in (TSV, JSON_LINES)
+    return not is_read_once(source) and (form.form or format_of(str(source))) in (TSV, JSON_LINES)
 
 
 def _has_header(source: Path, form: Form) -> bool:

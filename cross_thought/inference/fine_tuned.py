@@ -1,6 +1,5 @@
 """What a fine-tuned model answers to rows of token ids, without fairseq: `evaluate` and `predict` compute it here."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import SUMMARY
+from cross_thought.data.prepared import read_summary
 from cross_thought.encoder.heads import CLASSIFICATION, REGRESSION, SELECTION, FineTunedTask, check_head
 from cross_thought.encoder.saved import SavedModel, build_head
 from cross_thought.errors import UserError
@@ -206,9 +205,7 @@ def describe(task: Task, *, data: Path | None = None, best: Mapping[str, Any] | 
         best: the checkpoint that is best on the dev set, of which fairseq's accuracy is noted.
     """
     split = task.splits.get("valid") or next(iter(task.splits.values()))
-    limit = None
-    if data is not None and (data / SUMMARY).is_file():
-        limit = json.loads((data / SUMMARY).read_text(encoding="utf-8")).get("max_sentence_tokens")
+    limit = None if data is None else read_summary(data).get("max_sentence_tokens")
     accuracy = (best or {}).get("extra_state", {}).get("best") if task.best_metric == "accuracy" else None
     return FineTunedTask(
         task=task.name,

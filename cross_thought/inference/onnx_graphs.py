@@ -31,22 +31,8 @@ TOLERANCE = 1e-5  # of the largest number in the outputs, or of 1
 CLASSIFIER_GRAPH = "classifier.onnx"
 INPUTS = ("input_ids", "attention_mask")
 
-_LENGTHS = (
-    1,
-    2,
-    3,
-    5,
-    8,
-    13,
-    21,
-    34,
-    55,
-    89,
-    144,
-    233,
-    377,
-    500,
-)  # symbols of the sentences that graphs are held against
+# symbols of the sentences that graphs are held against
+_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 500)
 _LARGEST_FILE = 2**31  # bytes that one ONNX file may have
 
 

@@ -160,13 +160,9 @@ def _read_modules(folder: Path, pooling: str) -> tuple[str, tuple[nn.Module, ...
         config = _read(below / MODULE_FILES[0], dict)
         if name == "Pooling" and number == 0:
             pooling = _pooling(config, below)
-        elif name == "Normalize":
+        elif name in ("Normalize", "Dense"):
             _check_ends(config, below)
-            layers.append(Normalize())
-            folders.append(below)
-        elif name == "Dense":
-            _check_ends(config, below)
-            layers.append(_dense(config, below))
+            layers.append(Normalize() if name == "Normalize" else _dense(config, below))
             folders.append(below)
         else:
             raise UserError(
