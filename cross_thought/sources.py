@@ -24,12 +24,8 @@ _FOLDERS = (
 def code_hash(script: Path, *others: Path) -> str:
     """Return a hash of a script, of the package's modules that it reaches, and of the files that belong to these.
 
-    Modules are reached through imports, inside functions too. To a module belong the files beside it that are no
-    Python, such as templates, and those of resources/ that it names.
-
-    Args:
-        script: a Python file that imports the package by full names.
-        others: further files that count.
+    Modules are reached through imports by full names, inside functions too. To a module belong the files beside it that
+    are no Python, such as templates, and those of resources/ that it names.
     """
     return _hash_of((path.name, path) for path in [*sorted(_reached(script)), *others])
 

@@ -33,9 +33,7 @@ WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the
 def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
     """Return how many updates the epochs make, as fairseq batches shuffled rows.
 
-    Args:
-        row_lengths: tokens of each training example, shape (examples,).
-        settings: batch_size, max_tokens (padded) and num_epochs.
+    `row_lengths` are the tokens of each training example; `settings` has batch_size, max_tokens (padded), num_epochs.
     """
     num_batches, rows, longest = 1, 0, 0
     for length in np.random.default_rng(1).permutation(row_lengths).tolist():
@@ -54,11 +52,6 @@ def row_lengths(data: Path) -> np.ndarray:
 
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
     """Return the settings with the updates that the epochs make, and a share of them as warm-up, where they have none.
-
-    Args:
-        settings: of the task.
-        row_lengths: tokens of each training example, shape (examples,).
-        task: what is learnt.
 
     Raises:
         UserError: if the warm-up takes as long as that.

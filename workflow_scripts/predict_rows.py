@@ -26,17 +26,9 @@ def predict(
     precision: str,
     output: Path,
 ) -> None:
-    """Write a prediction for each row of the files, one after the other.
+    """Write a prediction for each row of the files, one after the other, with a checkpoint of the task's fine-tuning.
 
-    Args:
-        checkpoint: of the task's fine-tuning.
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-        files: with the rows.
-        task: what the model answers.
-        entry: of the config's `predict`.
-        device: "cpu" or "cuda".
-        precision: of the config's hardware.
-        output: the TSV file to write.
+    `entry` is that of the config's `predict`, `precision` that of its hardware.
     """
     known = describe(task)
     classifier = SentenceClassifier.from_pretrained(

@@ -12,12 +12,8 @@ logger = logging.getLogger(__name__)
 def transfer_articles(place: str, partial: Partial, *, timeout_s: float) -> None:
     """Write the articles of a data set with a `text` column as documents: lines that are not empty, then an empty one.
 
-    It goes on after the last article that an earlier try noted, to the same bytes.
-
-    Args:
-        place: REPOSITORY/CONFIG@REVISION.
-        partial: where to.
-        timeout_s: seconds, for what is said of one that stalled; the library has limits of its own.
+    It goes on after the last article that an earlier try noted, to the same bytes. The place is
+    REPOSITORY/CONFIG@REVISION; `timeout_s` is told of one that stalled, for the library has limits of its own.
 
     Raises:
         TransferError: if the articles did not come to an end.

@@ -24,11 +24,9 @@ _WIKIPEDIA = "wikipedia/20231101.en.txt"
 
 
 def corpus_files(corpus: Mapping[str, Any], *, data_dir: str | None) -> dict[str, list[TextFile]]:
-    """Return the text files of the configured corpus: of "train", and of "valid" and "test" where there are any.
+    """Return the text files of the config's `corpus`: of "train", and of "valid" and "test" where there are any.
 
-    Args:
-        corpus: that part of the config: `source`, `files`, `format`, `lines`, `text_field`.
-        data_dir: folder of one's own files, which go before downloads.
+    One's own files below `data_dir` go before downloads.
     """
     source = corpus["source"]
     if source == "files":
@@ -64,15 +62,9 @@ def prepare_corpus(
 ) -> dict[str, int]:
     """Write `train.txt`, `valid.txt` and, where the corpus has a test part, `test.txt`.
 
-    Without text of its own, valid gets whole documents out of train's.
-
-    These are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size passes through
-    once. `summary.json` beside them says in numbers what was taken for documents and sentences.
-
-    Args:
-        sources: text files of "train", "valid" and "test"; none of "valid": hold out documents.
-        output_dir: folder to write; appears when all files are written.
-        valid_fraction: share of the documents held out, in 0..1; not used where valid has files.
+    Without text of its own, valid gets whole documents out of train's: `valid_fraction` of them, in 0..1, evenly
+    spaced. Which ones depends on nothing else, and a corpus of any size passes through once. `summary.json` beside them
+    says in numbers what was taken for documents and sentences.
 
     Returns:
         The number of documents in each of these.

@@ -49,13 +49,7 @@ _OVERLAP_HEADER = (
 
 
 def write_corpus(path: Path, *, num_documents: int, seed: int) -> None:
-    """Write a corpus: one sentence a line, one empty line between documents.
-
-    Args:
-        path: the text file to write.
-        num_documents: documents.
-        seed: of the generator; the same seed gives the same bytes.
-    """
+    """Write a corpus: one sentence a line, one empty line between documents; the same seed gives the same bytes."""
     generator = random.Random(f"demo corpus {seed}")
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for number in range(num_documents):
@@ -78,9 +72,7 @@ def write_tasks(directory: Path, *, seed: int) -> None:
       sentences of a pair share no word for a fact, so that one finds the other by what words mean alone; sentences of
       other pairs do share words.
 
-    Args:
-        directory: the folder that gets a folder for each task.
-        seed: of the generator; the same seed gives the same bytes.
+    The same seed gives the same bytes.
     """
     rows = {
         "demo-match": _match_rows,
@@ -114,14 +106,7 @@ def _draw_values(generator: random.Random) -> list[int]:
 
 
 def _sentence(subject: str, values: Sequence[int], choices: Sequence[int], generator: random.Random) -> str:
-    """State all facts in random order.
-
-    Args:
-        subject: how the sentence starts.
-        values: for each fact the number of its value.
-        choices: for each fact which of the value's two words is used.
-        generator: draws the order.
-    """
+    """State all facts in random order: of each the value's number, and which of its two words is used."""
     clauses = [
         CLAUSES[fact].format(words[value][choice])
         for (fact, words), value, choice in zip(FACTS.items(), values, choices, strict=True)

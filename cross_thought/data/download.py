@@ -98,10 +98,7 @@ def read_table(path: Path) -> dict[str, Download]:
 def checkpoint_download(table: dict[str, Download], *, source: str, location: str) -> Download:
     """Return the download of a model's checkpoint: the table's where it has the place, else one made up for it.
 
-    Args:
-        table: of known downloads.
-        source: "gdrive" or "url".
-        location: Drive id or URL.
+    `source` is "gdrive", and `location` a Drive id; or "url", and it is a URL.
     """
     url = f"gdrive:{location}" if source == "gdrive" else location
     for download in table.values():

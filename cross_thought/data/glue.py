@@ -25,12 +25,7 @@ SAMPLE_SEED = 1
 
 
 def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Example], SplitSummary]:
-    """Read one split of a task.
-
-    Args:
-        task: the task.
-        split_name: a key of `task.splits`.
-        raw_file: where its rows are.
+    """Read one split of a task, a key of `task.splits`.
 
     Returns:
         The examples in file order, without malformed rows and rows of an ignored label, and what became of the rows. In
@@ -147,11 +142,7 @@ def prepare_task(
 ) -> dict[str, int]:
     """Write a task's splits as `prepared.py` describes, with a summary of what became of the rows.
 
-    Args:
-        task: the task.
-        raw: where each split is read from.
-        output_dir: folder for `train.tsv`, `valid.tsv`, ...; appears when all of them are written.
-        max_train_examples: keep a random sample of this many rows of train, in file order; the same one each time.
+    With `max_train_examples`, train is a random sample of so many rows, in file order; the same one each time.
 
     Returns:
         The number of rows written, by split.

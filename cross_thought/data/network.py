@@ -27,12 +27,10 @@ class TransferError(Exception):
 
 
 def explained(error: BaseException, url: str, *, timeout_s: float) -> TransferError:
-    """Put what a library of the network raised into a few words.
+    """Put what a library of the network raised on the way to a URL into a few words.
 
-    Args:
-        error: an exception of requests, gdown, datasets, huggingface_hub, httpx, or the operating system.
-        url: what was asked for.
-        timeout_s: seconds without a byte that were waited for.
+    It is one of requests, gdown, datasets, huggingface_hub, httpx, or the operating system; `timeout_s` is how long was
+    waited for a byte.
     """
     layers = list(_layers(error))
     text = "; ".join(f"{type(layer).__name__}: {layer}" for layer in layers)

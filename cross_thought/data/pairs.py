@@ -74,11 +74,7 @@ def _pair_task(name: str, config: Mapping[str, Any]) -> PairTask:
 
 
 def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """Read what an encoder is tuned on.
-
-    Args:
-        task: the task.
-        train: its prepared train file.
+    """Read what an encoder is tuned on from a task's prepared train file.
 
     Returns:
         The columns `anchor` and `positive`, and `negative` where the task has hard negatives: each positive pair once,

@@ -18,13 +18,9 @@ COLUMNS = ["id", "question", "title", "passage", "label"]
 
 
 def read_questions(path: Path, *, member: str | None, form: str | None, questions: Path | None) -> Table:
-    """Read a file of questions with passages.
+    """Read a file of questions with passages, or a member of an archive; form is one of `QUESTION_FORMS`.
 
-    Args:
-        path: a file, or an archive.
-        member: the file inside the archive.
-        form: one of `QUESTION_FORMS`.
-        questions: of Quasar-T, the file of the questions; `path` has their passages.
+    Of Quasar-T, `questions` is the file of the questions; `path` has their passages.
 
     Returns:
         The table, whose rows are read as they are asked for; they are numbered by the lines of `path`, in HotpotQA,

@@ -108,13 +108,10 @@ def _located(task: RetrievalTask, place: str, data_dir: str | None) -> Retrieval
 
 
 def beir_files(folder: str, entry: Mapping[str, Any], *, place: str) -> dict[str, Any]:
-    """Return the files of a folder of BEIR's layout, as an entry of the config has them.
+    """Return the files of a folder of BEIR's layout, as an entry of the config, at `place` there, has them.
 
-    Args:
-        folder: of `corpus.jsonl` and `queries.jsonl`, packed by gzip or not, and `qrels/dev.tsv`, `qrels/test.tsv`;
-            `qrels/train.tsv` is for others to learn from.
-        entry: what else the entry says.
-        place: its key in the config.
+    It has `corpus.jsonl` and `queries.jsonl`, packed by gzip or not, and `qrels/dev.tsv`, `qrels/test.tsv`;
+    `qrels/train.tsv` is for others to learn from.
 
     Raises:
         UserError: if a file is missing, or the entry names it as well.

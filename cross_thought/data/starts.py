@@ -21,12 +21,7 @@ TOKENIZER, VOCABULARY_AND_MERGES = "tokenizer.json", ("vocab.json", "merges.txt"
 
 
 def model_downloads(models: Mapping[str, Mapping[str, Any]], table: dict[str, Download]) -> list[Download]:
-    """Return what is fetched for models: checkpoints that are given, and those that trainings start from.
-
-    Args:
-        models: of the effective config.
-        table: of known downloads.
-    """
+    """Return what is fetched for models of the config: checkpoints that are given, and what trainings start from."""
     found = []
     for model in models.values():
         if model["source"] in ("gdrive", "url"):
@@ -96,11 +91,7 @@ def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_start(name: str, model: Mapping[str, Any]) -> None:
-    """Refuse a model's `initialize_from` that leads nowhere.
-
-    Raises:
-        UserError: naming the key, its value and the remedy.
-    """
+    """Refuse a model's `initialize_from` that leads nowhere: a UserError names the key, its value and the remedy."""
     place, key = model["initialize_from"], f"config: models.{name}.initialize_from"
     if model["source"] != "pretrain":
         raise UserError(

@@ -18,9 +18,7 @@ Setting = dict[str, float]  # key -> value: one combination
 def grid(finetuning: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the combinations of a task's lists by their names, in order; none where nothing is a list.
 
-    Args:
-        finetuning: that key of the effective config.
-        entry: the task's, which goes before it.
+    What its entry says goes before `finetuning` of the effective config.
     """
     given = laid_over(finetuning, entry)
     lists = {key: given[key] for key in SWEPT if isinstance(given.get(key), list)}

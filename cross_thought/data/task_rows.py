@@ -70,12 +70,7 @@ class TaskRow(NamedTuple):
 def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summary: SplitSummary) -> Iterator[TaskRow]:
     """Yield a file's rows but for those that are malformed, have an ignored label or are none of the split's ids.
 
-    Args:
-        task: the task.
-        split_name: a key of `task.splits`.
-        table: what the file holds.
-        raw_file: where it is, and which rows are meant.
-        summary: counts what becomes of the rows.
+    `summary` counts what becomes of them.
 
     Raises:
         UserError: if a row lacks a column, a label is not one of the task's, or the first row is no header.

@@ -69,13 +69,10 @@ def is_own(task: Task) -> bool:
 
 
 def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str = "tasks") -> Task:
-    """Return a task that ships, or one that the config describes wholly (an entry with `files`).
+    """Return a task that ships, or one that an entry of the config describes wholly (one with `files`).
 
-    Args:
-        name: the task's key in the config.
-        entry: its value; schemas/config.schema.yaml has the keys.
-        section: the config's key that the entry stands under. Under `embedding_tasks`, a task of one's own needs no
-            train file and no labels.
+    `section` is the config's key that the entry stands under: of `tasks` alone, a task of one's own needs a train file
+    and labels.
 
     Raises:
         UserError: if the task is unknown or its description is incomplete or contradicts itself.
@@ -146,11 +143,7 @@ def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
 
 
 def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> EmbeddingTask:
-    """Return a task that embeddings are evaluated on.
-
-    Args:
-        name: a key of the config's `embedding_tasks`. What is a key of `tasks` as well has its files from there.
-        config: the effective config.
+    """Return a task that embeddings are evaluated on; its files are from `tasks` if the name is a key of that as well.
 
     Returns:
         The task: a probe, if the entry says so; else scores make it a similarity, labels a retrieval of the pairs with

@@ -92,13 +92,8 @@ def transfer_http(url: str, partial: Partial, *, progress: Callable[[int, int], 
     """Fetch one http(s) URL; redirects are followed.
 
     It goes on from what an earlier try got of the same URL, where the server says that the file is still the same (by a
-    strong ETag or the time of its last change, RFC 9110, If-Range); else it starts anew.
-
-    Args:
-        url: what to fetch.
-        partial: where to.
-        progress: is told the number of bytes that are there, and of all (0: not known).
-        timeout_s: seconds without a byte after which a transfer counts as stalled.
+    strong ETag or the time of its last change, RFC 9110, If-Range); else it starts anew. `progress` is told the number
+    of bytes that are there, and of all (0: not known); `timeout_s` without a byte, a transfer counts as stalled.
 
     Raises:
         TransferError: if the bytes did not come to an end.

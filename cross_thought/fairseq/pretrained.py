@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEncoder", Dictionary]:
-    """Return the encoder with its LM head from a pre-training checkpoint, and the dictionary with `<mask>`.
-
-    Args:
-        checkpoint: a pre-training's final model.
-        vocabulary: folder of dict.txt.
-    """
+    """Return the encoder with its LM head from a pre-training's final model, and the dictionary with `<mask>`."""
     from cross_thought.fairseq.model import RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
@@ -49,12 +44,9 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
 
 
 def build_model(model: Mapping[str, Any], vocabulary: Path, **flags: object) -> "CrossThoughtModel":
-    """Return the model that fairseq would build to pre-train one of the config.
+    """Return the model that fairseq would build to pre-train one of the config, of its entry of the effective one.
 
-    Args:
-        model: its entry of the effective config.
-        vocabulary: folder of dict.txt.
-        flags: further ones of fairseq's, by their names in its arguments; None: fairseq's default.
+    `flags` are further ones of fairseq's, by their names in its arguments; None: fairseq's default.
     """
     from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder
 
@@ -66,13 +58,7 @@ def build_model(model: Mapping[str, Any], vocabulary: Path, **flags: object) -> 
 
 
 def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> None:
-    """Hold a given checkpoint against the config before anything is trained from it.
-
-    Args:
-        checkpoint: a fairseq checkpoint.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        vocabulary: folder of dict.txt.
+    """Hold a given checkpoint against the model of that name in the config before anything is trained from it.
 
     Raises:
         UserError: as `load_checkpoint`; if the checkpoint has other sizes than the config, or lacks weights.
@@ -130,11 +116,7 @@ def refuse_other_sizes(source: str | Path, found: Iterable[Size]) -> None:
 def sizes(name: str, found: Shapes, wanted: Shapes, *, can_be_cut: bool = False) -> Iterator[Size]:
     """Yield the sizes that a config can set and weights have, by the names of a checkpoint.
 
-    Args:
-        name: the model's key in the config.
-        found: of the weights that there are.
-        wanted: of the config's model.
-        can_be_cut: whether layers and positions may be more.
+    What is found belongs to the model `name` of the config; `can_be_cut`: layers and positions may be more than wanted.
     """
 
     def num_layers(shapes: Shapes) -> int:
@@ -183,13 +165,7 @@ def load_dictionary(path: Path) -> Dictionary:
 def held_out_documents(binarized: Path, *, bos_id: int, split: str = "valid") -> Iterator[Tensor]:
     """Yield the held-out documents as fairseq passes them to the model: `<s>`, then each line with its `</s>`.
 
-    Args:
-        binarized: folder of the binarized corpus.
-        bos_id: id of `<s>`.
-        split: "valid", or "test" where the corpus has one.
-
-    Yields:
-        Token ids, shape (L,).
+    They are of the split "valid", or "test" where the binarized corpus has one, as token ids, shape (L,).
     """
     lines = data_utils.load_indexed_dataset(str(binarized / split))
     document: list[Tensor] = []

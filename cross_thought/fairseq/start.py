@@ -34,15 +34,9 @@ _ROBERTA_OFFSET = 2  # RoBERTa's first token has this row of its positions: the 
 def write_start(
     files: Sequence[Path], vocabulary: Path, output: Path, *, name: str, model: Mapping[str, Any], seed: int
 ) -> None:
-    """Write the checkpoint that a model starts from; the same bytes each time.
+    """Write the checkpoint that a model of the config starts from, of what `data.starts.start_files` names.
 
-    Args:
-        files: what `data.starts.start_files` names.
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-        output: the checkpoint to write.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        seed: of what is drawn.
+    The seed is that of what is drawn; the same one gives the same bytes.
 
     Raises:
         UserError: if a file is damaged or of another kind, has another vocabulary than this run, or not the sizes that
@@ -130,13 +124,6 @@ def start_state(
     roberta: Roberta, vocabulary: Path, *, name: str, model: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """Return a fairseq checkpoint of the config's model with the weights of a RoBERTa; what it lacks is drawn.
-
-    Args:
-        roberta: where the weights come from, with this vocabulary.
-        vocabulary: folder of dict.txt.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        seed: of what is drawn.
 
     Raises:
         UserError: if it has not the sizes that the config asks for.

@@ -84,8 +84,7 @@ class SentenceClassifier:
             revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
             labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
             score_scale: likewise, what a regression's scores were divided by for training.
-            device: as above.
-            precision: as above.
+            device, precision: as above.
 
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, the model is not fine-tuned, or does
@@ -139,11 +138,7 @@ class SentenceClassifier:
         return answers if self.labels is not None else [float(answer) for answer in answers]
 
     def predict_proba(self, rows: Iterable[Row], *, show_progress: bool = False) -> np.ndarray:
-        """Return how sure the model is.
-
-        Args:
-            rows: as of `predict`.
-            show_progress: as there.
+        """Return how sure the model is of rows; arguments as of `predict`.
 
         Returns:
             Probabilities of the labels, float32, shape (num_rows, num_labels), in the order of `labels`; of answer
@@ -273,11 +268,11 @@ def predict_files(
     probabilities: bool = False,
     show_progress: bool = False,
 ) -> int:
-    """Predict the rows of files of any size, some at a time; the output file is written whole or not at all.
+    """Predict the rows of files of any size, one after the other; the output file is written whole or not at all.
 
     Args:
         classifier: the model.
-        sources: the files, read one after the other.
+        sources: the files.
         output: the TSV file to write: `index` of the row, from 0, `prediction`, and with `probabilities` a column
             `score_LABEL` for each label, or `score_N` for each candidate answer; None: stdout.
         form: how the files are read.

@@ -103,8 +103,7 @@ class SentenceEncoder:
             vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
                 found, beside it or in the results folder that it lies in.
             revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
-            device: as above.
-            precision: as above.
+            device, precision: as above.
 
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, or the device is not there.

@@ -69,13 +69,9 @@ def load_classifier(
     labels: Sequence[str] | None = None,
     score_scale: float | None = None,
 ) -> tuple[SavedModel, SentenceTokenizer]:
-    """Load a fine-tuned model and its tokenizer on the CPU, ready to predict.
+    """Load a fine-tuned model, a checkpoint or an export of one, and its tokenizer on the CPU, ready to predict.
 
-    Args:
-        path: a fine-tuned checkpoint, or an export of one.
-        vocabulary: as of `load_pretrained`.
-        labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
-        score_scale: likewise, what a regression's scores were divided by.
+    `labels` and `score_scale` are as of `SentenceClassifier.from_pretrained`, `vocabulary` as of `load_pretrained`.
 
     Raises:
         UserError: as of `load_pretrained`; and if the model is not fine-tuned, or does not tell its labels or scale.
@@ -226,15 +222,12 @@ def _dictionary_symbols(path: Path) -> list[str]:
 
 
 def build_tokenizer(vocabulary: Path) -> Tokenizer:
-    """Build the tokenizer that takes a sentence to `<s> A </s>` in fairseq's ids.
+    """Build the tokenizer that takes a sentence to `<s> A </s>` in fairseq's ids, of the files of a vocabulary.
 
     BPE symbols that dict.txt lacks come after the encoder's ids; whoever uses them puts `<unk>` in their place.
 
-    Args:
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-
     Raises:
-        UserError: if one of them is missing or damaged, or they do not fit together.
+        UserError: if a file is missing or damaged, or they do not fit together.
     """
     dictionary = _dictionary_symbols(vocabulary / "dict.txt")
     try:

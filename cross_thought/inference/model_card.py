@@ -43,7 +43,7 @@ def model_card(
     code: Sequence[str],
     graphs: Mapping[str, str],
 ) -> str:
-    """Return the README.md of an export.
+    """Return the README.md of an export of this name.
 
     Args:
         name: of the model.

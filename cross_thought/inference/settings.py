@@ -100,11 +100,9 @@ class EmbeddingSettings:
 
 
 def read_settings(folder: Path, *, pooling: str) -> EmbeddingSettings:
-    """Read what an export's folder says beside the encoder.
+    """Read what a folder says beside the encoder, of an export, or of a model that Sentence Transformers saved.
 
-    Args:
-        folder: of an export, or of a model that Sentence Transformers saved.
-        pooling: of config.json.
+    `pooling` is that of config.json.
 
     Raises:
         UserError: if a file is damaged, or asks for what is not applied here.

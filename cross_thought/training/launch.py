@@ -56,12 +56,9 @@ _KNOWN_FAILURES = {
 
 
 def run_key(arguments: Sequence[str], data: Path, *, start: Path | None = None) -> str:
-    """Return a short name for a training run: a hash of its arguments and of the content of what it reads.
+    """Return a short name for a training run: a hash of the arguments that define it, and of what it reads.
 
-    Args:
-        arguments: everything that defines the run, and nothing else.
-        data: folder of the binarized data.
-        start: checkpoint that it starts from; None: from scratch.
+    That is a folder of binarized data, and the checkpoint that it starts from; None: from scratch.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
     # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made
@@ -190,9 +187,7 @@ def _terminate(children: Sequence[subprocess.Popen]) -> None:
 def _end_together(children: Sequence[subprocess.Popen], ended: list[subprocess.Popen]) -> None:
     """Once one process has failed, end those that wait for it: some of torch's backends wait for ever.
 
-    Args:
-        children: the processes.
-        ended: where those that were ended here are noted; their status says nothing of what went wrong.
+    Those are noted in `ended`; their status says nothing of what went wrong.
     """
     while not any(child.poll() for child in children):
         if all(child.poll() == 0 for child in children):
