@@ -256,3 +256,34 @@ def starting_checkpoint(wildcards):
 def fine_tuned(model, task, seed):
     """Return the fine-tuned checkpoint that a task is answered with: its own, or another task's."""
     return FINE_TUNED.format(model=model, task=TASKS[task].evaluated_with or task, seed=seed)
+
+
+def setting_entry(wildcards):
+    """Return a task's entry of the config with one value for each of its lists."""
+    return finetuning_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
+
+
+def of_all_settings(path, seeds=None):
+    """Return an input: the path of each setting, of a job's seed or of each of these."""
+    return lambda wildcards: expand(
+        path,
+        model=wildcards.model,
+        task=wildcards.task,
+        setting=SWEEPS[wildcards.task],
+        seed=seeds or wildcards.seed,
+    )
+
+
+# pre-training
+STARTS = starts_of(config["models"])  # model -> its `initialize_from`; of others, weights are drawn
+
+
+def files_of_start(model):
+    """Return the files that a model starts from; none if its weights are drawn."""
+    return start_files(STARTS[model], data_dir=DATA_DIR) if model in STARTS else []
+
+
+def start_of(wildcards):
+    """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
+    start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
+    return [start(wildcards)] if wildcards.model in STARTS else []

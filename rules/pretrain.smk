@@ -4,19 +4,6 @@ A model that starts from a RoBERTa gets a checkpoint made of it, which goes once
 progress are no outputs (Snakemake would delete them with a failed job): they lie beside, under runs/.
 """
 
-STARTS = starts_of(config["models"])  # model -> its `initialize_from`; of others, weights are drawn
-
-
-def files_of_start(model):
-    """Return the files that a model starts from; none if its weights are drawn."""
-    return start_files(STARTS[model], data_dir=DATA_DIR) if model in STARTS else []
-
-
-def start_of(wildcards):
-    """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
-    start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
-    return [start(wildcards)] if wildcards.model in STARTS else []
-
 
 localrules:
     note_pretraining,

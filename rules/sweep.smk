@@ -11,22 +11,6 @@ SETTING_CHECKPOINT = "results/finetune/{model}/{task}/{setting}/seed-{seed}/best
 SETTING_PREDICTIONS = "results/evaluate/{model}/{task}/{setting}/seed-{seed}/predictions.tsv"
 
 
-def setting_entry(wildcards):
-    """Return a task's entry of the config with one value for each of its lists."""
-    return finetuning_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
-
-
-def of_all_settings(path, seeds=None):
-    """Return an input: the path of each setting, of a job's seed or of each of these."""
-    return lambda wildcards: expand(
-        path,
-        model=wildcards.model,
-        task=wildcards.task,
-        setting=SWEEPS[wildcards.task],
-        seed=seeds or wildcards.seed,
-    )
-
-
 localrules:
     note_setting,
 
