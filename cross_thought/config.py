@@ -76,11 +76,7 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
 
 
 def load_files(paths: Iterable[str | Path], **values: object) -> Config:
-    """Lay YAML files, each over those before it, and then `values` over config.yaml, and check the whole.
-
-    Raises:
-        UserError: as `load_config`.
-    """
+    """Lay YAML files, each over those before it, and then `values` over config.yaml; raises as `load_config`."""
     given: Config = {}
     for path in paths:
         given = _merge(given, read_yaml(Path(path)))
@@ -88,10 +84,7 @@ def load_files(paths: Iterable[str | Path], **values: object) -> Config:
 
 
 def effective_config(raw: Config) -> Config:
-    """Check a config and resolve its models.
-
-    Args:
-        raw: a complete config.
+    """Check a complete config, and resolve its models.
 
     Returns:
         A copy in which each model holds all it inherits from `model_defaults`, and `{data_dir}` in paths is filled in.
@@ -135,11 +128,7 @@ def effective_config(raw: Config) -> Config:
 
 
 def check_schema(raw: Config) -> None:
-    """Hold a config against the schema.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold a config against the schema; a UserError names the first key that does not fit, in one sentence."""
     try:
         error = jsonschema.exceptions.best_match(_validator().iter_errors(raw))
     except RecursionError:
@@ -149,11 +138,7 @@ def check_schema(raw: Config) -> None:
 
 
 def check_collections(registry: Mapping[str, Config]) -> None:
-    """Hold the entries of collections that ship against what the schema says of `retrieval_tasks`.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold the entries of collections that ship against the schema of `retrieval_tasks`, as `check_schema` does."""
     _check_entries(registry, "retrieval_task", COLLECTIONS_FILE)
 
 
@@ -166,11 +151,7 @@ def _check_entries(registry: Mapping[str, Config], kind: str, file: Path) -> Non
 
 
 def check_registry(registry: Mapping[str, Config]) -> None:
-    """Hold the entries of tasks that ship against what the schema says of tasks.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold the entries of tasks that ship against the schema of `tasks`, as `check_schema` does."""
     _check_entries(registry, "task", REGISTRY_FILE)
     for name, entry in registry.items():
         for key in SWEPT:

@@ -1,7 +1,7 @@
 """What users write as YAML: files of keys and values, and values given on the command line."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> No
 def _one_line(text: object) -> str:
     """Return a text of any origin as one line."""
     return " ".join(str(text).split())
+
+
+def listed(given: str | Sequence[str]) -> list[str]:
+    """Return what may be one text or a list of them as a list."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def as_in_a_file(value: Any, given: object) -> Any:
