@@ -30,7 +30,7 @@ from statistics import fmean
 from typing import get_args
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 
 from cross_thought.data.definitions import BM25, PROBE, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared, read_summary
@@ -62,6 +62,8 @@ class Similarities:
         """Return both correlations; None where the scores or the cosines are all the same."""
         if len(self.row) < 2 or np.ptp(self.score) == 0 or np.ptp(self.cosine) == 0:
             return dict.fromkeys(("spearman", "pearson"))
+        from scipy import stats  # late: it takes half a second, and not all tasks have scores
+
         tests = {"spearman": stats.spearmanr, "pearson": stats.pearsonr}
         return {name: float(test(self.score, self.cosine).statistic) for name, test in tests.items()}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.masked_words import BYPASSED, MAX_DOCUMENTS, ON, SHUFFLED
@@ -83,6 +82,8 @@ def _rows_of(model: str, seeds: dict[int, pd.DataFrame]) -> pd.DataFrame:
 
 def _difference(seeds: dict[int, pd.DataFrame], metric: str) -> pd.DataFrame:
     """Return the row of cross layer 0 on less fed with other documents' segments."""
+    from scipy import stats  # late: figures and other tables take names from here
+
     differences = {seed: frame[ON, metric] - frame[SHUFFLED, metric] for seed, frame in seeds.items()}
     tidy = pd.DataFrame(
         [
