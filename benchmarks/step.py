@@ -44,9 +44,9 @@ def marked_functions() -> Iterator[None]:
     """Mark what the encoder computes in attention and in dropout: the operations' own names do not tell it."""
     attend, dropout = layers.SelfAttention._attend, layers.dropout
 
-    def marked_attend(*args: Any) -> Any:
+    def marked_attend(*args: Any, **named: Any) -> Any:
         with record_function(_MARK + "attention"):
-            return attend(*args)
+            return attend(*args, **named)
 
     def marked_dropout(*args: Any) -> Any:
         with record_function(_MARK + "dropout"):

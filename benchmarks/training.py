@@ -38,7 +38,14 @@ from fairseq.trainer import Trainer
 from stock import StockEncoder
 
 CASES = ("pretrain", "rte")
-SIDES = ("stock float32", "ours float32", "ours float32 fused_adam", "stock bfloat16", "ours bfloat16")
+SIDES = (
+    "stock float32",
+    "ours float32",
+    "ours float32 fused_adam",
+    "stock bfloat16 adam",
+    "stock bfloat16",
+    "ours bfloat16",
+)
 OVERLAY = REPOSITORY / "config" / "paper.yaml"
 
 

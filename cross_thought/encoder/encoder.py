@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cross_thought.encoder.layers import Groups, SelfAttention, TransformerLayer, dropout, round_up
+from cross_thought.encoder.layers import SelfAttention, TransformerLayer, dropout, round_up, small_block
 from cross_thought.encoder.segments import (
+    Blocks,
     PackedRows,
     SlotSequences,
+    attention_blocks,
     count_positions,
     cut_long_rows,
     cut_streams,
@@ -186,10 +188,10 @@ class CrossThoughtEncoder(nn.Module):
         positions = count_positions(keep) - 1
         positions[:, config.num_slots :] += start_position
         # 4, 5
-        rows = pack_rows(keep, keep.sum(1).tolist())
+        rows = pack_rows(keep, keep.sum(1).tolist(), small_block(config.embed_dim // config.num_heads, keep.device))
         hidden_states = self._embed(row_tokens, positions, rows)
         for layer in self.layers:
-            hidden_states = self._run_layer(layer, hidden_states, rows.groups)
+            hidden_states = self._run_layer(layer, hidden_states, rows.blocks)
         # 6: slot j of each row attends to slot j of all rows of its stream
         if config.cross_sequence:
             sequences = slot_sequences(rows.starts, rows.lengths, num_samples, config.num_slots)
@@ -202,8 +204,8 @@ class CrossThoughtEncoder(nn.Module):
             scored = scored[:, :-1].reshape_as(segments)
             places = F.pad(scored, (config.num_slots, 0)).flatten().nonzero().squeeze(1)
             read = invert_index(rows.index, keep.numel())[places]
-            return self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups, read=read)
-        hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.groups)[: rows.index.numel()]
+            return self._run_layer(self.crossthought_layers[1], hidden_states, rows.blocks, read=read)
+        hidden_states = self._run_layer(self.crossthought_layers[1], hidden_states, rows.blocks)[: rows.index.numel()]
         # 8: drop the slots, lay the segments' states where the stream has their tokens
         unpacked = hidden_states.new_zeros(keep.numel(), config.embed_dim).index_copy(0, rows.index, hidden_states)
         unpacked = unpacked.view(num_samples, num_segments, -1, config.embed_dim)[:, :, config.num_slots :]
@@ -285,12 +287,8 @@ class CrossThoughtEncoder(nn.Module):
         Source: method.md, what the paper adds: answer selection.
         """
         attention = cast(SelfAttention, self.crossthought_layers[0].self_attn)
-
-        def heads(projected: Tensor) -> Tensor:
-            return projected.unflatten(-1, (attention.num_heads, -1))  # (..., k, H, d / H)
-
-        queries = heads(attention.q_proj(question_slots))
-        keys = heads(attention.k_proj(candidate_slots))
+        queries = attention.q_proj(question_slots).unflatten(-1, (attention.num_heads, -1))  # (..., k, H, d / H)
+        keys = attention.k_proj(candidate_slots).unflatten(-1, (attention.num_heads, -1))
         scores = torch.einsum("qjhe,qnjhe->qnjh", queries * queries.size(-1) ** -0.5, keys)
         absent = None
         if candidate_mask is not None:
@@ -327,29 +325,29 @@ class CrossThoughtEncoder(nn.Module):
             lengths = self._report_cut(lengths)
             keep = cut_long_rows(keep, config.max_row_length)
         # 2, 3: of the last layer only the slots are read
-        rows = pack_rows(keep, lengths)
+        rows = pack_rows(keep, lengths, small_block(config.embed_dim // config.num_heads, keep.device))
         hidden_states = self._embed(row_tokens, count_positions(keep), rows)
         for layer in self.layers[:-1]:
-            hidden_states = self._run_layer(layer, hidden_states, rows.groups)
+            hidden_states = self._run_layer(layer, hidden_states, rows.blocks)
         slots = slot_index(rows, config.num_slots)
         last = self.layers[-1]
-        return self._run_layer(last, hidden_states, rows.groups, read=slots, read_per_row=config.num_slots), rows
+        return self._run_layer(last, hidden_states, rows.blocks, read=slots, read_per_row=config.num_slots), rows
 
     def _cross(self, slot_states: Tensor, sequences: SlotSequences) -> Tensor:
         """Compute cross layer 0 on the sequences' states, shape (num_rows * num_slots, d)."""
-        inputs = round_up(slot_states[sequences.index])
-        return self._run_layer(self.crossthought_layers[0], inputs, sequences.groups)[: sequences.index.numel()]
+        inputs, blocks = round_up(slot_states[sequences.index]), attention_blocks(sequences.groups)
+        return self._run_layer(self.crossthought_layers[0], inputs, blocks)[: sequences.index.numel()]
 
     def _run_layer(
-        self, layer: nn.Module, hidden_states: Tensor, groups: Groups, *, read: Tensor | None = None, **options: int
+        self, layer: nn.Module, hidden_states: Tensor, blocks: Blocks, *, read: Tensor | None = None, **options: int
     ) -> Tensor:
         """Compute a layer, so that of its inner states only the input is kept if `checkpoint_activations` is set."""
         run = partial(layer, read=None if read is None else round_up(read), **options)
         if self.checkpoint_activations and torch.is_grad_enabled():
             # dropout draws the same again: the generators' states are kept
-            states = checkpoint(run, hidden_states, groups, use_reentrant=False)
+            states = checkpoint(run, hidden_states, blocks, use_reentrant=False)
         else:
-            states = run(hidden_states, groups)
+            states = run(hidden_states, blocks)
         return states if read is None else states[: read.numel()]
 
     def _embed(self, row_tokens: Tensor, positions: Tensor, rows: PackedRows) -> Tensor:

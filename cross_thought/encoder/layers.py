@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Groups = list[tuple[int, int]]  # (number of rows, length of each) of neighbouring packed rows
+from cross_thought.encoder.segments import Block, Blocks
+
+# what attention in bfloat16 pays from on a CPU: width of a head, scores of a block of rows
+_WIDE_HEAD, _LARGE_BLOCK = 64, 2**16
 _KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -98,6 +101,16 @@ def round_up(states: Tensor) -> Tensor:
     return torch.cat([states, states.new_zeros(num_filling, *states.shape[1:])]) if num_filling else states
 
 
+def small_block(head_dim: int, device: torch.device) -> int:
+    """Return up to how many scores `attention_blocks` is to take several runs of rows together.
+
+    In bfloat16 on a CPU, the plain products that training takes cost a small block more than pads do; without gradients
+    the fused kernel does not.
+    """
+    in_bfloat16 = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return _LARGE_BLOCK if in_bfloat16 and torch.is_grad_enabled() and head_dim >= _WIDE_HEAD else 0
+
+
 def _attention_kernels(device: torch.device) -> AbstractContextManager:
     """Return the context that attention is computed in.
 
@@ -135,48 +148,58 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(embed_dim, embed_dim)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, queries: Tensor, hidden_states: Tensor, groups: Groups, queries_per_row: int | None) -> Tensor:
+    def forward(self, queries: Tensor, hidden_states: Tensor, blocks: Blocks, queries_per_row: int | None) -> Tensor:
         """Let each row's queries attend to that row's states.
 
         Args:
             queries: shape (num_queries, d), row by row.
             hidden_states: packed rows, shape (num_states, d).
-            groups: runs of rows of equal length; what stands behind them, of `round_up`, is not attended to.
+            blocks: the rows; what stands behind them, of `round_up`, is not attended to.
             queries_per_row: queries of each row; None: as many as it has states.
 
         Returns:
             Attended values before the output projection, shape (num_queries, d).
         """
-        query_sizes = [rows * (queries_per_row or length) for rows, length in groups]
-        state_sizes = [rows * length for rows, length in groups]
+        state_sizes = [block.num_states for block in blocks]
+        query_sizes = [block.num_rows * queries_per_row for block in blocks] if queries_per_row else state_sizes
         projected = self.q_proj(queries), self.k_proj(hidden_states), self.v_proj(hidden_states)
         dtype = projected[0].dtype
-        # on a CPU, bfloat16 pays for what converting and planning many small products costs if heads are wide only
-        narrow = dtype == torch.bfloat16 and queries.device.type == "cpu" and queries.size(1) < 64 * self.num_heads
+        # converting and planning many small products costs more than bfloat16 saves
+        is_narrow = queries.size(1) < _WIDE_HEAD * self.num_heads
+        narrow = is_narrow and dtype == torch.bfloat16 and queries.device.type == "cpu"
         if narrow:
             projected = tuple(states.float() for states in projected)
         with _attention_kernels(queries.device), torch.autocast("cpu", enabled=False) if narrow else nullcontext():
-            blocks = zip(groups, *map(_split, projected, (query_sizes, state_sizes, state_sizes)), strict=True)
-            attended = [self._attend(query, key, value, rows) for (rows, _), query, key, value in blocks]
+            parts = zip(blocks, *map(_split, projected, (query_sizes, state_sizes, state_sizes)), strict=True)
+            attended = [self._attend(*part, padded=queries_per_row is None) for part in parts]
         num_filling = queries.size(0) - sum(query_sizes)
         if num_filling:
             attended.append(attended[0].new_zeros(num_filling, queries.size(1)))
         return (attended[0] if len(attended) == 1 else torch.cat(attended)).to(dtype)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, rows: int) -> Tensor:
-        def heads(states: Tensor) -> Tensor:
-            return states.view(rows, -1, self.num_heads, states.size(1) // self.num_heads).transpose(1, 2)
+    def _attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor, *, padded: bool) -> Tensor:
+        """Attend within the rows of a block; `padded` tells whether there is a query for each state."""
 
-        query_heads, key_heads, value_heads = heads(query), heads(key), heads(value)  # (rows, H, ..., d / H)
+        def heads(states: Tensor) -> Tensor:
+            return states.view(block.num_rows, -1, self.num_heads, states.size(1) // self.num_heads).transpose(1, 2)
+
+        query = block.pad(query) if padded else query
+        # (rows, H, ..., d / H)
+        query_heads, key_heads, value_heads = heads(query), heads(block.pad(key)), heads(block.pad(value))
         dropped = self.dropout if self.training else 0.0
         # on a CPU the fused kernel knows no dropout, and its backward pass takes four times as long in bfloat16
         slow = dropped or (query.dtype == torch.bfloat16 and torch.is_grad_enabled())
         if slow and query.device.type == "cpu":
             scores = (query_heads * query_heads.size(-1) ** -0.5) @ key_heads.transpose(-1, -2)
+            if block.is_state is not None:
+                scores = scores.masked_fill_(~block.is_state, float("-inf"))
             attended = dropout(scores.softmax(-1), dropped, True) @ value_heads
         else:
-            attended = F.scaled_dot_product_attention(query_heads, key_heads, value_heads, dropout_p=dropped)
-        return attended.transpose(1, 2).reshape(query.shape)
+            attended = F.scaled_dot_product_attention(
+                query_heads, key_heads, value_heads, attn_mask=block.is_state, dropout_p=dropped
+            )
+        attended = attended.transpose(1, 2).reshape(query.shape)
+        return block.unpad(attended) if padded else attended
 
 
 class TransformerLayer(nn.Module):
@@ -211,13 +234,13 @@ class TransformerLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(embed_dim)
 
     def forward(
-        self, hidden_states: Tensor, groups: Groups, *, read: Tensor | None = None, read_per_row: int | None = None
+        self, hidden_states: Tensor, blocks: Blocks, *, read: Tensor | None = None, read_per_row: int | None = None
     ) -> Tensor:
         """Compute the layer, for all states or only for those that somebody reads.
 
         Args:
             hidden_states: packed rows, shape (num_states, d).
-            groups: runs of rows of equal length; states behind them, of `round_up`, are nobody's.
+            blocks: the rows; states behind them, of `round_up`, are nobody's.
             read: packed places of the states wanted, shape (num_read,); None: all.
             read_per_row: if every row has equally many of them, row by row: how many. Then the other queries are
                 not computed either; without it only what follows attention is saved.
@@ -228,10 +251,10 @@ class TransformerLayer(nn.Module):
         inputs = _for_products(hidden_states)
         residual = hidden_states if read is None else hidden_states[read]
         if read_per_row is None:
-            attended = self.self_attn(inputs, inputs, groups, None)
+            attended = self.self_attn(inputs, inputs, blocks, None)
             attended = attended if read is None else attended[read]
         else:
-            attended = self.self_attn(inputs[read], inputs, groups, read_per_row)
+            attended = self.self_attn(inputs[read], inputs, blocks, read_per_row)
         attended = dropout(self.self_attn.out_proj(attended), self.dropout, self.training)
         hidden_states = self.self_attn_layer_norm(residual + attended.to(residual.dtype))
         inner = dropout(F.gelu(self.fc1(hidden_states)), self.activation_dropout, self.training)

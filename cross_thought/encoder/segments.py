@@ -2,7 +2,8 @@
 
 A batch is a rectangle of token ids with pads in it. The encoder computes on *packed rows* instead: the kept columns
 of every row laid end to end, rows of equal length side by side, so that each run of equal rows is a dense block that
-attention takes without a mask. Building the index moves one number per row to the host, once per forward.
+attention takes without a mask. Where small blocks cost more than pads do, attention takes several runs as one
+rectangle with pads in it (`attention_blocks`). Building the index moves one number per row to the host, once a forward.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,41 @@ from itertools import groupby
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Block:
+    """Packed rows side by side that attention takes as one rectangle.
+
+    Attributes:
+        num_rows: rows of the rectangle.
+        length: its columns: states of the longest row, or a few more.
+        cells: for each state its place in the flattened rectangle, shape (num_states,); None: states fill it.
+        is_state: which of the rectangle's cells have a state, shape (num_rows, 1, 1, length); None: all.
+    """
+
+    num_rows: int
+    length: int
+    cells: Tensor | None = None
+    is_state: Tensor | None = None
+
+    @property
+    def num_states(self) -> int:
+        """States of all rows."""
+        return self.num_rows * self.length if self.cells is None else self.cells.numel()
+
+    def pad(self, states: Tensor) -> Tensor:
+        """Lay the states, shape (num_states, d), into the rectangle, (num_rows * length, d), zeros elsewhere."""
+        if self.cells is None:
+            return states
+        return states.new_zeros(self.num_rows * self.length, states.size(1)).index_copy(0, self.cells, states)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """Take the states out of the rectangle again: `pad` the other way."""
+        return padded if self.cells is None else padded.index_select(0, self.cells)
+
+
+Blocks = list[Block]
 
 
 @dataclass(frozen=True)
@@ -23,6 +59,7 @@ class PackedRows:
         ranks: for each row of the rectangle its number among the packed rows, shape (rows,); 0 for an empty row.
         lengths: for each row of the rectangle how many columns are kept (0: the row is left out).
         groups: runs of packed rows of equal length, as (number of rows, length), longest first.
+        blocks: the same rows as attention takes them.
     """
 
     index: Tensor
@@ -30,6 +67,7 @@ class PackedRows:
     ranks: Tensor
     lengths: list[int]
     groups: list[tuple[int, int]]
+    blocks: Blocks
 
 
 @dataclass(frozen=True)
@@ -178,12 +216,13 @@ def count_positions(keep: Tensor) -> Tensor:
     return keep.cumsum(1)
 
 
-def pack_rows(keep: Tensor, lengths: list[int]) -> PackedRows:
+def pack_rows(keep: Tensor, lengths: list[int], max_scores: int = 0) -> PackedRows:
     """Pack the kept columns of a rectangle, longest rows first, equal lengths side by side in their old order.
 
     Args:
         keep: kept columns, shape (rows, columns).
         lengths: `keep.sum(1)`, on the host.
+        max_scores: as of `attention_blocks`.
 
     Returns:
         The packing; rows that keep nothing are left out.
@@ -202,7 +241,37 @@ def pack_rows(keep: Tensor, lengths: list[int]) -> PackedRows:
     places = torch.nonzero_static(keep[row_order].flatten(), size=sum(lengths)).squeeze(1)
     index = row_order[places // num_columns] * num_columns + places % num_columns
     groups = [(len(list(run)), length) for length, run in groupby(lengths[row] for row in order)]
-    return PackedRows(index, starts, ranks, lengths, groups)
+    return PackedRows(index, starts, ranks, lengths, groups, attention_blocks(groups, max_scores, device))
+
+
+def attention_blocks(groups: list[tuple[int, int]], max_scores: int = 0, device: torch.device | None = None) -> Blocks:
+    """Make the blocks of attention of runs of equal rows: each run one, or several small runs together.
+
+    Args:
+        groups: runs of packed rows of equal length, as (number of rows, length), longest first.
+        max_scores: runs are put together as long as the rectangle has at most so many scores, rows * length ** 2.
+        device: of the states.
+
+    Returns:
+        The blocks, in the order of the runs.
+    """
+    together: list[list[tuple[int, int]]] = []
+    for num_rows, length in groups:
+        others = together[-1] if together else []
+        if others and (num_rows + sum(rows for rows, _ in others)) * others[0][1] ** 2 <= max_scores:
+            others.append((num_rows, length))
+        else:
+            together.append([(num_rows, length)])
+    return [Block(*runs[0]) if len(runs) == 1 else _padded_block(runs, device) for runs in together]
+
+
+def _padded_block(runs: list[tuple[int, int]], device: torch.device | None) -> Block:
+    """Make one block of runs of several lengths."""
+    lengths = torch.tensor([length for num_rows, length in runs for _ in range(num_rows)])
+    width = -(-runs[0][1] // 8) * 8  # lengths that recur: a product of a new size is planned anew
+    is_state = torch.arange(width) < lengths.unsqueeze(1)
+    cells = is_state.flatten().nonzero().squeeze(1)
+    return Block(len(lengths), width, cells.to(device), is_state[:, None, None].to(device))
 
 
 def slot_index(rows: PackedRows, num_slots: int) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, encoder
-from cross_thought.encoder.layers import round_up
+from cross_thought.encoder.layers import round_up, small_block
 
 Forward = Callable[[CrossThoughtEncoder, Tensor], Tensor]
 FORWARDS: dict[str, Forward] = {
@@ -20,7 +20,7 @@ FORWARDS: dict[str, Forward] = {
 }
 
 
-def build(num_heads: int = 2) -> CrossThoughtEncoder:
+def build(num_heads: int = 2, attention_dropout: float = 0.0) -> CrossThoughtEncoder:
     torch.manual_seed(3)
     config = EncoderConfig(
         vocab_size=100,
@@ -32,7 +32,7 @@ def build(num_heads: int = 2) -> CrossThoughtEncoder:
         segment_length=12,
         num_positions=64,
         dropout=0.0,
-        attention_dropout=0.0,
+        attention_dropout=attention_dropout,
         init_std=0.1,
     )
     return CrossThoughtEncoder(config)
@@ -77,6 +77,34 @@ def test_states_and_gradients_are_those_without_rows_of_zeros(
     assert not states.numel() or (states - plain_states).abs().mean() < 1e-4
     for gradient, plain in zip(gradients, plain_gradients, strict=True):
         assert (gradient - plain).norm() <= 0.01 * plain.norm() + 1e-4
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fused", "plain"])
+@pytest.mark.parametrize("name", FORWARDS)
+def test_rows_attend_in_blocks_as_they_do_alone(name: str, plain: bool) -> None:
+    # to drop next to nothing is to drop nothing, but by plain products and softmax
+    model = build(attention_dropout=1e-9 if plain else 0.0).double()
+    tokens = batch([39, 35, 33, 21, 18, 9, 7, 7, 5])
+
+    def run() -> tuple[Tensor, ...]:
+        states = FORWARDS[name](model, tokens)
+        return states, *torch.autograd.grad(states.square().sum(), model.layers[0].parameters())
+
+    alone = run()
+    with pytest.MonkeyPatch.context() as patch:
+        for max_scores in (500, 10**6):
+            patch.setattr(encoder, "small_block", lambda *_, scores=max_scores: scores)
+            torch.testing.assert_close(run(), alone, rtol=1e-9, atol=1e-9)
+
+
+def test_blocks_are_for_training_with_wide_heads_in_bfloat16_on_a_cpu() -> None:
+    cpu = torch.device("cpu")
+    assert small_block(64, cpu) == 0  # in float32 it does not pay
+    with torch.autocast("cpu", torch.bfloat16):
+        assert small_block(64, cpu) > 0
+        assert small_block(32, cpu) == small_block(64, torch.device("cuda")) == 0
+        with torch.no_grad():
+            assert small_block(64, cpu) == 0
 
 
 def test_rows_of_zeros_are_few_and_sizes_too() -> None:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from cross_thought.encoder.segments import (
+    Block,
+    attention_blocks,
     count_positions,
     cut_long_rows,
     fold_sentences,
@@ -73,6 +75,19 @@ def test_pack_rows_puts_equal_lengths_side_by_side() -> None:
     assert rows.starts.tolist() == [8, 0, 0, 6, 3]
     assert rows.ranks.tolist() == [3, 0, 0, 2, 1]
     assert slot_index(rows, 1).tolist() == [0, 3, 6, 8]
+
+
+def test_blocks_take_small_runs_together() -> None:
+    groups = [(1, 20), (2, 9), (1, 3), (80, 2), (3, 1)]
+    assert attention_blocks(groups) == [Block(*group) for group in groups]
+    large, small, many, last = attention_blocks(groups, max_scores=243)
+    assert (large, many, last) == (Block(1, 20), Block(80, 2), Block(3, 1))
+    assert (small.num_rows, small.length, small.num_states) == (3, 16, 21)
+    states = torch.arange(1.0, 22.0).unsqueeze(1)
+    padded = small.pad(states).view(3, 16)
+    assert padded.tolist() == [[*range(1, 10), *[0] * 7], [*range(10, 19), *[0] * 7], [19, 20, 21, *[0] * 13]]
+    assert torch.equal(small.is_state[:, 0, 0], padded > 0)
+    assert torch.equal(small.unpad(padded.view(-1, 1)), states)
 
 
 def test_pack_rows_of_random_masks_loses_nothing() -> None:
