@@ -102,7 +102,7 @@ def _needed_by(path: Path) -> tuple[Path, ...]:
         return ()
     text = path.read_bytes()
     tree = ast.parse(text)
-    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else _beside(path.parent)
+    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else [*_beside(path.parent)]
     for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]

@@ -72,6 +72,16 @@ def test_a_hash_is_the_same_in_another_folder(repository: Path, monkeypatch: pyt
     assert code_hash(other) == before
 
 
+def test_a_hash_does_not_depend_on_what_was_looked_at_before(repository: Path) -> None:
+    (repository / "cross_thought/tables/plots.py").write_text("import cross_thought.other\n")
+    (repository / "workflow_scripts/plot.py").write_text("import cross_thought.tables.plots\n")
+    alone = code_hash(repository)
+    for function in (sources._needed_by, sources._beside):
+        function.cache_clear()
+    sources.code_hash(repository / "workflow_scripts/plot.py")
+    assert sources.code_hash(repository / SCRIPT, repository / "envs/report.yaml") == alone
+
+
 @pytest.mark.parametrize("size", [5, 3_000_000, 70_000_000])
 def test_a_fingerprint_goes_by_size_and_content(size: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
