@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import jsonschema
-import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
@@ -27,7 +26,7 @@ from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
-from cross_thought.yaml_text import as_in_a_file, read_yaml
+from cross_thought.yaml_text import as_in_a_file, read_shipped_yaml, read_yaml
 
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
@@ -174,9 +173,7 @@ def _validator() -> jsonschema.protocols.Validator:
     """Return what holds a config against the schema."""
     standard = jsonschema.Draft202012Validator
     types = standard.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
-    return jsonschema.validators.extend(standard, type_checker=types)(
-        yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    )
+    return jsonschema.validators.extend(standard, type_checker=types)(read_shipped_yaml(SCHEMA))
 
 
 def _describe(error: jsonschema.ValidationError) -> str:

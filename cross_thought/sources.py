@@ -89,30 +89,35 @@ def _needed_by(path: Path) -> tuple[Path, ...]:
     """Return the files that a Python file needs by itself; none for other files."""
     if path.suffix != ".py":
         return ()
-    resources = {file.name: file for file in (REPOSITORY / "resources").glob("*")}
-    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else _beside(path.parent)
-    for node in _statements(ast.parse(path.read_bytes())):
+    text = path.read_bytes()
+    tree = ast.parse(text)
+    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else [*_beside(path.parent)]
+    for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{name.name}" for name in node.names]
         else:
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in resources:
-                needed.append(resources[node.value])
             continue
         for name in names:
             needed += _files_of(name)
+    named = {file.name: file for file in (REPOSITORY / "resources").glob("*") if file.name.encode() in text}
+    if named:  # most name none: the walk through all expressions takes longest
+        constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        needed += [named[value] for value in constants if isinstance(value, str) and value in named]
     return tuple(needed)
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes but those for type checkers."""
-    for node in ast.iter_child_nodes(tree):
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements with those inside of them, but those for type checkers."""
+    for node in body:
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
             yield node
-            yield from _statements(node)
+            for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+                yield from _statements(getattr(node, part, ()))
 
 
+@cache
 def _files_of(name: str) -> list[Path]:
     """Return the modules of ours that importing a dotted name loads; the last part may be something in a module."""
     parts = name.split(".")

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from cross_thought.data.finetuning import finetuning_settings
-from cross_thought.data.indexed import read_dataset
+from cross_thought.data.indexed import read_sizes
 from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
-from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.inference.fine_tuned import describe
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
@@ -46,8 +45,7 @@ def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
 
 def row_lengths(data: Path) -> np.ndarray:
     """Return the tokens of each training example, `<s>` included, shape (examples,)."""
-    lengths = [[len(ids) + 1 for ids in read_dataset(folder / "train")] for folder in data.glob("input*")]
-    return np.sum(lengths, axis=0)
+    return np.sum([read_sizes(folder / "train") + 1 for folder in data.glob("input*")], axis=0)
 
 
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
@@ -176,6 +174,9 @@ def finetune(
     """
     started = time.time()
     if model["source"] != "pretrain" and not task.start_from:
+        # only here does this process need fairseq, which training runs in a process of its own
+        from cross_thought.fairseq.pretrained import check_fits
+
         check_fits(pretrained, model_name, model, data / "input0")
     usable_device(hardware["device"])
     task = task.with_sentences(len(list(data.glob("input*"))))

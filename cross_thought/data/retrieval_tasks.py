@@ -12,16 +12,15 @@ from typing import Any
 from cross_thought.data.definitions import RANKING_METRICS_TEXT, RETRIEVAL_METRICS, RetrievalTask, ranking_metric
 from cross_thought.data.raw_files import own_or_download
 from cross_thought.data.retrieval import PASSAGES, QUERIES
-from cross_thought.data.tasks import read_registry
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError, shown
-from cross_thought.yaml_text import listed
+from cross_thought.yaml_text import listed, read_shipped_yaml
 
 _BEIR_SPLITS = {"dev": "valid", "test": "test"}
 
 COLLECTIONS_FILE = REPOSITORY / "resources" / "collections.yaml"
 # a package that is installed without the repository has none
-COLLECTIONS = read_registry(COLLECTIONS_FILE) if COLLECTIONS_FILE.is_file() else {}
+COLLECTIONS = read_shipped_yaml(COLLECTIONS_FILE) if COLLECTIONS_FILE.is_file() else {}
 # what an entry of the config may change in one that ships
 _CHANGEABLE = ("metrics", "depth", "index", "num_probes", "precision")
 

@@ -5,10 +5,7 @@ where nothing else is installed.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cross_thought.data.definitions import (
     CLASS_METRICS,
@@ -30,7 +27,7 @@ from cross_thought.data.definitions import (
 )
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
-from cross_thought.yaml_text import listed
+from cross_thought.yaml_text import listed, read_shipped_yaml
 
 SPLITS = ("train", "valid", "valid1", "test", "test1")
 PAIRS_SECTION = "embedding_tuning.pairs"
@@ -360,14 +357,9 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
     return texts, names is not None
 
 
-def read_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the tasks that ship, by name."""
-    return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
 REGISTRY_FILE = REPOSITORY / "resources" / "tasks.yaml"
 # a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
-REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
+REGISTRY: dict[str, dict[str, Any]] = read_shipped_yaml(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
 # what has neither a train set with labels nor a model of another task is pairs without labels, for embeddings alone
 _LEARNT = {
     name

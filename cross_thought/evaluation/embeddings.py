@@ -28,7 +28,7 @@ from statistics import fmean
 from typing import get_args
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 
 from cross_thought.data.definitions import BM25, PROBE, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared, read_summary
@@ -52,6 +52,8 @@ def correlation(kind: str, first: Sequence[float] | np.ndarray, second: Sequence
     """Correlate two sides, by `spearman` or `pearson`; None where one of them is all the same."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
+    from scipy import stats  # late: it takes half a second, and not all tasks have scores
+
     return float({"spearman": stats.spearmanr, "pearson": stats.pearsonr}[kind](first, second).statistic)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
 
 from cross_thought.data.definitions import RANKING_METRICS, Task, ranking_metric
 from cross_thought.evaluation.metrics import compute_metrics, positive_label
@@ -108,6 +107,8 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
         return None
     if np.ptp(values) == 0 and np.ptp(control_values) == 0:
         return 1.0 if values[0] == control_values[0] else 0.0
+    from scipy import stats  # late, as in `metrics`
+
     # from the moments: `ttest_ind` warns of lost precision where the seeds of one side agree
     moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (values, control_values)]
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
@@ -115,6 +116,8 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
 
 def mcnemar_p_value(labels: Sequence | np.ndarray, *answers: Sequence | np.ndarray) -> float:
     """Return the exact McNemar p value of two: a sign test on the examples that only one of them gets right."""
+    from scipy import stats
+
     right, control_right = (np.asarray(labels) == np.asarray(side) for side in answers)
     only, control_only = int((right & ~control_right).sum()), int((~right & control_right).sum())
     return float(stats.binomtest(only, only + control_only).pvalue) if only + control_only else 1.0

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.masked_words import BYPASSED, MAX_DOCUMENTS, ON, SHUFFLED
@@ -78,6 +77,8 @@ def _rows_of(model: str, words: str, seeds: dict[int, pd.DataFrame]) -> pd.DataF
 
 def _tests(differences: dict[int, pd.Series], documents: pd.Series) -> dict[str, float]:
     """Test the words' differences of each seed over documents, and over seeds; nothing below two documents."""
+    from scipy import stats  # late: figures and other tables take names from here
+
     of_document = pd.concat(differences, axis=1).mean(axis=1).groupby(documents).agg(["sum", "size"])
     if len(of_document) < 2:
         return {}

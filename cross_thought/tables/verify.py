@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
+import sklearn.metrics  # noqa: F401  (late elsewhere; here its lack is to be said before anything is computed)
 import yaml
 
 from cross_thought.data.archives import unpack_zip
