@@ -24,9 +24,12 @@ install: .venv/installed
 
 EXTRAS := $(filter-out requirements-checks.txt,$(wildcard requirements-*.txt))
 
-# what cannot stand beside our packages gets a place of its own
-.venv/installed-dev: .venv/installed $(EXTRAS) requirements-checks.txt
+.venv/installed-dev: .venv/installed $(EXTRAS)
 	$(RUN) pip install $(EXTRAS:%=--requirement %)
+	touch $@
+
+# what cannot stand beside our packages gets a place of its own
+.venv/installed-checks: .venv/installed requirements-checks.txt
 	$(RUN) venv .venv/checks
 	.venv/checks/bin/python -m pip install --requirement requirements-checks.txt
 	touch $@
@@ -39,12 +42,12 @@ verify: .venv/installed
 	$(RUN) cross_thought.tables.verify
 
 # three tests at a time, each with one thread: many wait, for SLURM or for what was killed
-test: .venv/installed-dev
+test: .venv/installed-dev .venv/installed-checks
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --no-loadscope-reorder
 
 QUICK := tests/unit tests/parity
 
-quick: .venv/installed-dev
+quick: .venv/installed-dev .venv/installed-checks
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --no-loadscope-reorder -m 'not slow' $(QUICK)
 	@echo 'Left out: $(filter-out $(QUICK),$(patsubst %/,%,$(wildcard tests/[a-z]*/))), tests marked slow (make test has all); make lint.'
 

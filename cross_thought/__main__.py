@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cross_thought import __version__
 from cross_thought.data.readers import FORMATS as INPUT_FORMS
@@ -170,6 +170,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _loading(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how a model is loaded, as `from_pretrained` is told it."""
+    return {name: getattr(options, name) for name in ("vocabulary", "revision", "device", "precision")}
+
+
 def _embed(options: argparse.Namespace) -> None:
     to_stdout = options.output == "-"
     if to_stdout and sys.stdout.isatty():
@@ -178,13 +183,7 @@ def _embed(options: argparse.Namespace) -> None:
         raise UserError(f"--output {options.output}: embeddings are written as .npy; give a name that ends so")
     if not to_stdout:
         check_output(Path(options.output))
-    encoder = SentenceEncoder.from_pretrained(
-        options.model,
-        vocabulary=options.vocabulary,
-        revision=options.revision,
-        device=options.device,
-        precision=options.precision,
-    )
+    encoder = SentenceEncoder.from_pretrained(options.model, **_loading(options))
     with tempfile.TemporaryDirectory(prefix="cross-thought-") as scratch:
         output = Path(scratch, "embeddings.npy") if to_stdout else Path(options.output)
         num_sentences = embed_file(
@@ -217,13 +216,7 @@ def _predict(options: argparse.Namespace) -> None:
         check_output(Path(options.output))
     form = Form(columns=tuple(options.columns or ()), form=options.format, header=options.header)
     classifier = SentenceClassifier.from_pretrained(
-        options.model,
-        vocabulary=options.vocabulary,
-        revision=options.revision,
-        labels=options.labels,
-        score_scale=options.score_scale,
-        device=options.device,
-        precision=options.precision,
+        options.model, **_loading(options), labels=options.labels, score_scale=options.score_scale
     )
     num_rows = predict_files(
         classifier,

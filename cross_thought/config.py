@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import jsonschema
-import yaml
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
 from cross_thought.data.finetuning import check_finetuning
@@ -27,7 +26,7 @@ from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
-from cross_thought.yaml_text import as_in_a_file, read_yaml
+from cross_thought.yaml_text import as_in_a_file, read_shipped_yaml, read_yaml
 
 SCHEMA = REPOSITORY / "schemas" / "config.schema.yaml"
 BASE = REPOSITORY / "config.yaml"
@@ -76,11 +75,7 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
 
 
 def load_files(paths: Iterable[str | Path], **values: object) -> Config:
-    """Lay YAML files, each over those before it, and then `values` over config.yaml, and check the whole.
-
-    Raises:
-        UserError: as `load_config`.
-    """
+    """Lay YAML files, each over those before it, and then `values` over config.yaml; raises as `load_config`."""
     given: Config = {}
     for path in paths:
         given = _merge(given, read_yaml(Path(path)))
@@ -88,10 +83,7 @@ def load_files(paths: Iterable[str | Path], **values: object) -> Config:
 
 
 def effective_config(raw: Config) -> Config:
-    """Check a config and resolve its models.
-
-    Args:
-        raw: a complete config.
+    """Check a complete config, and resolve its models.
 
     Returns:
         A copy in which each model holds all it inherits from `model_defaults`, and `{data_dir}` in paths is filled in.
@@ -135,11 +127,7 @@ def effective_config(raw: Config) -> Config:
 
 
 def check_schema(raw: Config) -> None:
-    """Hold a config against the schema.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold a config against the schema; a UserError names the first key that does not fit, in one sentence."""
     try:
         error = jsonschema.exceptions.best_match(_validator().iter_errors(raw))
     except RecursionError:
@@ -149,11 +137,7 @@ def check_schema(raw: Config) -> None:
 
 
 def check_collections(registry: Mapping[str, Config]) -> None:
-    """Hold the entries of collections that ship against what the schema says of `retrieval_tasks`.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold the entries of collections that ship against the schema of `retrieval_tasks`, as `check_schema` does."""
     _check_entries(registry, "retrieval_task", COLLECTIONS_FILE)
 
 
@@ -166,11 +150,7 @@ def _check_entries(registry: Mapping[str, Config], kind: str, file: Path) -> Non
 
 
 def check_registry(registry: Mapping[str, Config]) -> None:
-    """Hold the entries of tasks that ship against what the schema says of tasks.
-
-    Raises:
-        UserError: for the first key that does not fit, in one sentence.
-    """
+    """Hold the entries of tasks that ship against the schema of `tasks`, as `check_schema` does."""
     _check_entries(registry, "task", REGISTRY_FILE)
     for name, entry in registry.items():
         for key in SWEPT:
@@ -193,9 +173,7 @@ def _validator() -> jsonschema.protocols.Validator:
     """Return what holds a config against the schema."""
     standard = jsonschema.Draft202012Validator
     types = standard.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
-    return jsonschema.validators.extend(standard, type_checker=types)(
-        yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    )
+    return jsonschema.validators.extend(standard, type_checker=types)(read_shipped_yaml(SCHEMA))
 
 
 def _describe(error: jsonschema.ValidationError) -> str:

@@ -17,18 +17,9 @@ from cross_thought.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "cross-thought",
-    "fairseq",
-    "gigatoken",
-    "matplotlib",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "snakemake",
-    "tiktoken",
-    "tokenizers",
-    "torch",
-)
+    "cross-thought", "fairseq", "gigatoken", "matplotlib", "numpy", "scikit-learn", "scipy", "snakemake", "tiktoken",
+    "tokenizers", "torch",
+)  # fmt: skip
 
 
 def environment() -> dict[str, object]:
@@ -100,14 +91,7 @@ def gpus() -> list[str]:
 
 
 def record_command(path: Path | str, argv: Sequence[str], started: float, duration_s: float) -> None:
-    """Write `command.json` beside a trained model.
-
-    Args:
-        path: the file to write.
-        argv: the command line.
-        started: when it started, in seconds since the epoch.
-        duration_s: how long it took.
-    """
+    """Write `command.json` beside a trained model: its command line, when it started, by `time.time`, for how long."""
     record = {
         "argv": list(map(str, argv)),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),

@@ -66,11 +66,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path, *, is_folder: bool = False) -> None:
-    """Refuse, before there is a result to lose, a place where none can be written.
-
-    Args:
-        path: the file, or the folder, that will be written; folders above it need not be there.
-        is_folder: which of the two.
+    """Refuse, before there is a result to lose, a place where no file, or folder, can be written; it may be there.
 
     Raises:
         UserError: if it is there as the other of the two, or nothing can be written where it is to lie.
@@ -206,14 +202,14 @@ def read_chunks(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield a file in pieces of whole lines, each with its byte offset; a byte order mark at the start is left out.
 
-    A line longer than `chunk_bytes` comes whole. Only `\\n` ends a line.
+    A line longer than `chunk_bytes`, which are read at once, comes whole. Only `\\n` ends a line.
 
     Args:
         path: a file, or a zip or tar archive.
         member: the file inside the archive.
         start: byte to start at, the beginning of a line.
         end: byte to stop before; None: read all.
-        chunk_bytes: bytes to read at once.
+        chunk_bytes: as above.
     """
     with open_bytes(path, member=member) as handle:
         if start:
@@ -253,15 +249,16 @@ def count_lines(path: Path) -> int:
     return sum(chunk.count(b"\n") + (not chunk.endswith(b"\n")) for _, chunk in read_chunks(path))
 
 
+def is_read_once(path: Path) -> bool:
+    """Whether what a path leads to cannot be read a second time: a pipe, or what comes in."""
+    return path.is_relative_to("/dev") or not path.is_file()
+
+
 def matching_files(path: str, *, key: str) -> list[str]:
     """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
 
-    Args:
-        path: as the config has it.
-        key: the config's key, for the message.
-
     Raises:
-        UserError: if the pattern matches no file.
+        UserError: if the pattern, which stands under `key` of the config, matches no file.
     """
     if not glob.has_magic(path) or os.path.exists(path):
         return [path]

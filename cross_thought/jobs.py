@@ -17,8 +17,7 @@ from cross_thought.errors import UserError, environment_error
 def logged_job(log: str) -> Iterator[None]:
     """Send what a script prints and logs to its log file; end it with status 1 and one sentence on a `UserError`.
 
-    Args:
-        log: the rule's log file. Any other exception leaves its traceback there.
+    Any other exception leaves its traceback there.
     """
     end_with_parent()
     with _log_file(log) as file, redirect_stdout(file), redirect_stderr(file):

@@ -88,16 +88,22 @@ def _state(tail: str) -> str:
 
 
 def table(found: Sequence[Progress]) -> Iterator[str]:
-    """Yield aligned lines, the header first: the name to the left, numbers to the right."""
+    """Return aligned lines, the header first: the name to the left, numbers to the right."""
     rows = [_HEADER] if found else []
     for training in found:
         numbers = [training.report.get(key, "") for key in ("update", "total", "loss", "speed", "left")]
         ago = f"{timedelta(seconds=round(training.age_s))} ago"
         rows.append((training.name, *numbers, ago, training.state))
+    return aligned(rows, num_left=1)
+
+
+def aligned(rows: Sequence[Sequence[str]], *, num_left: int) -> Iterator[str]:
+    """Yield rows as lines of aligned columns, the first so many to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *cells in rows:
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([name.ljust(widths[0]), *padded]).rstrip()
+    for row in rows:
+        places = enumerate(zip(row, widths, strict=True))
+        cells = [cell.ljust(width) if place < num_left else cell.rjust(width) for place, (cell, width) in places]
+        yield "  ".join(cells).rstrip()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ was touched, or pulled and is the same, changes nothing. Needs the standard libr
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,33 +17,17 @@ _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
 # the workflow: what lies beside its Snakefile, and in folders
 _TOP_FILES = ("Snakefile", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 _FOLDERS = (
-    "config",
-    "cross_thought",
-    "envs",
-    "profiles",
-    "report",
-    "resources",
-    "rules",
-    "schemas",
-    "workflow_scripts",
-)
+    "config", "cross_thought", "envs", "profiles", "report", "resources", "rules", "schemas", "workflow_scripts",
+)  # fmt: skip
 
 
 def code_hash(script: Path, *others: Path) -> str:
     """Return a hash of a script, of the package's modules that it reaches, and of the files that belong to these.
 
-    Modules are reached through imports, inside functions too. To a module belong the files beside it that are no
-    Python, such as templates, and those of resources/ that it names.
-
-    Args:
-        script: a Python file that imports the package by full names.
-        others: further files that count.
+    Modules are reached through imports by full names, inside functions too. To a module belong the files beside it that
+    are no Python, such as templates, and those of resources/ that it names.
     """
-    digest = hashlib.sha256()
-    for path in [*sorted(_reached(script)), *others]:
-        digest.update(path.name.encode())
-        digest.update(_content_hash(path))
-    return digest.hexdigest()[:16]
+    return _hash_of((path.name, path) for path in [*sorted(_reached(script)), *others])
 
 
 def workflow_files(repository: Path) -> list[Path]:
@@ -57,9 +41,14 @@ def workflow_files(repository: Path) -> list[Path]:
 
 def workflow_hash(repository: Path) -> str:
     """Return a hash of all these files."""
+    return _hash_of((path.relative_to(repository).as_posix(), path) for path in workflow_files(repository))
+
+
+def _hash_of(files: Iterable[tuple[str, Path]]) -> str:
+    """Return a hash of names and of the files' content."""
     digest = hashlib.sha256()
-    for path in workflow_files(repository):
-        digest.update(path.relative_to(repository).as_posix().encode())
+    for name, path in files:
+        digest.update(name.encode())
         digest.update(_content_hash(path))
     return digest.hexdigest()[:16]
 
@@ -100,30 +89,35 @@ def _needed_by(path: Path) -> tuple[Path, ...]:
     """Return the files that a Python file needs by itself; none for other files."""
     if path.suffix != ".py":
         return ()
-    resources = {file.name: file for file in (REPOSITORY / "resources").glob("*")}
-    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else _beside(path.parent)
-    for node in _statements(ast.parse(path.read_bytes())):
+    text = path.read_bytes()
+    tree = ast.parse(text)
+    needed = [] if path.parent == REPOSITORY / "workflow_scripts" else [*_beside(path.parent)]
+    for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{name.name}" for name in node.names]
         else:
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in resources:
-                needed.append(resources[node.value])
             continue
         for name in names:
             needed += _files_of(name)
+    named = {file.name: file for file in (REPOSITORY / "resources").glob("*") if file.name.encode() in text}
+    if named:  # most name none: the walk through all expressions takes longest
+        constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        needed += [named[value] for value in constants if isinstance(value, str) and value in named]
     return tuple(needed)
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes but those for type checkers."""
-    for node in ast.iter_child_nodes(tree):
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements with those inside of them, but those for type checkers."""
+    for node in body:
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
             yield node
-            yield from _statements(node)
+            for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+                yield from _statements(getattr(node, part, ()))
 
 
+@cache
 def _files_of(name: str) -> list[Path]:
     """Return the modules of ours that importing a dotted name loads; the last part may be something in a module."""
     parts = name.split(".")

@@ -20,16 +20,16 @@ from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
 from cross_thought.data.captions import caption_files, with_caption_files
-from cross_thought.data.corpus import corpus_files
-from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
+from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH, TASK_SIZES as DEMO_TASKS
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
-from cross_thought.data.pairs import SECTION as PAIRS_SECTION, pair_tasks_of, shown_name, tuned_place
-from cross_thought.data.raw_files import missing_files, own_or_download, raw_files
+from cross_thought.data.pairs import pair_tasks_of, shown_name, tuned_place
+from cross_thought.data.raw_files import DOWNLOADS_DIR, missing_files, own_or_download
 from cross_thought.data.retrieval_tasks import retrieval_tasks_of
+from cross_thought.data.run_inputs import GPT2_FILES, corpus_inputs, prepared_tasks, run_inputs, task_inputs
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name, starts_of
-from cross_thought.data.sweeps import grids_of, without_lists
+from cross_thought.data.sweeps import grids_of, kept_tasks, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
-from cross_thought.data.tasks import poolings_of, task_from_config, tasks_of
+from cross_thought.data.tasks import poolings_of, task_entries, tasks_of
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
@@ -49,20 +49,10 @@ try:
     PAIR_TASKS = pair_tasks_of(config)
     RETRIEVAL_TASKS = retrieval_tasks_of(config)
     SWEEPS = grids_of(TASKS, config)  # task -> setting's name -> setting
+    PREPARED_TASKS = prepared_tasks(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# every task whose text is prepared, as the first of these keys of the config that has it says
-DATA_ENTRIES = {
-    "tasks": config["tasks"],
-    "embedding_tasks": config["embedding_tasks"],
-    PAIRS_SECTION: config["embedding_tuning"]["pairs"],
-}
-PREPARED_TASKS = {
-    name: task_from_config(name, entry, section=section)
-    for section, entries in reversed(DATA_ENTRIES.items())
-    for name, entry in entries.items()
-} | TASKS
 MODELS = {name: as_trained(model) for name, model in config["models"].items()}
 SEEDS = config["seeds"]
 TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
@@ -73,21 +63,15 @@ TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "
 PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
 
 
+PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
+FINE_TUNED = "results/finetune/{model}/{task}/seed-{seed}/best.pt"
+
 # raw files
 DATA_DIR = config["data_dir"]
-DOWNLOADS_DIR = "results/downloads"
 DEMO_DIR = f"{DOWNLOADS_DIR}/demo"
-DEMO_TASKS = ["demo-match", "demo-overlap", "demo-job", "demo-answer"]
-CAPTIONS_DIR = f"{DOWNLOADS_DIR}/captions"
-CAPTION_TASKS = ["captions-same", "captions-pick", "captions-find"]
 KNOWN_DOWNLOADS = read_table(DOWNLOADS_TABLE)
-MODEL_DOWNLOADS = model_downloads(config["models"], KNOWN_DOWNLOADS)
-DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in MODEL_DOWNLOADS}
-GPT2_FILES = {
-    "encoder": "gpt2_bpe/encoder.json",
-    "merges": "gpt2_bpe/vocab.bpe",
-    "dictionary": "gpt2_bpe/dict.txt",
-}
+DOWNLOADS = KNOWN_DOWNLOADS | {item.name: item for item in model_downloads(config["models"], KNOWN_DOWNLOADS)}
+CORPUS_INPUTS = corpus_inputs(config)
 
 
 def alternatives(names):
@@ -106,7 +90,7 @@ wildcard_constraints:
 
 def own_or_download_path(name):
     """Return the path of a file in the table of downloads: one's own, or where the download goes."""
-    return own_or_download(name, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
+    return own_or_download(name, data_dir=DATA_DIR)
 
 
 def given_checkpoint(model):
@@ -118,23 +102,6 @@ def given_checkpoint(model):
     return f"{DOWNLOADS_DIR}/{item.name.removesuffix('.tar.gz')}/model.pt" if path.endswith(".tar.gz") else path
 
 
-def raw_inputs(paths):
-    """Return files, those that the captions' files are made into replaced by these."""
-    return with_caption_files(paths, data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
-
-
-def corpus_inputs():
-    """Return the files that the corpus is made of."""
-    files = corpus_files(config["corpus"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
-    return sorted({file.path for split in files.values() for file in split})
-
-
-def task_inputs(task):
-    """Return the files that a task is made of."""
-    files = raw_files(PREPARED_TASKS[task], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR).values()
-    return sorted({path for file in files for path in file.inputs})
-
-
 # What is downloaded though some of it is at hand: most likely a file lies elsewhere, or has another name.
 if workflow.is_main_process:
     for name, task in PREPARED_TASKS.items():
@@ -142,7 +109,8 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
-    fetched = [path for path in raw_inputs(corpus_inputs()) if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
+    raw = with_caption_files(CORPUS_INPUTS, data_dir=DATA_DIR)
+    fetched = [path for path in raw if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
     if DATA_DIR is not None and os.path.isdir(os.path.join(DATA_DIR, "multi30k")) and fetched:
         lacking = ", ".join(path.removeprefix(f"{DOWNLOADS_DIR}/") for path in fetched)
         logger.warning(f"captions: {lacking} not in data_dir {DATA_DIR}, must be fetched")
@@ -170,13 +138,11 @@ def training_data(files, **settings):
     A download is known by its name. One of the table has a checksum; what a model names by a URL, or on the hub, has none:
     if the content changes there, give it another name (OWNER/NAME@REVISION).
     """
-    vocabulary = (
-        corpus_inputs() if config["bpe"]["source"] == "train" else map(own_or_download_path, GPT2_FILES.values())
-    )
+    vocabulary = CORPUS_INPUTS if config["bpe"]["source"] == "train" else map(own_or_download_path, GPT2_FILES.values())
     return settings | {
         "files": [
             path if path.startswith(f"{DOWNLOADS_DIR}/") else fingerprint(Path(path))
-            for path in raw_inputs([*files, *vocabulary])
+            for path in with_caption_files([*files, *vocabulary], data_dir=DATA_DIR)
         ],
         "corpus": {key: value for key, value in config["corpus"].items() if key != "files"},
         "bpe": config["bpe"],
@@ -200,31 +166,13 @@ def ancient_once(result, path):
 
 def all_downloads():
     """Return every file that this config makes us fetch."""
-    needed = [own_or_download_path(item.name) for item in MODEL_DOWNLOADS]
-    if TRAINED_MODELS or config["bpe"]["source"] == "train":
-        needed += corpus_inputs()
-    if config["bpe"]["source"] == "gpt2":
-        needed += [own_or_download_path(name) for name in GPT2_FILES.values()]
-    for task in PREPARED_TASKS:
-        needed += task_inputs(task)
-    for collection in RETRIEVAL_TASKS.values():
-        needed += collection.inputs
-    fetched = {path for path in raw_inputs(needed) if path.startswith(f"{DOWNLOADS_DIR}/")}
-    return sorted(path for path in fetched if not path.startswith(DEMO_DIR))
+    fetched = [path for path in run_inputs(config) if path.startswith(f"{DOWNLOADS_DIR}/")]
+    return [path for path in fetched if not path.startswith(DEMO_DIR)]
 
 
 # A task that is evaluated with another one's model has none of its own; one with a sweep has several.
 TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None and name not in SWEEPS]
-# A checkpoint is deleted once it is evaluated, unless the config keeps it, or another task or a prediction needs it. That
-# of a sweep's chosen setting is kept for tasks that are evaluated with it, too: to have it again, the whole sweep runs.
-STARTS = {task.start_from for task in TASKS.values()} - {None}
-ANSWERING = {TASKS[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
-ANSWERING |= {task.evaluated_with for task in TASKS.values()} & set(SWEEPS)
-KEPT_TASKS = [
-    task
-    for task, entry in config["tasks"].items()
-    if task in STARTS | ANSWERING or entry.get("keep_checkpoints", config["finetuning"]["keep_checkpoints"])
-]
+KEPT_TASKS = kept_tasks(TASKS, config)
 
 
 def without_keeping(settings):
@@ -243,12 +191,13 @@ def finetuning_entry(task):
 
 def data_section(task):
     """Return the key of the config under which a task's data are described."""
-    return next(section for section, entries in DATA_ENTRIES.items() if task in entries)
+    return next(section for section, entries in task_entries(config).items() if task in entries)
 
 
 def data_entry(task):
     """Return what of a task's config its data depend on: a changed learning rate prepares nothing anew."""
-    return {key: value for key, value in DATA_ENTRIES[data_section(task)][task].items() if key in DATA_KEYS}
+    entry = task_entries(config)[data_section(task)][task]
+    return {key: value for key, value in entry.items() if key in DATA_KEYS}
 
 
 def shipped_data(task):
@@ -260,7 +209,7 @@ def pretrained_checkpoint(model, seed):
     """Return the checkpoint that a fine-tuning with a seed starts from."""
     if MODELS[model]["source"] == "pretrain":
         run = seed if config["pretraining_seed"] == "each" else config["pretraining_seed"]
-        return f"results/pretrain/{model}/seed-{run}/model.pt"
+        return PRETRAINED.format(model=model, seed=run)
     return given_checkpoint(MODELS[model])
 
 
@@ -274,7 +223,9 @@ def encoder_path(model, seed):
 def finetuning_data(task, model):
     """Return what the data of a fine-tuning or a tuning are made of, and the checkpoint, if one is given."""
     given = [] if model in TRAINED_MODELS else [given_checkpoint(MODELS[model])]
-    return training_data([*task_inputs(task), *given], entry=shipped_data(task) | data_entry(task))
+    return training_data(
+        [*task_inputs(PREPARED_TASKS[task], config), *given], entry=shipped_data(task) | data_entry(task)
+    )
 
 
 def finetuning_settings_of(model, task, entry):
@@ -299,13 +250,12 @@ def starting_checkpoint(wildcards):
     start = TASKS[wildcards.task].start_from
     if start is None:
         return pretrained_start(wildcards)
-    return f"results/finetune/{wildcards.model}/{start}/seed-{wildcards.seed}/best.pt"
+    return FINE_TUNED.format(model=wildcards.model, task=start, seed=wildcards.seed)
 
 
-def tuned_checkpoint(wildcards):
-    """Return the fine-tuned checkpoint that a task is evaluated with: its own, or another task's."""
-    task = TASKS[wildcards.task].evaluated_with or wildcards.task
-    return f"results/finetune/{wildcards.model}/{task}/seed-{wildcards.seed}/best.pt"
+def fine_tuned(model, task, seed):
+    """Return the fine-tuned checkpoint that a task is answered with: its own, or another task's."""
+    return FINE_TUNED.format(model=model, task=TASKS[task].evaluated_with or task, seed=seed)
 
 
 def setting_entry(wildcards):
@@ -325,23 +275,15 @@ def of_all_settings(path, seeds=None):
 
 
 # pre-training
-PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
-STARTED_MODELS = list(starts_of(config["models"]))
+STARTS = starts_of(config["models"])  # model -> its `initialize_from`; of others, weights are drawn
 
 
 def files_of_start(model):
     """Return the files that a model starts from; none if its weights are drawn."""
-    if model not in STARTED_MODELS:
-        return []
-    return start_files(config["models"][model]["initialize_from"], data_dir=DATA_DIR, downloads_dir=DOWNLOADS_DIR)
-
-
-def name_of_start(model):
-    """Return what a model starts from, as it is noted in its checkpoints; None if its weights are drawn."""
-    return start_name(config["models"][model]["initialize_from"]) if model in STARTED_MODELS else None
+    return start_files(STARTS[model], data_dir=DATA_DIR) if model in STARTS else []
 
 
 def start_of(wildcards):
     """Return the checkpoint that a pre-training starts from, in a list: none if weights are drawn."""
     start = ancient_once(PRETRAINED, "results/pretrain/{model}/seed-{seed}/start.pt")
-    return [start(wildcards)] if wildcards.model in STARTED_MODELS else []
+    return [start(wildcards)] if wildcards.model in STARTS else []

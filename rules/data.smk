@@ -79,8 +79,12 @@ rule generate_captions:
     input:
         **{split: [own_or_download_path(name) for name in caption_files(split)] for split in CAPTION_SPLITS},
     output:
-        corpus=expand(f"{CAPTIONS_DIR}/corpus/{{split}}.txt", split=CAPTION_SPLITS),
-        tasks=expand(f"{CAPTIONS_DIR}/{{task}}/{{split}}.tsv", task=CAPTION_TASKS, split=CAPTION_SPLITS),
+        corpus=expand(f"{DOWNLOADS_DIR}/captions/corpus/{{split}}.txt", split=CAPTION_SPLITS),
+        tasks=expand(
+            f"{DOWNLOADS_DIR}/captions/captions-{{task}}/{{split}}.tsv",
+            task=["same", "pick", "find"],
+            split=CAPTION_SPLITS,
+        ),
     log:
         "results/logs/generate_captions.log",
     benchmark:
@@ -101,7 +105,7 @@ rule generate_captions:
 
 rule prepare_corpus:
     input:
-        corpus_inputs(),
+        CORPUS_INPUTS,
     output:
         directory("results/corpus"),
     log:
@@ -125,7 +129,7 @@ rule prepare_corpus:
 
 rule prepare_task:
     input:
-        lambda wildcards: task_inputs(wildcards.task),
+        lambda wildcards: task_inputs(PREPARED_TASKS[wildcards.task], config),
     output:
         directory("results/tasks/{task}"),
     log:

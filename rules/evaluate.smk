@@ -8,7 +8,7 @@ PREDICTIONS = "results/evaluate/{model}/{task}/seed-{seed}/predictions.tsv"
 
 rule evaluate_task:
     input:
-        checkpoint=tuned_checkpoint,
+        checkpoint=lambda wildcards: fine_tuned(wildcards.model, wildcards.task, wildcards.seed),
         data=ancient_once(PREDICTIONS, "results/binarized/tasks/{task}"),
         prepared=ancient_once(PREDICTIONS, "results/tasks/{task}"),
         settings="results/finetune/{model}/{task}/settings.json",
@@ -61,7 +61,7 @@ rule score_task:
 
 rule measure_cross_path:
     input:
-        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        checkpoint=PRETRAINED,
         corpus="results/binarized/corpus",
         vocabulary="results/bpe/vocabulary",
     output:
@@ -84,7 +84,7 @@ rule measure_cross_path:
 
 rule measure_masked_words:
     input:
-        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        checkpoint=PRETRAINED,
         corpus="results/binarized/corpus",
         vocabulary="results/bpe/vocabulary",
     output:
@@ -107,7 +107,7 @@ rule measure_masked_words:
 
 rule study_cross_attention:
     input:
-        checkpoint="results/pretrain/{model}/seed-{seed}/model.pt",
+        checkpoint=PRETRAINED,
         corpus="results/binarized/corpus",
         vocabulary="results/bpe/vocabulary",
     output:

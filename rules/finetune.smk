@@ -1,40 +1,37 @@
 """Fine-tuning. In: a checkpoint and a binarized task. Out: the checkpoint that is best on the dev set, loss curves."""
 
+# what a fine-tuning leaves beside its checkpoint
+FINE_TUNING = {
+    "history": "results/finetune/{model}/{task}/seed-{seed}/history.tsv",
+    "command": "results/finetune/{model}/{task}/seed-{seed}/command.json",
+}
+
 
 localrules:
     note_finetuning,
 
 
-rule note_finetuning:
+use rule note_pretraining as note_finetuning with:
     output:
         "results/finetune/{model}/{task}/settings.json",
     log:
         "results/logs/note_finetuning/{model}/{task}.log",
     benchmark:
         "results/benchmarks/note_finetuning/{model}/{task}.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=growing(5),
     params:
         settings=lambda wildcards: finetuning_settings_of(
             wildcards.model, wildcards.task, finetuning_entry(wildcards.task)
         ),
-    script:
-        "../workflow_scripts/note_settings.py"
 
 
 rule finetune_task:
     input:
-        data=ancient_once("results/finetune/{model}/{task}/seed-{seed}/history.tsv", "results/binarized/tasks/{task}"),
+        data=ancient_once(FINE_TUNING["history"], "results/binarized/tasks/{task}"),
         pretrained=starting_checkpoint,
         settings="results/finetune/{model}/{task}/settings.json",
     output:
-        checkpoint=temp("results/finetune/{model}/{task}/seed-{seed}/best.pt"),
-        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
+        **FINE_TUNING,
+        checkpoint=temp(FINE_TUNED),
     log:
         "results/logs/finetune_task/{model}/{task}/seed-{seed}.log",
     benchmark:
@@ -60,8 +57,7 @@ rule finetune_task:
 
 use rule finetune_task as finetune_kept_task with:
     output:
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
-        history="results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-        command="results/finetune/{model}/{task}/seed-{seed}/command.json",
+        **FINE_TUNING,
+        checkpoint=FINE_TUNED,
     wildcard_constraints:
         task=alternatives(task for task in TUNED_TASKS if task in KEPT_TASKS),

@@ -2,9 +2,7 @@
 
 # The fine-tuned checkpoint that each entry of the config names: of the first seed unless it says another.
 ANSWERS_OF = {
-    name: "results/finetune/{}/{}/seed-{}/best.pt".format(
-        entry["model"], TASKS[entry["task"]].evaluated_with or entry["task"], entry.get("seed", SEEDS[0])
-    )
+    name: fine_tuned(entry["model"], entry["task"], entry.get("seed", SEEDS[0]))
     for name, entry in config["predict"].items()
 }
 

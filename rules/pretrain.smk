@@ -26,7 +26,7 @@ rule note_pretraining:
         settings=lambda wildcards: {
             "model": MODELS[wildcards.model],
             "hardware": config["hardware"],
-            "data": training_data([*corpus_inputs(), *files_of_start(wildcards.model)]),
+            "data": training_data([*CORPUS_INPUTS, *files_of_start(wildcards.model)]),
         },
     script:
         "../workflow_scripts/note_settings.py"
@@ -46,7 +46,7 @@ rule make_start:
     benchmark:
         "results/benchmarks/make_start/{model}/seed-{seed}.jsonl"
     wildcard_constraints:
-        model=alternatives(STARTED_MODELS),
+        model=alternatives(STARTS),
     conda:
         TRAINING_ENV
     threads: 1
@@ -85,7 +85,9 @@ rule pretrain_model:
         model=lambda wildcards: MODELS[wildcards.model],
         hardware=config["hardware"],
         # these take `output`, so a change of them is no reason
-        started_from=lambda wildcards, output: name_of_start(wildcards.model),
+        started_from=lambda wildcards, output: (
+            start_name(STARTS[wildcards.model]) if wildcards.model in STARTS else None
+        ),
         curves=lambda wildcards, output: curves_folder(output.history),
     script:
         "../workflow_scripts/pretrain.py"

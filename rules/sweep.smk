@@ -98,11 +98,7 @@ RUNS_TO_CHOOSE_FROM = {
     "command": of_all_settings(SETTING_COMMAND),
     "predictions": of_all_settings(SETTING_PREDICTIONS),
 }
-CHOSEN_RUN = {
-    "history": "results/finetune/{model}/{task}/seed-{seed}/history.tsv",
-    "command": "results/finetune/{model}/{task}/seed-{seed}/command.json",
-    "predictions": PREDICTIONS,
-}
+CHOSEN_RUN = {**FINE_TUNING, "predictions": PREDICTIONS}
 
 
 rule take_chosen_run:
@@ -132,6 +128,6 @@ use rule take_chosen_run as take_kept_run with:
         checkpoint=of_all_settings(SETTING_CHECKPOINT),
     output:
         **CHOSEN_RUN,
-        checkpoint="results/finetune/{model}/{task}/seed-{seed}/best.pt",
+        checkpoint=FINE_TUNED,
     wildcard_constraints:
         task=alternatives(task for task in SWEEPS if task in KEPT_TASKS),

@@ -8,7 +8,7 @@ localrules:
     note_tuning,
 
 
-rule note_tuning:
+use rule note_pretraining as note_tuning with:
     output:
         "results/tune/{model}/{task}/settings.json",
     log:
@@ -18,12 +18,6 @@ rule note_tuning:
     wildcard_constraints:
         model=alternatives(MODELS),
         task=alternatives(PAIR_TASKS),
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=growing(5),
     params:
         settings=lambda wildcards: {
             "model": MODELS[wildcards.model],
@@ -32,8 +26,6 @@ rule note_tuning:
             "hardware": config["hardware"],
             "data": finetuning_data(wildcards.task, wildcards.model),
         },
-    script:
-        "../workflow_scripts/note_settings.py"
 
 
 rule tune_embeddings:

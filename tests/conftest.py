@@ -19,17 +19,8 @@ os.environ["HF_MODULES_CACHE"] = MODULES.name
 # The longest first, so that short ones fill the end. A file's tests go to one process, for what they share; those of
 # some share nothing but what all do.
 LONG = (
-    "slurm",
-    "workflow",
-    "data",
-    "archive",
-    "docs",
-    "conda",
-    "kills",
-    "reruns",
-    "bad_input",
-    "battery",
-    "start_chain",
+    *("slurm", "workflow", "data", "archive", "docs", "conda", "kills", "reruns", "start_chain", "captions_chain"),
+    *("sweeps", "processes", "module", "schedulers", "bad_input", "battery"),
 )
 SPREAD = ("docs", "kills")
 

@@ -24,16 +24,10 @@ def embed_collection(
     device: str,
     folders: Sequence[Path],
 ) -> None:
-    """Write `passages.npy` and `queries.npy`, at unit length, and `counts.json`, for each pooling.
+    """Write `passages.npy` and `queries.npy` of a prepared collection, at unit length, and `counts.json`.
 
-    Args:
-        checkpoint: the pre-trained model, or the export of a tuned one.
-        vocabulary: folder of encoder.json, vocab.bpe and dict.txt, for a checkpoint.
-        prepared: folder of the prepared collection.
-        poolings: how slot states become an embedding, each way of them.
-        precision: of the numbers on disk.
-        device: "cpu" or "cuda".
-        folders: to write, of each pooling.
+    The checkpoint is the pre-trained model, with its vocabulary, or the export of a tuned one; `poolings` are ways to
+    make an embedding of slot states, each with its folder to write; `precision` is that of the numbers on disk.
     """
     encoder = SentenceEncoder.from_pretrained(
         checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device

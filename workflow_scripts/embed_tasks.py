@@ -41,8 +41,7 @@ def embed_tasks(
         seed: of the pre-training, or the tuning.
         poolings: how slot states become an embedding, each way of them.
         device: "cpu" or "cuda".
-        pairs_files: TSV files to write: of each task, and of it each pooling.
-        metrics_files: JSON files to write, likewise.
+        pairs_files, metrics_files: to write: of each task, and of it each pooling.
     """
     encoder = SentenceEncoder.from_pretrained(
         checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device

@@ -18,14 +18,7 @@ from cross_thought.training.gpus import own_gpus
 
 
 def token_rows(data: Path, split: str, task: Task, *, bos_id: int) -> Iterator[list[Sentence]]:
-    """Yield the rows of a binarized split: each sentence's ids, `<s>` before them.
-
-    Args:
-        data: binarized task: input0, input1, ....
-        split: its name.
-        task: the task.
-        bos_id: id of `<s>`.
-    """
+    """Yield the rows of a split of a binarized task: each sentence's ids, that of `<s>` before them."""
     inputs = [read_dataset(data / f"input{number}" / split) for number in range(task.num_sentences)]
     for sentences in zip(*inputs, strict=True):
         # of nothing but `</s>`, a candidate is none
@@ -33,14 +26,7 @@ def token_rows(data: Path, split: str, task: Task, *, bos_id: int) -> Iterator[l
 
 
 def predict_split(model: FineTunedModel, task: Task, data: Path, prepared: Path, split: str) -> SplitPredictions:
-    """Predict one split.
-
-    Args:
-        model: the fine-tuned model.
-        task: what it answers.
-        data: binarized task.
-        prepared: folder of the task's prepared TSV files, which hold the labels as text.
-        split: name of the split.
+    """Predict one split of a task; its labels are in the prepared files, as text, its sentences in the binarized data.
 
     Raises:
         UserError: if the split has no example, or its binarized form not the rows of the prepared one.

@@ -29,15 +29,8 @@ def evaluate_mteb(
 ) -> None:
     """Write the scores; mteb's own results lie beside them, in a folder of this model's alone.
 
-    Args:
-        checkpoint: the pre-trained model, or the export of a tuned one.
-        vocabulary: folder of encoder.json, vocab.bpe and dict.txt, for a checkpoint.
-        tasks: as of `mteb_tasks`.
-        model: its name in tables.
-        seed: of the pre-training, or the tuning.
-        pooling: how slot states become an embedding.
-        device: "cpu" or "cuda".
-        scores_file: JSON file to write.
+    The checkpoint is the pre-trained model, with its vocabulary, or the export of a tuned one; `tasks` are as of
+    `mteb_tasks`, `model` is its name in tables, and the seed that of the pre-training, or the tuning.
     """
     encoder = SentenceEncoder.from_pretrained(
         checkpoint, vocabulary=vocabulary_for(checkpoint, vocabulary), device=device

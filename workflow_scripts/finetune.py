@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from cross_thought.data.finetuning import finetuning_settings
+from cross_thought.data.indexed import read_sizes
 from cross_thought.data.tasks import Task, task_from_config
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
-from cross_thought.fairseq.pretrained import check_fits
 from cross_thought.inference.fine_tuned import describe
 from cross_thought.jobs import logged_job
 from cross_thought.training.checkpoints import export_model, load_checkpoint
@@ -32,9 +32,7 @@ WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the
 def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
     """Return how many updates the epochs make, as fairseq batches shuffled rows.
 
-    Args:
-        row_lengths: tokens of each training example, shape (examples,).
-        settings: batch_size, max_tokens (padded) and num_epochs.
+    `row_lengths` are the tokens of each training example; `settings` has batch_size, max_tokens (padded), num_epochs.
     """
     num_batches, rows, longest = 1, 0, 0
     for length in np.random.default_rng(1).permutation(row_lengths).tolist():
@@ -47,23 +45,11 @@ def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
 
 def row_lengths(data: Path) -> np.ndarray:
     """Return the tokens of each training example, `<s>` included, shape (examples,)."""
-    from cross_thought.fairseq import bridge
-
-    bridge.install()
-    from fairseq.data import data_utils
-
-    datasets = [data_utils.load_indexed_dataset(str(folder / "train")) for folder in data.glob("input*")]
-    # copies: the sizes are views of a mapped file, which goes with its dataset
-    return np.sum([np.array(dataset.sizes) + 1 for dataset in datasets], axis=0)
+    return np.sum([read_sizes(folder / "train") + 1 for folder in data.glob("input*")], axis=0)
 
 
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
     """Return the settings with the updates that the epochs make, and a share of them as warm-up, where they have none.
-
-    Args:
-        settings: of the task.
-        row_lengths: tokens of each training example, shape (examples,).
-        task: what is learnt.
 
     Raises:
         UserError: if the warm-up takes as long as that.
@@ -188,6 +174,9 @@ def finetune(
     """
     started = time.time()
     if model["source"] != "pretrain" and not task.start_from:
+        # only here does this process need fairseq, which training runs in a process of its own
+        from cross_thought.fairseq.pretrained import check_fits
+
         check_fits(pretrained, model_name, model, data / "input0")
     usable_device(hardware["device"])
     task = task.with_sentences(len(list(data.glob("input*"))))

@@ -17,16 +17,7 @@ NUM_DOCUMENTS = 400
 def measure_cross_path(
     checkpoint: Path, corpus: Path, vocabulary: Path, *, model_name: str, seed: int, report: Path
 ) -> None:
-    """Write the accuracies of one model.
-
-    Args:
-        checkpoint: a pre-training's final model.
-        corpus: folder of the binarized corpus; its held-out part is read.
-        vocabulary: folder of encoder.json and dict.txt.
-        model_name: as in the config.
-        seed: of the pre-training.
-        report: the JSON file to write.
-    """
+    """Write the accuracies of one pre-training's final model on the held-out part of the binarized corpus, as JSON."""
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     documents = torch.stack(list(islice(held_out_documents(corpus, bos_id=dictionary.bos()), NUM_DOCUMENTS)))
     documents = model.sentence_encoder.cut_streams(documents)[0]  # (N, S, T)

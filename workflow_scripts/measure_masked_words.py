@@ -20,13 +20,9 @@ from cross_thought.jobs import logged_job
 
 
 def measure_masked_words(checkpoint: Path, corpus: Path, vocabulary: Path, *, words_file: Path) -> None:
-    """Write the masked words and what the model makes of them in each condition.
+    """Write the masked words and what a pre-training's final model makes of them in each condition, as TSV.
 
-    Args:
-        checkpoint: a pre-training's final model.
-        corpus: folder of the binarized corpus; its test part is read, or else the part that was validated on.
-        vocabulary: folder of encoder.json and dict.txt.
-        words_file: the TSV file to write.
+    Of the binarized corpus its test part is read, or else the part that was validated on.
     """
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     split = "test" if (corpus / "test.idx").exists() else "valid"

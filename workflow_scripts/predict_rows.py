@@ -12,6 +12,7 @@ from cross_thought.inference.classifier import Form, SentenceClassifier, predict
 from cross_thought.inference.fine_tuned import describe, precision_of
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
+from cross_thought.yaml_text import listed
 
 
 def predict(
@@ -25,17 +26,9 @@ def predict(
     precision: str,
     output: Path,
 ) -> None:
-    """Write a prediction for each row of the files, one after the other.
+    """Write a prediction for each row of the files, one after the other, with a checkpoint of the task's fine-tuning.
 
-    Args:
-        checkpoint: of the task's fine-tuning.
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-        files: with the rows.
-        task: what the model answers.
-        entry: of the config's `predict`.
-        device: "cpu" or "cuda".
-        precision: of the config's hardware.
-        output: the TSV file to write.
+    `entry` is that of the config's `predict`, `precision` that of its hardware.
     """
     known = describe(task)
     classifier = SentenceClassifier.from_pretrained(
@@ -62,7 +55,7 @@ if "snakemake" in globals():
         predict(
             Path(snakemake.input.checkpoint),
             Path(snakemake.input.vocabulary),
-            [Path(path) for path in ([entry["files"]] if isinstance(entry["files"], str) else entry["files"])],
+            [Path(path) for path in listed(entry["files"])],
             task=task_from_config(entry["task"], snakemake.params.task),
             entry=entry,
             device=snakemake.params.device,

@@ -14,15 +14,9 @@ from cross_thought.jobs import logged_job
 def search_collection(
     embeddings: Path, prepared: Path, *, task: RetrievalTask, tag: str, run: Path, counts: Path
 ) -> None:
-    """Write the run, and what was cut in embedding beside it.
+    """Write the TREC run of that name, and what was cut in embedding beside it.
 
-    Args:
-        embeddings: folder that `embed_collection` wrote.
-        prepared: folder of the prepared collection.
-        task: how it is searched.
-        tag: the name of the run.
-        run: TREC file to write.
-        counts: JSON file to write.
+    `embeddings` is the folder that `embed_collection` wrote.
     """
     queries, passages = (np.load(embeddings / f"{kind}.npy", mmap_mode="r") for kind in (QUERIES, PASSAGES))
     collection = Collection(prepared, task)

@@ -14,16 +14,7 @@ from cross_thought.jobs import logged_job
 def study_cross_attention(
     checkpoint: Path, binarized: Path, vocabulary: Path, *, model_name: str, seed: int, report: Path
 ) -> None:
-    """Write the case study of one model.
-
-    Args:
-        checkpoint: a pre-training's final model, with cross layer 0 on.
-        binarized: folder of the binarized corpus; its held-out part is read.
-        vocabulary: folder of encoder.json and dict.txt.
-        model_name: as in the config.
-        seed: of the pre-training.
-        report: the JSON file to write.
-    """
+    """Write the case study of one pre-training's final model with cross layer 0 on, of the held-out part, as JSON."""
     model, dictionary = load_pretrained(checkpoint, vocabulary)
     spelling = Spelling(dictionary, vocabulary)
     documents = held_out_documents(binarized, bos_id=dictionary.bos())

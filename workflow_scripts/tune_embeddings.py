@@ -25,18 +25,10 @@ def tune_embeddings(
     vocabulary: Path,
     output: Path,
 ) -> None:
-    """Tune and export.
+    """Tune a checkpoint on rows of a prepared task, and export it.
 
-    Args:
-        data: folder of the prepared task.
-        checkpoint: that it starts from.
-        pairs: which of the task's rows are tuned on.
-        tuning: the settings, that entry of the config without its tasks.
-        model: name of the checkpoint's model.
-        seed: of the tuning.
-        hardware: that entry of the config.
-        vocabulary: folder of encoder.json, vocab.bpe and dict.txt.
-        output: the folder of the export; history.tsv comes beside it, and runs/ with the checkpoints in progress.
+    `tuning` are the settings, that entry of the config without its tasks; `output` is the folder of the export:
+    history.tsv comes beside it, and runs/ with the checkpoints in progress.
     """
     usable_device(hardware["device"])
     columns, counts = training_pairs(pairs, data / "train.tsv")

@@ -45,16 +45,10 @@ class Found(NamedTuple):
 
 
 def questions_of(rows: Sequence[TaskRow], *, task: str, selection: AnswerSelection, split: str) -> Found:
-    """Make questions of a split's rows.
+    """Make questions of a split's rows, all with a label or all without.
 
-    ASSUME: where a row is a candidate, a question's candidates are put in a random order, always the same one, so that
-    a model that finds them all alike gets no help from the file's order.
-
-    Args:
-        rows: of one split, all with a label or all without.
-        task: its name.
-        selection: the task's.
-        split: its name; the random draws depend on both.
+    ASSUME: where a row is a candidate, a question's candidates are put in a random order, always the same one of a task
+    and split, so that a model that finds them all alike gets no help from the file's order.
 
     Returns:
         The questions in the order of their first rows. Those without a right candidate are left out of train, and

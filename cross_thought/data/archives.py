@@ -11,13 +11,9 @@ from cross_thought.files import atomic_file
 
 
 def unpack(archive: Path, folder: Path, *, required: str, optional: Iterable[str] = ()) -> None:
-    """Write files of an archive, whatever folder of it they are in, into a folder.
+    """Write files of a tar archive, packed or not, whatever folder of it they are in, into a folder.
 
-    Args:
-        archive: packed or not.
-        folder: where they go.
-        required: a name that must be there.
-        optional: further names.
+    `required` is a name that must be there, `optional` are further ones.
 
     Raises:
         UserError: if the archive is damaged or lacks the file that must be there.
@@ -42,12 +38,7 @@ def unpack(archive: Path, folder: Path, *, required: str, optional: Iterable[str
 def unpack_zip(archive: Path, folder: Path, *, kind: str, required: Iterable[str], max_bytes: int) -> None:
     """Unpack a zip that anyone may have made into a folder, whole.
 
-    Args:
-        archive: the zip.
-        folder: where it goes.
-        kind: what the zip should be, for the messages.
-        required: names that must be there.
-        max_bytes: that all of it may take.
+    `required` are names that must be there, `max_bytes` is what all of it may take, and messages call it a `kind`.
 
     Raises:
         UserError: if it is no sound zip, lacks a file that must be there, has one that would lie outside the folder, or

@@ -2,26 +2,18 @@
 
 import logging
 import os
-import time
 
-from cross_thought.data.network import TransferError
-from cross_thought.data.transfer import Partial, explaining
+from cross_thought.data.transfer import Partial, explaining, noting
 from cross_thought.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-_SECONDS_BETWEEN_NOTES = 10
 
 
 def transfer_articles(place: str, partial: Partial, *, timeout_s: float) -> None:
     """Write the articles of a data set with a `text` column as documents: lines that are not empty, then an empty one.
 
-    It goes on after the last article that an earlier try noted, to the same bytes.
-
-    Args:
-        place: REPOSITORY/CONFIG@REVISION.
-        partial: where to.
-        timeout_s: seconds, for what is said of one that stalled; the library has limits of its own.
+    It goes on after the last article that an earlier try noted, to the same bytes. The place is
+    REPOSITORY/CONFIG@REVISION; `timeout_s` is told of one that stalled, for the library has limits of its own.
 
     Raises:
         TransferError: if the articles did not come to an end.
@@ -46,23 +38,20 @@ def transfer_articles(place: str, partial: Partial, *, timeout_s: float) -> None
     if goes_on:
         logger.info("%s: goes on after %d documents", place, origin["documents"])
         rows.load_state_dict(origin["state"])
-    num_documents, noted = origin["documents"] if goes_on else 0, time.monotonic()
-    with partial.open(partial.num_bytes if goes_on else 0) as handle:
+    num_documents = origin["documents"] if goes_on else 0
+
+    def state() -> dict[str, object]:
+        return {**source, "documents": num_documents, "state": rows.state_dict()}
+
+    with partial.open(partial.num_bytes if goes_on else 0) as handle, noting(partial, handle, state) as note:
         articles = iter(rows)
-        try:
-            while True:
-                with explaining(url, timeout_s):
-                    row = next(articles, None)
-                if row is None:
-                    return
-                lines = [line for line in row["text"].split("\n") if line.strip()]
-                handle.write("\n".join([*lines, "", ""]).encode())
-                num_documents += 1
-                if time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
-                    partial.keep(handle, **source, documents=num_documents, state=rows.state_dict())
-                    noted = time.monotonic()
-                    logger.info("%s: %d documents", place, num_documents)
-        except TransferError:
-            if num_documents:
-                partial.keep(handle, **source, documents=num_documents, state=rows.state_dict())
-            raise
+        while True:
+            with explaining(url, timeout_s):
+                row = next(articles, None)
+            if row is None:
+                return
+            lines = [line for line in row["text"].split("\n") if line.strip()]
+            handle.write("\n".join([*lines, "", ""]).encode())
+            num_documents += 1
+            if note():
+                logger.info("%s: %d documents", place, num_documents)

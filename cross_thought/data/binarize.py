@@ -76,13 +76,9 @@ def symbol_map(vocabulary: Path) -> SymbolMap:
 
 
 def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> tuple[int, int]:
-    """Write one encoded text as a fairseq dataset.
+    """Write one encoded text as a fairseq dataset, `PREFIX.bin` and `PREFIX.idx`.
 
-    Args:
-        encoded: folder of its arrays.
-        prefix: path of the `.bin` and `.idx` without the suffix.
-        symbols: from BPE ids to fairseq's.
-        max_tokens: longer items, `</s>` included, are cut to this many and keep their `</s>`; None: no cut.
+    Items longer than `max_tokens`, their `</s>` included, are cut to this many and keep their `</s>`; None: no cut.
 
     Returns:
         The number of items, and of those that were cut.
@@ -116,12 +112,12 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
 
 
 def cut_items(ids: np.ndarray, sizes: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut items to `max_tokens`, the last of which stays the `</s>`.
+    """Cut items to `max_tokens`, at least 2, the last of which stays the `</s>`.
 
     Args:
         ids: of all items, shape (sum of sizes,).
         sizes: of each item, shape (num_items,).
-        max_tokens: at least 2.
+        max_tokens: that an item may have.
 
     Returns:
         Ids and sizes of the cut items.
@@ -134,12 +130,7 @@ def cut_items(ids: np.ndarray, sizes: np.ndarray, max_tokens: int) -> tuple[np.n
 
 
 def binarize_corpus(encoded: Mapping[str, Path], vocabulary: Path, output_dir: Path) -> dict[str, int]:
-    """Binarize pre-training text for fairseq's `masked_lm` task.
-
-    Args:
-        encoded: folder of arrays of each split.
-        vocabulary: folder with the BPE files and dict.txt.
-        output_dir: folder for dict.txt and each split's `.bin` and `.idx`; appears when all of them are written.
+    """Binarize pre-training text, encoded split by split, for fairseq's `masked_lm` task.
 
     Returns:
         The number of items of each split; an empty line, which ends a document, is an item of `</s>` alone.
@@ -160,8 +151,7 @@ def binarize_task(
         prepared: folder of its TSV files, for the labels.
         encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
         vocabulary: folder with the BPE files and dict.txt.
-        output_dir: folder for input0, input1, ... and label, and for `summary.json` with the sentences that were cut,
-            and at how many tokens; appears when all of it is written.
+        output_dir: gets input0, input1, ... and label, and `summary.json` with the sentences that were cut.
         max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
 
     Raises:

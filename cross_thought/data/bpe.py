@@ -65,10 +65,7 @@ class Encoder:
         self.dtype = np.uint16 if self.num_symbols <= 1 << 16 else np.uint32
 
     def encode(self, lines: list[str]) -> np.ndarray:
-        """Encode lines, stripped of white space at both ends.
-
-        Args:
-            lines: text without `\\n`.
+        """Encode lines, without `\\n`, stripped of white space at both ends.
 
         Returns:
             The ids of all lines, each ended by `newline_id`, shape (num_ids,).
@@ -123,13 +120,9 @@ def _with_gpt2_words(model: models.BPE) -> Tokenizer:
 
 
 def train_vocabulary(text: Path, output_dir: Path, *, vocab_size: int, workers: int) -> None:
-    """Learn a vocabulary from a text file, and write it with fairseq's dictionary of that text.
+    """Learn a vocabulary of `vocab_size` symbols at most, the 256 bytes included, from the stripped lines of a text.
 
-    Args:
-        text: UTF-8 text; lines are stripped.
-        output_dir: folder of the vocabulary.
-        vocab_size: symbols at most, the 256 bytes included.
-        workers: processes that encode the text for the dictionary.
+    With it goes fairseq's dictionary of that text, which so many processes encode for it.
 
     Raises:
         UserError: if the text is not UTF-8 or empty.
@@ -185,30 +178,20 @@ def copy_vocabulary(*, encoder: Path, merges: Path, dictionary: Path, output_dir
 
 
 def dictionary_lines(counts: np.ndarray) -> list[str]:
-    """Return the lines of the dictionary that fairseq's preprocess makes of text with these symbols.
+    """Return the lines of the dictionary that fairseq's preprocess makes of text with so many of each id.
 
-    Symbols are the ids written as text, the most frequent first, equal ones in the order of their text; fillers make
-    the dictionary's size a multiple of 8. Ids that the text does not hold are left out, as fairseq does.
-
-    Args:
-        counts: how often each id occurs, shape (num_symbols,).
+    `counts` has shape (num_symbols,). Symbols are the ids written as text, the most frequent first, equal ones in the
+    order of their text; fillers make the dictionary's size a multiple of 8. Ids that the text does not hold are left
+    out, as fairseq does.
     """
-    symbols = sorted(
-        ((str(index), int(count)) for index, count in enumerate(counts) if count), key=lambda item: item[0]
-    )
-    symbols.sort(key=lambda item: -item[1])
+    found = [(str(index), int(count)) for index, count in enumerate(counts) if count]
+    symbols = sorted(found, key=lambda item: (-item[1], item[0]))
     fillers = -(NUM_SPECIALS + len(symbols)) % 8
     return [f"{symbol} {count}" for symbol, count in symbols] + [f"madeupword{index:04d} 0" for index in range(fillers)]
 
 
 def encode_file(text: Path, output_dir: Path, *, vocabulary: Path, workers: int) -> int:
-    """Encode a text file, many processes at a time.
-
-    Args:
-        text: UTF-8 text of any size; `\\n` alone ends a line.
-        output_dir: folder of the arrays.
-        vocabulary: folder of the BPE files.
-        workers: processes.
+    """Encode a text file of any size, many processes at a time; `\\n` alone ends a line.
 
     Returns:
         The number of lines.
@@ -262,13 +245,7 @@ def encode_lines(encoder: Encoder, lines: Iterable[str], output_dir: Path) -> in
 
 
 def encode_task(prepared: Path, output_dir: Path, *, vocabulary: Path) -> None:
-    """Encode the sentences of a prepared task.
-
-    Args:
-        prepared: folder of its TSV files.
-        output_dir: folder to write: `SPLIT/sentence1`, `SPLIT/sentence2`, ..., each an encoded text.
-        vocabulary: folder of the BPE files.
-    """
+    """Encode the sentences of a prepared task: `SPLIT/sentence1`, `SPLIT/sentence2`, ..., each an encoded text."""
     encoder = Encoder(vocabulary)
     with atomic_directory(output_dir) as folder:
         for path in sorted(prepared.glob("*.tsv")):

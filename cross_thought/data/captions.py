@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cross_thought.data.raw_files import own_or_download
+from cross_thought.data.raw_files import DOWNLOADS_DIR, own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory
 
@@ -32,16 +32,13 @@ def caption_files(split: str) -> list[str]:
     return [f"multi30k/{SPLITS[split]}.{number}.en.gz" for number in range(1, CAPTIONS_PER_PICTURE + 1)]
 
 
-def with_caption_files(
-    paths: Iterable[str], *, data_dir: str | None, downloads_dir: str = "results/downloads"
-) -> list[str]:
+def with_caption_files(paths: Iterable[str], *, data_dir: str | None) -> list[str]:
     """Return paths, and in place of those of files that `write_captions` makes the fifteen that they are made of."""
     paths = list(paths)
-    given = [path for path in paths if not path.startswith(f"{downloads_dir}/captions/")]
+    given = [path for path in paths if not path.startswith(f"{DOWNLOADS_DIR}/captions/")]
     if len(given) == len(paths):
         return given
-    names = [name for split in SPLITS for name in caption_files(split)]
-    return given + [own_or_download(name, data_dir=data_dir, downloads_dir=downloads_dir) for name in names]
+    return given + [own_or_download(name, data_dir=data_dir) for split in SPLITS for name in caption_files(split)]
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:
@@ -79,21 +76,17 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def write_captions(output_dir: Path, pictures: Mapping[str, Sequence[Picture]], *, seed: int) -> None:
-    """Write the corpus, a document for each picture, and the tasks, whole or not at all.
+    """Write the corpus, a document for each picture, and the tasks, whole or not at all; a seed gives the same bytes.
 
     - `captions-same`: do two captions describe one picture? Half of the pairs do.
     - `captions-pick`: which of eight captions describes the picture of the first? The others are of other pictures.
     - `captions-find`, for embeddings, which may be tuned on train's: the first caption of each picture with each of
       its others, to be found among those of all pictures of the split.
 
-    Nothing of one split's pictures stands in another's files. In dev and test each picture is asked for by one pair of
-    each answer and by one question (if their number is not that of the pictures: as often as any other), but stands
-    beside other pictures as well, as the second of a pair or as a candidate: examples are not quite independent.
-
-    Args:
-        output_dir: the folder to write.
-        pictures: the captions of each picture, by split: train, dev, test.
-        seed: of the draws; the same seed gives the same bytes.
+    Nothing of one split's pictures, train's, dev's or test's, stands in another's files. In dev and test each picture
+    is asked for by one pair of each answer and by one question (if their number is not that of the pictures: as often
+    as any other), but stands beside other pictures as well, as the second of a pair or as a candidate: examples are not
+    quite independent.
 
     Raises:
         UserError: if a split has fewer pictures than a question has candidates, or too many captions that are equal.

@@ -7,12 +7,13 @@ from typing import Any
 from cross_thought.data.definitions import STS
 from cross_thought.data.documents import check_corpus
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
-from cross_thought.data.pairs import SECTION as PAIRS_SECTION
 from cross_thought.data.retrieval_tasks import beir_files
 from cross_thought.data.starts import check_start
 from cross_thought.data.sts_files import gold_file
+from cross_thought.data.tasks import task_entries
 from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files
+from cross_thought.yaml_text import listed
 
 
 def fill_in_data_dir(config: dict) -> None:
@@ -37,9 +38,8 @@ def fill_in_data_dir(config: dict) -> None:
             entry |= beir_files(fill(f"{place}.folder", entry.pop("folder")), entry, place=place)
     for key, place, holder in _task_files(config):
         given = holder[place]
-        paths = [fill(key, path) for path in ([given] if isinstance(given, str) else given)]
         # none twice: a list and a pattern may name the same
-        found = list(dict.fromkeys(file for path in paths for file in matching_files(path, key=key)))
+        found = list(dict.fromkeys(file for path in listed(given) for file in matching_files(fill(key, path), key=key)))
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for key, given in _question_files(config):
         given["questions"] = fill(key, given["questions"])
@@ -49,31 +49,25 @@ def fill_in_data_dir(config: dict) -> None:
                 model[key] = fill(f"models.{name}.{key}", model[key])
 
 
-def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the splits of tasks of one's own: the config's key of the task, the split, and the task's entry."""
-    pairs = config["embedding_tuning"]["pairs"]
-    for section, entries in (
-        ("tasks", config["tasks"]),
-        ("embedding_tasks", config["embedding_tasks"]),
-        (PAIRS_SECTION, pairs),
-    ):
+def _own_splits(config: dict) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Yield the splits of tasks of one's own: the config's key of the task, the split, what is said of either."""
+    for section, entries in task_entries(config).items():
         for name, task in entries.items():
-            for split in task.get("files", {}):
-                yield f"{section}.{name}", split, task
+            for split, given in task.get("files", {}).items():
+                yield f"{section}.{name}", split, task, given if isinstance(given, dict) else {"path": given}
 
 
-def _is_looked_for(task: dict[str, Any], split: str) -> bool:
+def _is_looked_for(task: dict[str, Any], said: dict[str, Any]) -> bool:
     """Whether a split is looked for below `data_dir` and in downloads, as those of tasks that ship are."""
-    given = task["files"][split]
-    return "folder" in task or "archive" in task or (isinstance(given, dict) and "download" in given)
+    return "folder" in task or "archive" in task or "download" in said
 
 
 def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield, of splits, predictions and collections that are given by paths, the config's key, and where they stand."""
-    for place, split, task in _own_splits(config):
-        if not _is_looked_for(task, split):
-            key, given = f"{place}.files.{split}", task["files"][split]
-            yield (f"{key}.path", "path", given) if isinstance(given, dict) else (key, split, task["files"])
+    for place, split, task, said in _own_splits(config):
+        if not _is_looked_for(task, said):
+            key, files = f"{place}.files.{split}", task["files"]
+            yield (f"{key}.path", "path", said) if files[split] is said else (key, split, files)
     for name, entry in config["predict"].items():
         yield f"predict.{name}.files", "files", entry
     for name, entry in config["retrieval_tasks"].items():
@@ -87,20 +81,16 @@ def _task_files(config: dict) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def _question_files(config: dict) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield, of each split whose questions have a path of their own, the config's key and the split."""
-    for place, split, task in _own_splits(config):
-        given = task["files"][split]
-        if isinstance(given, dict) and "questions" in given and "download" not in given:
-            yield f"{place}.files.{split}.questions", given
+    for place, split, _, said in _own_splits(config):
+        if "questions" in said and "download" not in said:
+            yield f"{place}.files.{split}.questions", said
 
 
 def _gold_files(config: dict) -> Iterator[tuple[str, str]]:
     """Yield, of each own file of pairs in the form STS, the config's key and the file of the scores."""
-    for place, split, task in _own_splits(config):
-        given = task["files"][split]
-        said = given if isinstance(given, dict) else {"path": given}
-        if said.get("format", task.get("format")) == STS and not _is_looked_for(task, split):
-            paths = [said["path"]] if isinstance(said["path"], str) else said["path"]
-            yield from ((f"{place}.files.{split}", gold_file(path)) for path in paths)
+    for place, split, task, said in _own_splits(config):
+        if said.get("format", task.get("format")) == STS and not _is_looked_for(task, said):
+            yield from ((f"{place}.files.{split}", gold_file(path)) for path in listed(said["path"]))
 
 
 def _check_looked_for(config: dict) -> None:
@@ -114,9 +104,7 @@ def _check_looked_for(config: dict) -> None:
 
     for name, entry in config["retrieval_tasks"].items():
         check_name(f"retrieval_tasks.{name}.archive", entry.get("archive"))
-    for place, split, task in _own_splits(config):
-        given = task["files"][split]
-        said = given if isinstance(given, dict) else {"path": given}
+    for place, split, task, said in _own_splits(config):
         names = {f"{place}.archive": task.get("archive")}
         names |= {f"{place}.files.{split}.{key}": said.get(key) for key in ("download", "ids")}
         names |= {f"{place}.files.{split}.questions": said.get("questions")} if "download" in said else {}
@@ -125,7 +113,7 @@ def _check_looked_for(config: dict) -> None:
         key, path = f"{place}.files.{split}", said["path"]
         if "ids" in said and "download" not in said:
             raise UserError(f"config: {key}.ids selects rows of a `download`, and there is none; leave it out")
-        if not _is_looked_for(task, split):
+        if not _is_looked_for(task, said):
             continue
         if not isinstance(path, str):
             raise UserError(
@@ -171,7 +159,7 @@ def check_files(config: dict) -> None:
         raise UserError("config: corpus.source is 'files', but corpus.files is empty; list your files under train")
     paths = [(f"corpus.files.{split}", path) for split, files in check_corpus(corpus).items() for path in files]
     for key, place, holder in _task_files(config):
-        paths += [(key, path) for path in ([holder[place]] if isinstance(holder[place], str) else holder[place])]
+        paths += [(key, path) for path in listed(holder[place])]
     paths += [(key, given["questions"]) for key, given in _question_files(config)]
     paths += _gold_files(config)
     for name, model in config["models"].items():

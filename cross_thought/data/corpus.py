@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cross_thought.data.documents import Passed, TextFile, find_files, read_documents
-from cross_thought.data.raw_files import own_or_download
+from cross_thought.data.raw_files import DOWNLOADS_DIR, own_or_download
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_directory, write_json
 
@@ -23,15 +23,10 @@ _SECONDS_BETWEEN_LOGS = 10
 _WIKIPEDIA = "wikipedia/20231101.en.txt"
 
 
-def corpus_files(
-    corpus: Mapping[str, Any], *, data_dir: str | None, downloads_dir: str = "results/downloads"
-) -> dict[str, list[TextFile]]:
-    """Return the text files of the configured corpus: of "train", and of "valid" and "test" where there are any.
+def corpus_files(corpus: Mapping[str, Any], *, data_dir: str | None) -> dict[str, list[TextFile]]:
+    """Return the text files of the config's `corpus`: of "train", and of "valid" and "test" where there are any.
 
-    Args:
-        corpus: that part of the config: `source`, `files`, `format`, `lines`, `text_field`.
-        data_dir: folder of one's own files, which go before downloads.
-        downloads_dir: folder of the downloads.
+    One's own files below `data_dir` go before downloads.
     """
     source = corpus["source"]
     if source == "files":
@@ -44,18 +39,18 @@ def corpus_files(
             for split in ("train", "valid", *(["test"] if "test" in files else []))
         }
     if source == "demo":
-        return {"train": [TextFile(path=f"{downloads_dir}/demo/corpus.txt")]}
+        return {"train": [TextFile(path=f"{DOWNLOADS_DIR}/demo/corpus.txt")]}
     if source == "captions":
         names = {"train": "train", "valid": "dev", "test": "test"}
-        return {split: [TextFile(path=f"{downloads_dir}/captions/corpus/{names[split]}.txt")] for split in names}
+        return {split: [TextFile(path=f"{DOWNLOADS_DIR}/captions/corpus/{names[split]}.txt")] for split in names}
     if source == "wikipedia":
-        return {"train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir, downloads_dir=downloads_dir))]}
+        return {"train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir))]}
     # WikiText: own files of both splits in one of the forms in which they are found, else the archive
     for pattern in (f"{source}-raw/wiki.{{}}.raw", "wikitext/wiki.{}.raw", "wikitext/wiki.{}.tokens"):
         own = {split: Path(data_dir or "", pattern.format(split)) for split in ("train", "valid")}
         if data_dir is not None and all(path.is_file() for path in own.values()):
             return {split: [TextFile(path=str(path), format="wikitext")] for split, path in own.items()}
-    archive = own_or_download(f"wikitext/{source}-raw-v1.zip", data_dir=data_dir, downloads_dir=downloads_dir)
+    archive = own_or_download(f"wikitext/{source}-raw-v1.zip", data_dir=data_dir)
     return {
         split: [TextFile(path=archive, member=f"{source}-raw/wiki.{split}.raw", format="wikitext")]
         for split in ("train", "valid")
@@ -67,15 +62,9 @@ def prepare_corpus(
 ) -> dict[str, int]:
     """Write `train.txt`, `valid.txt` and, where the corpus has a test part, `test.txt`.
 
-    Without text of its own, valid gets whole documents out of train's.
-
-    These are evenly spaced: which ones depends on nothing but `valid_fraction`, and a corpus of any size passes through
-    once. `summary.json` beside them says in numbers what was taken for documents and sentences.
-
-    Args:
-        sources: text files of "train", "valid" and "test"; none of "valid": hold out documents.
-        output_dir: folder to write; appears when all files are written.
-        valid_fraction: share of the documents held out, in 0..1; not used where valid has files.
+    Without text of its own, valid gets whole documents out of train's: `valid_fraction` of them, in 0..1, evenly
+    spaced. Which ones depends on nothing else, and a corpus of any size passes through once. `summary.json` beside them
+    says in numbers what was taken for documents and sentences.
 
     Returns:
         The number of documents in each of these.

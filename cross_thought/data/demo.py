@@ -15,30 +15,18 @@ from cross_thought.files import atomic_directory, atomic_file
 # the words for each value of each fact; every one fits "a" before it (job) or stands in the plural (the others)
 FACTS: dict[str, tuple[tuple[str, str], ...]] = {
     "job": (
-        ("cook", "chef"),
-        ("doctor", "physician"),
-        ("lawyer", "solicitor"),
-        ("sailor", "mariner"),
-        ("teacher", "tutor"),
-        ("driver", "chauffeur"),
+        ("cook", "chef"), ("doctor", "physician"), ("lawyer", "solicitor"), ("sailor", "mariner"),
+        ("teacher", "tutor"), ("driver", "chauffeur"),
     ),
     "pet": (
-        ("dogs", "hounds"),
-        ("cats", "felines"),
-        ("rabbits", "bunnies"),
-        ("pigs", "hogs"),
-        ("hens", "chickens"),
+        ("dogs", "hounds"), ("cats", "felines"), ("rabbits", "bunnies"), ("pigs", "hogs"), ("hens", "chickens"),
         ("pigeons", "doves"),
     ),
     "place": (
-        ("woods", "forests"),
-        ("seas", "oceans"),
-        ("ports", "harbours"),
-        ("marshes", "swamps"),
-        ("streams", "brooks"),
-        ("taverns", "pubs"),
+        ("woods", "forests"), ("seas", "oceans"), ("ports", "harbours"), ("marshes", "swamps"),
+        ("streams", "brooks"), ("taverns", "pubs"),
     ),
-}
+}  # fmt: skip
 CLAUSES = {"job": "is a {}", "pet": "keeps {}", "place": "likes {}"}
 SENTENCES_PER_DOCUMENT = 8
 # A first sentence is one word shorter: after fairseq's `<s>`, all sentences of a document are then equally long
@@ -61,13 +49,7 @@ _OVERLAP_HEADER = (
 
 
 def write_corpus(path: Path, *, num_documents: int, seed: int) -> None:
-    """Write a corpus: one sentence a line, one empty line between documents.
-
-    Args:
-        path: the text file to write.
-        num_documents: documents.
-        seed: of the generator; the same seed gives the same bytes.
-    """
+    """Write a corpus: one sentence a line, one empty line between documents; the same seed gives the same bytes."""
     generator = random.Random(f"demo corpus {seed}")
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for number in range(num_documents):
@@ -90,9 +72,7 @@ def write_tasks(directory: Path, *, seed: int) -> None:
       sentences of a pair share no word for a fact, so that one finds the other by what words mean alone; sentences of
       other pairs do share words.
 
-    Args:
-        directory: the folder that gets a folder for each task.
-        seed: of the generator; the same seed gives the same bytes.
+    The same seed gives the same bytes.
     """
     rows = {
         "demo-match": _match_rows,
@@ -126,14 +106,7 @@ def _draw_values(generator: random.Random) -> list[int]:
 
 
 def _sentence(subject: str, values: Sequence[int], choices: Sequence[int], generator: random.Random) -> str:
-    """State all facts in random order.
-
-    Args:
-        subject: how the sentence starts.
-        values: for each fact the number of its value.
-        choices: for each fact which of the value's two words is used.
-        generator: draws the order.
-    """
+    """State all facts in random order: of each the value's number, and which of its two words is used."""
     clauses = [
         CLAUSES[fact].format(words[value][choice])
         for (fact, words), value, choice in zip(FACTS.items(), values, choices, strict=True)

@@ -54,9 +54,7 @@ class Passed:
 def find_files(given: Iterable[str], *, key: str) -> list[str]:
     """Return the files that paths stand for: a file, the files in a folder, or what a pattern (`*`, `**`) matches.
 
-    Args:
-        given: paths, in the order of the text; a file that is found twice is taken once.
-        key: the config's key, for messages.
+    They are in the order of the text, none twice; `key` is the config's, for messages.
 
     Raises:
         UserError: if a path leads to no file, or a folder has folders in it.
@@ -85,10 +83,7 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
 
 
 def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the files of one's own corpus, of "train", "valid" and "test", before any is read.
-
-    Args:
-        corpus: that part of the config.
+    """Return the files of one's own, of "train", "valid" and "test", of the config's `corpus`, before any is read.
 
     Raises:
         UserError: if files are not there, or both trained on and held out, or what is said of them is not heeded.
@@ -114,15 +109,11 @@ def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def read_documents(source: TextFile, passed: Passed | None = None) -> Iterator[list[str]]:
-    """Yield the documents of a text file as lists of stripped, non-empty lines.
+    """Yield the documents of a text file as lists of stripped, non-empty lines; `passed` counts what is left out.
 
     In plain text, an empty line ends a document; where lines are wrapped, one empty line ends a paragraph, which
     becomes one line, and two or more end a document. In WikiText, empty lines separate nothing; titles and section
     headings are kept as lines. A JSON line is a document.
-
-    Args:
-        source: what to read.
-        passed: counts what is left out.
 
     Raises:
         UserError: if the file is missing, is not UTF-8 (with the byte offset), or damaged, its lines end in `\\r`

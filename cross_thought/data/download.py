@@ -21,6 +21,7 @@ from cross_thought.data.network import TransferError
 from cross_thought.data.transfer import Partial, drive_remedy, partial_of, transfer_from_drive, transfer_http
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
+from cross_thought.files import CHUNK_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,7 @@ def read_table(path: Path) -> dict[str, Download]:
 def checkpoint_download(table: dict[str, Download], *, source: str, location: str) -> Download:
     """Return the download of a model's checkpoint: the table's where it has the place, else one made up for it.
 
-    Args:
-        table: of known downloads.
-        source: "gdrive" or "url".
-        location: Drive id or URL.
+    `source` is "gdrive", and `location` a Drive id; or "url", and it is a URL.
     """
     url = f"gdrive:{location}" if source == "gdrive" else location
     for download in table.values():
@@ -227,25 +225,27 @@ def _check(path: Path, download: Download, lock_path: Path) -> None:
                 "an HTML page came in place of the file (a login, quota or error page)", is_lasting=True
             )
         handle.seek(0)
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        handle.seek(0)
-        md5 = None if download.md5 is None else hashlib.file_digest(handle, "md5").hexdigest()
+        expected = {"md5": download.md5, "sha256": download.sha256}
+        digests = {name: hashlib.new(name) for name in expected if name == "sha256" or download.md5}
+        while block := handle.read(CHUNK_BYTES):  # once for both
+            for digest in digests.values():
+                digest.update(block)
     size = path.stat().st_size
     if download.num_bytes is not None and not download.is_estimate and size != download.num_bytes:
         raise TransferError(f"{size} bytes came instead of {download.num_bytes}", is_lasting=False)
     if size == 0:
         raise TransferError("an empty file came", is_lasting=False)
-    if md5 != download.md5:
-        raise TransferError(f"md5 is {md5} instead of {download.md5}", is_lasting=False)
+    found = {name: digest.hexdigest() for name, digest in digests.items()}
+    for name, checksum in expected.items():
+        if checksum is not None and found[name] != checksum:
+            raise TransferError(f"{name} is {found[name]} instead of {checksum}", is_lasting=False)
     if download.sha256 is not None:
-        if digest != download.sha256:
-            raise TransferError(f"sha256 is {digest} instead of {download.sha256}", is_lasting=False)
         return
-    known = record_checksum(lock_path, download.name, size, digest)
-    if known != digest:
+    known = record_checksum(lock_path, download.name, size, found["sha256"])
+    if known != found["sha256"]:
         raise TransferError(
-            f"sha256 is {digest} instead of {known}, which the first download left in {lock_path} (delete its line "
-            "if the file was changed on purpose)",
+            f"sha256 is {found['sha256']} instead of {known}, which the first download left in {lock_path} (delete "
+            "its line if the file was changed on purpose)",
             is_lasting=False,
         )
 

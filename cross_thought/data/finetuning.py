@@ -38,12 +38,7 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
 
 
 def check_finetuning(name: str, entry: Mapping[str, Any], finetuning: Mapping[str, Any]) -> None:
-    """Refuse settings that do not fit together, or not the task.
-
-    Args:
-        name: the task's key in the config.
-        entry: its value.
-        finetuning: that key of the effective config, which a task's entry goes before.
+    """Refuse settings that do not fit together, or not the task: what its entry says goes before `finetuning`.
 
     Raises:
         UserError: as `task_from_config`, and naming the key, its value and the remedy.

@@ -24,27 +24,17 @@ logger = logging.getLogger(__name__)
 SAMPLE_SEED = 1
 
 
-def read_split(task: Task, split_name: str, raw_file: RawFile) -> list[Example]:
-    """Read one split of a task.
-
-    Args:
-        task: the task.
-        split_name: a key of `task.splits`.
-        raw_file: where its rows are.
+def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Example], SplitSummary]:
+    """Read one split of a task, a key of `task.splits`.
 
     Returns:
-        The examples in file order, without malformed rows and rows of an ignored label. In answer selection, the
-        questions, which may have as many sentences each as their candidates are.
+        The examples in file order, without malformed rows and rows of an ignored label, and what became of the rows. In
+        answer selection, the questions, which may have as many sentences each as their candidates are.
 
     Raises:
         UserError: if a row lacks a column, a label is not one of the task's, the number of rows is not as published, a
             file under `header: true` has none, or a question is not fit for answer selection.
     """
-    return summarised_split(task, split_name, raw_file)[0]
-
-
-def summarised_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Example], SplitSummary]:
-    """Read one split of a task as `read_split` does; return with it what became of the rows."""
     split = task.splits[split_name]
     summary = SplitSummary(files=list(raw_file.paths))
     rows: list[TaskRow] = []
@@ -152,11 +142,7 @@ def prepare_task(
 ) -> dict[str, int]:
     """Write a task's splits as `prepared.py` describes, with a summary of what became of the rows.
 
-    Args:
-        task: the task.
-        raw: where each split is read from.
-        output_dir: folder for `train.tsv`, `valid.tsv`, ...; appears when all of them are written.
-        max_train_examples: keep a random sample of this many rows of train, in file order; the same one each time.
+    With `max_train_examples`, train is a random sample of so many rows, in file order; the same one each time.
 
     Returns:
         The number of rows written, by split.
@@ -166,7 +152,7 @@ def prepare_task(
     """
     splits = {}
     for split_name in task.splits:
-        examples, summary = summarised_split(task, split_name, raw[split_name])
+        examples, summary = read_split(task, split_name, raw[split_name])
         if split_name == "train" and max_train_examples is not None and max_train_examples < len(examples):
             kept = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), max_train_examples))
             logger.info("%s train: a sample of %d of %d rows", task.name, len(kept), len(examples))

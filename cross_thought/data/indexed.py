@@ -78,6 +78,22 @@ def read_dataset(prefix: Path) -> Iterator[np.ndarray]:
     Raises:
         UserError: if one is not there, or they are no such dataset.
     """
+    sizes, content = _open_dataset(prefix)
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
+    for size, start in zip(sizes.tolist(), starts.tolist(), strict=True):
+        yield content[start : start + size]
+
+
+def read_sizes(prefix: Path) -> np.ndarray:
+    """Return how many ids each item of a dataset has, `</s>` included, shape (num_items,).
+
+    Args and Raises are those of `read_dataset`.
+    """
+    return _open_dataset(prefix)[0]
+
+
+def _open_dataset(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sizes of the items, shape (num_items,), and all ids, left on the disk, shape (sum of sizes,)."""
     try:
         index = prefix.with_name(prefix.name + ".idx").read_bytes()
         data = prefix.with_name(prefix.name + ".bin")
@@ -96,8 +112,7 @@ def read_dataset(prefix: Path) -> Iterator[np.ndarray]:
     bounds = np.cumsum(np.append(0, sizes), dtype=np.int64) * dtype.itemsize
     if content.size != bounds[-1] or not np.array_equal(starts, bounds[:-1]):
         raise UserError(f"{prefix}.bin or .idx is damaged: binarize the data again")
-    for size, start in zip(sizes.tolist(), starts.tolist(), strict=True):
-        yield content[start : start + size * dtype.itemsize].view(dtype)
+    return sizes, content.view(dtype)
 
 
 def id_dtype(dictionary_size: int) -> np.dtype:

@@ -27,12 +27,10 @@ class TransferError(Exception):
 
 
 def explained(error: BaseException, url: str, *, timeout_s: float) -> TransferError:
-    """Put what a library of the network raised into a few words.
+    """Put what a library of the network raised on the way to a URL into a few words.
 
-    Args:
-        error: an exception of requests, gdown, datasets, huggingface_hub, httpx, or the operating system.
-        url: what was asked for.
-        timeout_s: seconds without a byte that were waited for.
+    It is one of requests, gdown, datasets, huggingface_hub, httpx, or the operating system; `timeout_s` is how long was
+    waited for a byte.
     """
     layers = list(_layers(error))
     text = "; ".join(f"{type(layer).__name__}: {layer}" for layer in layers)
@@ -176,14 +174,9 @@ def _layers(error: BaseException) -> Iterator[BaseException]:
         pending += [layer.__cause__, layer.__context__, getattr(layer, "reason", None), *layer.args]
 
 
-def _names(layer: BaseException) -> list[str]:
-    """Return the names of an exception's type and of what that is derived from."""
-    return [kind.__name__ for kind in type(layer).__mro__]
-
-
 def _is_of(layers: list[BaseException], *names: str) -> bool:
-    """Tell whether a layer is of one of the types: by name, for not every library is installed everywhere."""
-    return any(name in names for layer in layers for name in _names(layer))
+    """Whether a layer is of one of the types, or derived: by name, for not every library is installed everywhere."""
+    return any(kind.__name__ in names for layer in layers for kind in type(layer).__mro__)
 
 
 def _response(layers: list[BaseException]) -> Any:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.data.prepared import read_prepared
-from cross_thought.data.tasks import Task, task_from_config
+from cross_thought.data.tasks import PAIRS_SECTION, Task, task_from_config
 from cross_thought.errors import UserError
-
-SECTION = "embedding_tuning.pairs"  # of the config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +38,11 @@ def data_of_pairs(name: str, config: Mapping[str, Any]) -> Task:
     """Return the task whose train set the pairs `name` are in: one of the config's tasks, or one of its own files."""
     if name in config["tasks"]:
         return task_from_config(name, config["tasks"][name], section="tasks")
-    return task_from_config(name, config["embedding_tuning"]["pairs"][name], section=SECTION)
+    return task_from_config(name, config["embedding_tuning"]["pairs"][name], section=PAIRS_SECTION)
 
 
 def _pair_task(name: str, config: Mapping[str, Any]) -> PairTask:
-    entry, place = config["embedding_tuning"]["pairs"][name], f"{SECTION}.{name}"
+    entry, place = config["embedding_tuning"]["pairs"][name], f"{PAIRS_SECTION}.{name}"
     described = [key for key in entry if key not in ("positive_label", "negative_label")]
     for section in ("tasks", "embedding_tasks"):
         if name in config[section] and (described or (section != "tasks" and config[section][name])):
@@ -76,11 +74,7 @@ def _pair_task(name: str, config: Mapping[str, Any]) -> PairTask:
 
 
 def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """Read what an encoder is tuned on.
-
-    Args:
-        task: the task.
-        train: its prepared train file.
+    """Read what an encoder is tuned on from a task's prepared train file.
 
     Returns:
         The columns `anchor` and `positive`, and `negative` where the task has hard negatives: each positive pair once,
@@ -124,7 +118,7 @@ def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], d
         against = "" if task.negative_label is None else f" that have another with {task.negative_label!r}"
         raise UserError(
             f"{train}: {counts['pairs']} pairs of two different sentences{wanted}{against}, and tuning needs at least "
-            f"two, which are each other's negatives: mend the files, or the labels of {SECTION}.{task.name}"
+            f"two, which are each other's negatives: mend the files, or the labels of {PAIRS_SECTION}.{task.name}"
         )
     return columns, counts
 

@@ -59,11 +59,7 @@ def count_sentences(folder: Path) -> int:
 
 
 def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, int]] | None:
-    """Return how many examples of a task were used, cut and left out, for `metrics.json`.
-
-    Args:
-        prepared: folder of the prepared task.
-        binarized: folder of the binarized one, whose summary has the sentences that were cut.
+    """Return how many examples of a prepared and binarized task were used, cut and left out, for `metrics.json`.
 
     Returns:
         Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`, and if

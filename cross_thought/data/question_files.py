@@ -18,13 +18,9 @@ COLUMNS = ["id", "question", "title", "passage", "label"]
 
 
 def read_questions(path: Path, *, member: str | None, form: str | None, questions: Path | None) -> Table:
-    """Read a file of questions with passages.
+    """Read a file of questions with passages, or a member of an archive; form is one of `QUESTION_FORMS`.
 
-    Args:
-        path: a file, or an archive.
-        member: the file inside the archive.
-        form: one of `QUESTION_FORMS`.
-        questions: of Quasar-T, the file of the questions; `path` has their passages.
+    Of Quasar-T, `questions` is the file of the questions; `path` has their passages.
 
     Returns:
         The table, whose rows are read as they are asked for; they are numbered by the lines of `path`, in HotpotQA,
@@ -61,15 +57,15 @@ def _hotpotqa(path: Path, member: str | None, where: str) -> Iterator[Row]:
     """
     for number, item in enumerate(_array(path, member, where), start=1):
         place = f"{where}, question {number}"
-        question_id, question = _text(item, "_id", place), _text(item, "question", place)
+        question_id, question = _value(item, "_id", place), _value(item, "question", place)
         paragraphs: list[tuple[str, str]] = []
-        for entry in _list(item, "context", place):
+        for entry in _value(item, "context", place, list):
             if not _is_pair(entry, str, list) or not all(isinstance(sentence, str) for sentence in entry[1]):
                 raise UserError(f"{place}: {shown(entry)} is no paragraph, [title, sentences]; mend the file")
             paragraphs.append((entry[0], " ".join(" ".join([entry[0], *entry[1]]).split())))
         titles = None
         if "supporting_facts" in item:
-            facts = _list(item, "supporting_facts", place)
+            facts = _value(item, "supporting_facts", place, list)
             for fact in facts:
                 if not _is_pair(fact, str, object):
                     raise UserError(f"{place}: {shown(fact)} is no supporting fact, [title, number]; mend the file")
@@ -97,20 +93,20 @@ def _quasar_t(path: Path, member: str | None, where: str, questions: Path | None
     asked: dict[str, tuple[str, re.Pattern[str] | None]] = {}
     for number, value in json_values(read_lines(questions), str(questions)):
         place = f"{questions}, line {number}"
-        uid, question, answer = (_text(value, name, place) for name in ("uid", "question", "answer"))
+        uid, question, answer = (_value(value, name, place) for name in ("uid", "question", "answer"))
         if uid in asked:
             raise UserError(f"{place}: the uid {uid!r} stands twice; leave one")
         asked[uid] = question, _phrase(answer)
     left = dict.fromkeys(asked)
     for number, value in json_values(read_lines(path, member=member), where):
         place = f"{where}, line {number}"
-        uid = _text(value, "uid", place)
+        uid = _value(value, "uid", place)
         if uid not in left:
             unknown = "stands twice" if uid in asked else f"is none of {questions}"
             raise UserError(f"{place}: the uid {uid!r} {unknown}; give the two files of one split")
         del left[uid]
         question, phrase = asked[uid]
-        for entry in _list(value, "contexts", place):
+        for entry in _value(value, "contexts", place, list):
             if not _is_pair(entry, object, str):
                 raise UserError(f"{place}: {shown(entry)} is no passage, [score, text]; mend the file")
             label = str(int(phrase is not None and phrase.search(entry[1]) is not None))
@@ -183,22 +179,14 @@ def _array(path: Path, member: str | None, where: str) -> Iterator[Any]:
             raise UserError(f"{where}: no JSON array of questions ({reason}); fetch the file again") from None
 
 
-def _text(item: Any, name: str, place: str) -> str:
-    """Return a text of a JSON object."""
-    return _value(item, name, place, kind=str, called="text")
-
-
-def _list(item: Any, name: str, place: str) -> list[Any]:
-    """Return a list of a JSON object."""
-    return _value(item, name, place, kind=list, called="list")
-
-
-def _value(item: Any, name: str, place: str, *, kind: type, called: str) -> Any:
+def _value(item: Any, name: str, place: str, kind: type = str) -> Any:
+    """Return a text of a JSON object, or what else is wanted."""
     if not isinstance(item, Mapping) or name not in item:
         has = f"only {', '.join(item)}" if isinstance(item, Mapping) else shown(item)
         raise UserError(f"{place}: no {name!r}, but {has}; mend the file, or the task's `format`")
     if not isinstance(item[name], kind):
-        raise UserError(f"{place}: {name!r} is {shown(item[name])}, which is no {called}; mend the file")
+        wanted = "text" if kind is str else kind.__name__
+        raise UserError(f"{place}: {name!r} is {shown(item[name])}, which is no {wanted}; mend the file")
     return item[name]
 
 

@@ -8,6 +8,8 @@ from cross_thought.data.definitions import STS, Split, Task
 from cross_thought.data.sts_files import gold_file
 from cross_thought.data.tasks import generator
 
+DOWNLOADS_DIR = "results/downloads"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawFile:
@@ -52,14 +54,14 @@ class RawFile:
         return (*self.paths, *self.gold_paths, *others)
 
 
-def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> str:
+def own_or_download(name: str, *, data_dir: str | None, downloads_dir: str = DOWNLOADS_DIR) -> str:
     """Return the path of a file of `resources/downloads.tsv`: one's own under `data_dir` if it is there."""
     if data_dir is not None and Path(data_dir, name).is_file():
         return str(Path(data_dir, name))
     return f"{downloads_dir}/{name}"
 
 
-def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> dict[str, RawFile]:
+def raw_files(task: Task, *, data_dir: str | None, downloads_dir: str = DOWNLOADS_DIR) -> dict[str, RawFile]:
     """Return where each split of a task is read from, by split; one's own files under `data_dir` go first."""
     maker = generator(task)
     if maker is not None:

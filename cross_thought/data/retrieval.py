@@ -28,11 +28,7 @@ Judgements = dict[str, dict[str, int]]
 
 
 def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
-    """Write a collection's plain files, in flat memory but for the ids.
-
-    Args:
-        task: whose files are read.
-        output_dir: the folder, which appears when all is written.
+    """Write a collection's plain files, in flat memory but for the ids; the folder appears when all is written.
 
     Returns:
         What `summary.json` has: how many `passages` there are, how many of them `empty`, the `queries` that are judged

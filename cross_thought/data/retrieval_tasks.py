@@ -5,22 +5,22 @@ that no other entry is a reason to embed a collection anew.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from cross_thought.data.definitions import RANKING_METRICS_TEXT, RETRIEVAL_METRICS, RetrievalTask, ranking_metric
 from cross_thought.data.raw_files import own_or_download
 from cross_thought.data.retrieval import PASSAGES, QUERIES
-from cross_thought.data.tasks import read_registry
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError, shown
+from cross_thought.yaml_text import listed, read_shipped_yaml
 
 _BEIR_SPLITS = {"dev": "valid", "test": "test"}
 
 COLLECTIONS_FILE = REPOSITORY / "resources" / "collections.yaml"
 # a package that is installed without the repository has none
-COLLECTIONS = read_registry(COLLECTIONS_FILE) if COLLECTIONS_FILE.is_file() else {}
+COLLECTIONS = read_shipped_yaml(COLLECTIONS_FILE) if COLLECTIONS_FILE.is_file() else {}
 # what an entry of the config may change in one that ships
 _CHANGEABLE = ("metrics", "depth", "index", "num_probes", "precision")
 
@@ -61,10 +61,10 @@ def _retrieval_task(name: str, entry: Mapping[str, Any], *, data_dir: str | None
     settings |= {key: tuple(entry[key]) for key in lists if key in entry}
     task = RetrievalTask(
         name=name,
-        queries=_paths(entry[QUERIES]),
-        passages=_paths(entry[PASSAGES]),
+        queries=tuple(listed(entry[QUERIES])),
+        passages=tuple(listed(entry[PASSAGES])),
         judgements={
-            split: _paths(entry["judgements"][split]) for split in ("valid", "test") if split in entry["judgements"]
+            split: tuple(listed(files)) for split in ("valid", "test") if (files := entry["judgements"].get(split))
         },
         archive=entry.get("archive"),
         **settings,
@@ -106,18 +106,11 @@ def _located(task: RetrievalTask, place: str, data_dir: str | None) -> Retrieval
     return replace(task, archive=own_or_download(task.archive, data_dir=data_dir))
 
 
-def _paths(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
 def beir_files(folder: str, entry: Mapping[str, Any], *, place: str) -> dict[str, Any]:
-    """Return the files of a folder of BEIR's layout, as an entry of the config has them.
+    """Return the files of a folder of BEIR's layout, as an entry of the config, at `place` there, has them.
 
-    Args:
-        folder: of `corpus.jsonl` and `queries.jsonl`, packed by gzip or not, and `qrels/dev.tsv`, `qrels/test.tsv`;
-            `qrels/train.tsv` is for others to learn from.
-        entry: what else the entry says.
-        place: its key in the config.
+    It has `corpus.jsonl` and `queries.jsonl`, packed by gzip or not, and `qrels/dev.tsv`, `qrels/test.tsv`;
+    `qrels/train.tsv` is for others to learn from.
 
     Raises:
         UserError: if a file is missing, or the entry names it as well.

@@ -13,7 +13,7 @@ from typing import Any
 
 from cross_thought.data.download import DOWNLOADS_TABLE, Download, checkpoint_download, read_table
 from cross_thought.data.hub_names import ARCHIVES, hub_name
-from cross_thought.data.raw_files import own_or_download
+from cross_thought.data.raw_files import DOWNLOADS_DIR, own_or_download
 from cross_thought.errors import UserError, shown
 
 HUGGING_FACE_CONFIG, HUGGING_FACE_WEIGHTS = "config.json", "model.safetensors"
@@ -21,12 +21,7 @@ TOKENIZER, VOCABULARY_AND_MERGES = "tokenizer.json", ("vocab.json", "merges.txt"
 
 
 def model_downloads(models: Mapping[str, Mapping[str, Any]], table: dict[str, Download]) -> list[Download]:
-    """Return what is fetched for models: checkpoints that are given, and those that trainings start from.
-
-    Args:
-        models: of the effective config.
-        table: of known downloads.
-    """
+    """Return what is fetched for models of the config: checkpoints that are given, and what trainings start from."""
     found = []
     for model in models.values():
         if model["source"] in ("gdrive", "url"):
@@ -58,7 +53,7 @@ def start_downloads(place: str, table: dict[str, Download]) -> list[Download]:
     ]
 
 
-def start_files(place: str, *, data_dir: str | None, downloads_dir: str = "results/downloads") -> list[str]:
+def start_files(place: str, *, data_dir: str | None, downloads_dir: str = DOWNLOADS_DIR) -> list[str]:
     """Return the files that an `initialize_from` stands for, one's own or where their downloads go.
 
     Returns:
@@ -96,11 +91,7 @@ def as_trained(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_start(name: str, model: Mapping[str, Any]) -> None:
-    """Refuse a model's `initialize_from` that leads nowhere.
-
-    Raises:
-        UserError: naming the key, its value and the remedy.
-    """
+    """Refuse a model's `initialize_from` that leads nowhere: a UserError names the key, its value and the remedy."""
     place, key = model["initialize_from"], f"config: models.{name}.initialize_from"
     if model["source"] != "pretrain":
         raise UserError(

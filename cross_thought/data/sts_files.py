@@ -46,13 +46,9 @@ def _parts_of(path: str) -> tuple[str, str, str]:
 
 
 def read_sts(path: Path, *, member: str | None = None) -> Table:
-    """Read one part.
+    """Read one part: the file of its pairs, or a member of an archive, where the file of the scores is, too.
 
     ASSUME: what follows the second tab of a line says where the sentences are from, as in the files of 2016.
-
-    Args:
-        path: the file of its pairs, or an archive.
-        member: that file inside the archive, where the file of the scores is, too.
 
     Returns:
         The table, of the columns `sentence1`, `sentence2` and `score`, which is "" where there is none.

@@ -18,9 +18,7 @@ Setting = dict[str, float]  # key -> value: one combination
 def grid(finetuning: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the combinations of a task's lists by their names, in order; none where nothing is a list.
 
-    Args:
-        finetuning: that key of the effective config.
-        entry: the task's, which goes before it.
+    What its entry says goes before `finetuning` of the effective config.
     """
     given = laid_over(finetuning, entry)
     lists = {key: given[key] for key in SWEPT if isinstance(given.get(key), list)}
@@ -36,6 +34,19 @@ def grids_of(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> dict[str, 
     tuned = [name for name, task in tasks.items() if task.evaluated_with is None]
     grids = {name: grid(config.get("finetuning", {}), config["tasks"][name] or {}) for name in tuned}
     return {name: settings for name, settings in grids.items() if settings}
+
+
+def kept_tasks(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str]:
+    """Return the tasks whose fine-tuned checkpoints are kept: by the config, or because something goes on from them.
+
+    Another is deleted once it is evaluated. That of a sweep's chosen setting is kept for tasks that are evaluated with
+    it, too: to have it again, the whole sweep runs.
+    """
+    needed = {task.start_from for task in tasks.values()}
+    needed |= {tasks[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
+    needed |= {task.evaluated_with for task in tasks.values()} & set(grids_of(tasks, config))
+    keeps = config["finetuning"]["keep_checkpoints"]
+    return [name for name, entry in config["tasks"].items() if name in needed or entry.get("keep_checkpoints", keeps)]
 
 
 def laid_over(finetuning: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:

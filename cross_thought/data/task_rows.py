@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,12 +70,7 @@ class TaskRow(NamedTuple):
 def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summary: SplitSummary) -> Iterator[TaskRow]:
     """Yield a file's rows but for those that are malformed, have an ignored label or are none of the split's ids.
 
-    Args:
-        task: the task.
-        split_name: a key of `task.splits`.
-        table: what the file holds.
-        raw_file: where it is, and which rows are meant.
-        summary: counts what becomes of the rows.
+    `summary` counts what becomes of them.
 
     Raises:
         UserError: if a row lacks a column, a label is not one of the task's, or the first row is no header.
@@ -91,7 +87,7 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         _check_header(task, label_index, table)
     last_index = max(index for index in (*inputs, label_index, id_index) if index is not None)
     must_match = is_own(task) and split.num_fields is None and not task.extra_columns
-    for row in _chain(first, rows):
+    for row in chain(() if first is None else (first,), rows):
         cells, place = row.cells, f"{table.where}, {table.unit} {row.number}"
         if split.num_fields is not None and len(cells) != split.num_fields:
             summary.dropped["malformed"] += 1
@@ -103,7 +99,8 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             raise UserError(f"{place}: {_field_count_fault(task, split, row, table, width)}")
         if len(cells) <= last_index:
             hint = form_hint(cells) or "mend the row or the task's columns"
-            raise UserError(f"{place}: {len(cells)} fields where columns {_columns_text(split)} are needed; {hint}")
+            needed = ", ".join(map(str, _columns(split)))
+            raise UserError(f"{place}: {len(cells)} fields where columns {needed} are needed; {hint}")
         label = "" if label_index is None else cells[label_index] or ""
         if label in task.ignored_labels or (table.form == STS and not label):
             summary.dropped[f"labelled {label}" if label else UNLABELLED] += 1
@@ -124,13 +121,6 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         if id_index is not None and not question_id.strip():
             raise UserError(f"{place}: no question id in column {split.question_id_column!r}; fill it in")
         yield TaskRow(place, label, sentences, question_id)
-
-
-def _chain(first: Row | None, rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield the first row, if there is one, and the others."""
-    if first is not None:
-        yield first
-        yield from rows
 
 
 def _column_index(column: Column, table: Table) -> int:
@@ -177,16 +167,14 @@ def _field_count_fault(task: Task, split: Split, row: Row, table: Table, width: 
     if table.form == TSV and any(cell and cell.startswith('"') for cell in row.cells):
         return f"{found}; mend the row, or set `format: quoted-tsv` if a quote may hold tabs and line breaks"
     remedy = f"{found}; mend the row: is it cut, or is there a tab in a sentence?"
-    columns = (*split.input_columns, *(() if split.label_column is None else (split.label_column,)))
-    if len(row.cells) > width and all((table.index_of(column) or 0) < width for column in columns):
+    if len(row.cells) > width and all((table.index_of(column) or 0) < width for column in _columns(split)):
         remedy += f" If what follows field {width} is of no use, set tasks.{task.name}.extra_columns to true"
     return remedy
 
 
-def _columns_text(split: Split) -> str:
-    """Name the columns that a row must have."""
-    columns = (*split.input_columns, *(() if split.label_column is None else (split.label_column,)))
-    return ", ".join(map(str, columns))
+def _columns(split: Split) -> tuple[Column, ...]:
+    """Return the columns that a row must have."""
+    return (*split.input_columns, *(() if split.label_column is None else (split.label_column,)))
 
 
 def _checked_label(task: Task, split_name: str, label: str, place: str) -> str:

@@ -5,10 +5,7 @@ where nothing else is installed.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cross_thought.data.definitions import (
     CLASS_METRICS,
@@ -30,8 +27,10 @@ from cross_thought.data.definitions import (
 )
 from cross_thought.environment import REPOSITORY
 from cross_thought.errors import UserError
+from cross_thought.yaml_text import listed, read_shipped_yaml
 
 SPLITS = ("train", "valid", "valid1", "test", "test1")
+PAIRS_SECTION = "embedding_tuning.pairs"
 
 # the keys that say what a task's data are
 DESCRIPTION_KEYS = (
@@ -47,6 +46,15 @@ _CHANGEABLE_IN_ROWS = ("num_candidates", "drop_unusable")  # in one that has a r
 _OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
 
 
+def task_entries(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the config's descriptions of tasks' data, by their sections; a task's are in the first that has it."""
+    return {
+        "tasks": config["tasks"],
+        "embedding_tasks": config["embedding_tasks"],
+        PAIRS_SECTION: config["embedding_tuning"]["pairs"],
+    }
+
+
 def generator(task: Task) -> str | None:
     """Return what makes the task's files, the first part of its name: demo or captions; None where nothing does."""
     return task.name.partition("-")[0] if task.name in REGISTRY and task.folder is None else None
@@ -58,13 +66,10 @@ def is_own(task: Task) -> bool:
 
 
 def task_from_config(name: str, entry: Mapping[str, Any] | None, *, section: str = "tasks") -> Task:
-    """Return a task that ships, or one that the config describes wholly (an entry with `files`).
+    """Return a task that ships, or one that an entry of the config describes wholly (one with `files`).
 
-    Args:
-        name: the task's key in the config.
-        entry: its value; schemas/config.schema.yaml has the keys.
-        section: the config's key that the entry stands under. Under `embedding_tasks`, a task of one's own needs no
-            train file and no labels.
+    `section` is the config's key that the entry stands under: of `tasks` alone, a task of one's own needs a train file
+    and labels.
 
     Raises:
         UserError: if the task is unknown or its description is incomplete or contradicts itself.
@@ -126,8 +131,7 @@ def setting_of(model: Mapping[str, Any], factor: str) -> Any:
 
 def poolings_of(config: Mapping[str, Any]) -> list[str]:
     """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
-    given = config["embedding"]["pooling"]
-    return [given] if isinstance(given, str) else list(given)
+    return listed(config["embedding"]["pooling"])
 
 
 def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
@@ -136,11 +140,7 @@ def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
 
 
 def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> EmbeddingTask:
-    """Return a task that embeddings are evaluated on.
-
-    Args:
-        name: a key of the config's `embedding_tasks`. What is a key of `tasks` as well has its files from there.
-        config: the effective config.
+    """Return a task that embeddings are evaluated on; its files are from `tasks` if the name is a key of that as well.
 
     Returns:
         The task: a probe, if the entry says so; else scores make it a similarity, labels a retrieval of the pairs with
@@ -264,10 +264,10 @@ def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: st
     named = [column for column in (*columns, label_column, entry.get("question_id_column")) if isinstance(column, str)]
     if named and not header:
         raise UserError(f"{place} names the column {named[0]!r} but has `header: false`: give its number")
-    paths = [entry["path"]] if isinstance(entry["path"], str) else list(entry["path"])
+    file, *more_files = listed(entry["path"])
     return Split(
-        file=paths[0],
-        more_files=tuple(paths[1:]),
+        file=file,
+        more_files=tuple(more_files),
         input_columns=columns,
         label_column=label_column,
         labels_optional=section == "tasks" and may_lack_labels and "label_column" not in said,
@@ -357,14 +357,9 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
     return texts, names is not None
 
 
-def read_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the tasks that ship, by name."""
-    return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
 REGISTRY_FILE = REPOSITORY / "resources" / "tasks.yaml"
 # a package that is installed without the repository has none; what works with tasks then says so (`repository_file`)
-REGISTRY = read_registry(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
+REGISTRY: dict[str, dict[str, Any]] = read_shipped_yaml(REGISTRY_FILE) if REGISTRY_FILE.is_file() else {}
 # what has neither a train set with labels nor a model of another task is pairs without labels, for embeddings alone
 _LEARNT = {
     name

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -92,13 +92,8 @@ def transfer_http(url: str, partial: Partial, *, progress: Callable[[int, int], 
     """Fetch one http(s) URL; redirects are followed.
 
     It goes on from what an earlier try got of the same URL, where the server says that the file is still the same (by a
-    strong ETag or the time of its last change, RFC 9110, If-Range); else it starts anew.
-
-    Args:
-        url: what to fetch.
-        partial: where to.
-        progress: is told the number of bytes that are there, and of all (0: not known).
-        timeout_s: seconds without a byte after which a transfer counts as stalled.
+    strong ETag or the time of its last change, RFC 9110, If-Range); else it starts anew. `progress` is told the number
+    of bytes that are there, and of all (0: not known); `timeout_s` without a byte, a transfer counts as stalled.
 
     Raises:
         TransferError: if the bytes did not come to an end.
@@ -132,11 +127,12 @@ def transfer_http(url: str, partial: Partial, *, progress: Callable[[int, int], 
             logger.info("goes on after %.1f MB", start / 1e6)
         total = start + int(response.headers.get("Content-Length") or -start)
         validator = _validator(response.headers)
-        with partial.open(start) as handle, _kept(partial, handle, url=url, validator=validator) as keep:
+        origin = {"url": url, "validator": validator}
+        with partial.open(start) as handle, noting(partial, handle, lambda: origin if validator else {}) as note:
             for chunk in _chunks(response, url, timeout_s):
                 handle.write(chunk)
                 progress(handle.tell(), total)
-                keep()
+                note()
 
 
 @contextmanager
@@ -168,21 +164,28 @@ def _validator(headers: Any) -> str | None:
 
 
 @contextmanager
-def _kept(partial: Partial, handle: IO[bytes], *, url: str, validator: str | None) -> Iterator[Callable[[], None]]:
-    """Note what has come every few seconds and when the transfer breaks, if another try can go on from it."""
+def noting(
+    partial: Partial, handle: IO[bytes], origin: Callable[[], Mapping[str, object]]
+) -> Iterator[Callable[[], bool]]:
+    """Note what has come when the transfer breaks, and hand out what does so every few seconds, and tells if it did.
+
+    `origin` returns what another try needs to go on from there; nothing: it cannot.
+    """
     noted = time.monotonic()
 
-    def keep() -> None:
+    def note() -> bool:
         nonlocal noted
-        if validator and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
-            partial.keep(handle, url=url, validator=validator)
+        is_due = time.monotonic() - noted > _SECONDS_BETWEEN_NOTES
+        if is_due and (needed := origin()):
+            partial.keep(handle, **needed)
             noted = time.monotonic()
+        return is_due
 
     try:
-        yield keep
+        yield note
     except TransferError:
-        if validator and handle.tell():
-            partial.keep(handle, url=url, validator=validator)
+        if handle.tell() and (needed := origin()):
+            partial.keep(handle, **needed)
         raise
 
 

@@ -23,12 +23,8 @@ def tidy_results(
 ) -> pd.DataFrame:
     """Gather metrics in a frame of one row a number, in the order of `models`, `tasks` and seeds.
 
-    Returns:
-        The columns model, task, seed, num_train_examples, split, metric, value (in percent, NaN where undefined) and
-        num_examples.
-
-    Raises:
-        UserError: if a seed of a model and task comes twice.
+    Its columns are model, task, seed, num_train_examples, split, metric, value (in percent, NaN where undefined) and
+    num_examples. A UserError says that a seed of a model and task comes twice.
     """
     counted = [document for document in documents if document["model"] in models and document["task"] in tasks]
     order = list(models), list(tasks)
@@ -73,10 +69,8 @@ def average_over_tasks(tidy: pd.DataFrame, tasks: Mapping[str, Task]) -> pd.Data
     """Average each model's development results over the tasks that all models have, seed by seed.
 
     A task with several numbers (two metrics, or MNLI's two sets) first gets their mean, so that each task counts
-    once. A seed counts if all of the tasks have it.
-
-    Returns:
-        Rows like those of `tidy`, of task `average` and metric `mean`; none if fewer than two tasks count.
+    once. A seed counts if all of the tasks have it. Returned are rows like those of `tidy`, of task `average` and
+    metric `mean`; none if fewer than two tasks count.
     """
     names = averaged_tasks(tidy, tasks)
     counted = tidy[is_development(tidy["split"]) & tidy["task"].isin(names if len(names) > 1 else [])]

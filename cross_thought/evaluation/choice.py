@@ -18,11 +18,10 @@ from cross_thought.evaluation.result_files import read_documents
 
 SPLIT = "valid"
 _KEYS = ("model", "task", "split", "metric", "chosen", "settings")
-_DIGITS = 9  # equal models are equally good whatever the order of their seeds
 
 
 def setting_and_seed(path: Path) -> tuple[str, int]:
-    """Return what a run is of, whose files lie in `SETTING/seed-N/`."""
+    """Return what the run is of that a file in `SETTING/seed-N/` belongs to."""
     return path.parent.parent.name, int(path.parent.name.removeprefix("seed-"))
 
 
@@ -37,28 +36,22 @@ def choice_document(
 ) -> dict[str, Any]:
     """Assemble what `choice.json` says of one model on one task.
 
-    Args:
-        model: whose runs.
-        task: what is answered.
-        settings: the grid, by name, in order.
-        values: (setting's name, seed) -> that of the run.
+    `settings` is the grid, in order; `values` has of (setting's name, seed) the run's value.
 
     Returns:
         `chosen`, the name of the best setting; under `settings`, for each its keys, the value of each seed, and the
         median.
     """
     found: dict[str, dict[str, Any]] = {}
+    medians: dict[str, float] = {}
     for name, setting in settings.items():
         of_seeds = {str(seed): value for (of, seed), value in values.items() if of == name}
-        middle = median(-inf if value is None else value for value in of_seeds.values())
+        medians[name] = middle = median(-inf if value is None else value for value in of_seeds.values())
         found[name] = {"setting": dict(setting), "values": of_seeds, "median": None if middle == -inf else middle}
-    chosen = max(found, key=lambda name: _rank(found[name]["median"]))
+    # rounded, for equal models are equally good whatever the order of their seeds
+    chosen = max(medians, key=lambda name: round(medians[name], 9))
     known = {"model": model, "task": task.name, "split": SPLIT, "metric": task.metrics[0]}
     return known | {"chosen": chosen, "settings": found}
-
-
-def _rank(value: float | None) -> float:
-    return -inf if value is None else round(value, _DIGITS)
 
 
 def read_choices(paths: Iterable[Path | str]) -> list[dict[str, Any]]:

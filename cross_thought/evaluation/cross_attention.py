@@ -1,7 +1,6 @@
-"""Which other segments does a slot attend to? A case study of cross layer 0 on one held-out document.
+"""Which other segments does a slot attend to? A case study of cross layer 0 on one held-out document, of any corpus.
 
-One word of the document is masked, one that other segments repeat: the slots of its segment have something to look
-for. Nothing here depends on the corpus.
+One word of the document is masked, one that other segments repeat: the slots of its segment have something to look for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,9 +34,8 @@ class CaseStudy:
     query: int  # the segment with the masked word
     word: str
     repeats: list[bool]  # for each segment whether it has that word, masked or not
-    weights: list[
-        list[float]
-    ]  # of the query's slots, the mean over heads: for each slot, each segment's; their sum is 1
+    # of the query's slots, the mean over heads: for each slot, each segment's; their sum is 1
+    weights: list[list[float]]
 
 
 def read_case_study(path: Path | str) -> CaseStudy:
@@ -47,11 +45,10 @@ def read_case_study(path: Path | str) -> CaseStudy:
 
 
 def choose_segments(documents: "Iterable[Tensor]", encoder: "CrossThoughtEncoder") -> "Tensor":
-    """Choose the segments to show: those of the first document that has enough of them, or else of the longest.
+    """Choose the segments to show: those of the first document, shape (L,), that has enough, or else of the longest.
 
     Where segments are sentences, documents whose sentences are all whole come first. If none has two segments,
-    documents are read on into each other, as in the streams of pre-training. Documents have the shape (L,); `encoder`
-    says how a stream is cut. A UserError says that there are no two segments in all.
+    documents are read on into each other, as in the streams of pre-training. A UserError says that there are no two.
 
     Returns:
         Token ids, shape (B, T), 2 <= B <= MAX_SEGMENTS; whole segments, right-padded if they are sentences.
@@ -88,10 +85,7 @@ def choose_token(segments: "Tensor", *, counts: Sequence[int], is_word: "Callabl
     """Choose what to mask: of the words that two segments or more have, the rarest in the corpus, where it is first.
 
     If they share no word, the rarest symbol of all. `segments` has the shape (B, T); `counts` is how often each id
-    occurs in the corpus.
-
-    Returns:
-        Segment and column.
+    occurs in the corpus. Returned are segment and column.
     """
     rows = segments.tolist()
     tokens = {token for row in rows for token in row if counts[token]}
@@ -103,11 +97,8 @@ def choose_token(segments: "Tensor", *, counts: Sequence[int], is_word: "Callabl
 def cross_attention(encoder: "CrossThoughtEncoder", tokens: "Tensor") -> "Tensor":
     """Compute the attention weights of cross layer 0 in the pre-training forward of one stream.
 
-    The layer itself uses fused attention, which hands out no weights; they are computed again from what goes in.
-
-    Args:
-        encoder: with cross layer 0 on; a ValueError says that it is off.
-        tokens: token ids of whole segments, shape (B, T), as `choose_segments` returns them.
+    The layer itself uses fused attention, which hands out no weights; they are computed again from what goes in, the
+    token ids of whole segments, shape (B, T). A ValueError says that cross layer 0 is off.
 
     Returns:
         Weights, shape (k, H, B, B): how slot j of a segment attends to slot j of each segment; they sum to 1.

@@ -63,10 +63,8 @@ def fact_ids(facts: Mapping[str, Sequence[Sequence[str]]], vocabulary: Path) -> 
 def mask_facts(documents: "Tensor", values_of_facts: Sequence[Sequence[Sequence[int]]], *, seed: int) -> Masking:
     """Choose what is masked: in each document one word for each fact, one at a time.
 
-    Args:
-        documents: token ids, shape (documents, S, T); a UserError says that none states a fact.
-        values_of_facts: for each fact, for each of its values, the ids of its words.
-        seed: of the choice of segments.
+    `documents` are token ids, shape (documents, S, T); a UserError says that none states a fact. `values_of_facts` are
+    of `fact_ids`.
 
     Returns:
         As many documents as there are pairs of a document and a fact that it states. They are not masked yet.
@@ -99,16 +97,13 @@ def measure(
     mask_id: int,
     has_cross_sequence: bool,
 ) -> dict[str, float]:
-    """Measure how often the masked words are told, in each condition.
+    """Measure how often the masked words are told, 0..1, in each condition.
 
     - `on`: as trained.
     - `shuffled`: the other segments are those of another document.
     - `bypassed`: without cross layer 0; the only condition of a model that has no cross sequence in pre-training.
 
     `lm_head` gives scores over the dictionary, (n, d) to (n, V).
-
-    Returns:
-        Accuracy, 0..1, by condition.
     """
     import torch
 

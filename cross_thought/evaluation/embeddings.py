@@ -5,12 +5,10 @@ pair's score, over all pairs of a split. Of a year of SemEval's STS that is over
 ("all", as SBERT and SimCSE report it); the mean of the parts' own Spearman correlations ("mean") is said beside it.
 
 Retrieval: the queries are the distinct first sentences of the positive pairs, the candidates all distinct second
-sentences of the split; right are those that stand in a positive pair with the query. Candidates are ranked by cosine;
-cosines that are equal to six decimals are ties, in which wrong candidates go before right ones, so that no luck helps.
-BM25, which ranks without embeddings, is held to the same, with its scores in place of cosines.
-A sentence is no candidate for itself. Then, over the queries: accuracy@1 is the share whose first candidate is right,
-mrr the mean of 1 / rank of the first right one, recall@k the mean share of the right ones among the first k.
-Pairs without a positive label count as wrong, even where their sentences mean the same.
+sentences of the split but the query; right are those in a positive pair with the query. Candidates are ranked by
+cosine, or by BM25; scores that are equal to six decimals are ties, in which wrong candidates go before right ones, so
+that no luck helps. Then, over the queries: accuracy@1 is the share whose first candidate is right, mrr the mean of
+1 / rank of the first right one, recall@k the mean share of the right ones among the first k.
 
 A probe (`probes.py`) is a classifier on embeddings.
 
@@ -30,7 +28,7 @@ from statistics import fmean
 from typing import get_args
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 
 from cross_thought.data.definitions import BM25, PROBE, SIMILARITY, SPEARMAN_MEAN, TF_IDF, EmbeddingTask
 from cross_thought.data.prepared import Example, read_prepared, read_summary
@@ -50,6 +48,15 @@ Encode = Callable[[list[str]], np.ndarray | sparse.csr_matrix]
 Rank = Callable[[list[str], list[str]], Iterator[np.ndarray]]
 
 
+def correlation(kind: str, first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float | None:
+    """Correlate two sides, by `spearman` or `pearson`; None where one of them is all the same."""
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    from scipy import stats  # late: it takes half a second, and not all tasks have scores
+
+    return float({"spearman": stats.spearmanr, "pearson": stats.pearsonr}[kind](first, second).statistic)
+
+
 @dataclass(frozen=True)
 class Similarities:
     """The pairs of one split: the row in the prepared file, the human score, the cosine of the embeddings."""
@@ -60,14 +67,11 @@ class Similarities:
 
     def metrics(self) -> dict[str, float | None]:
         """Return both correlations; None where the scores or the cosines are all the same."""
-        if len(self.row) < 2 or np.ptp(self.score) == 0 or np.ptp(self.cosine) == 0:
-            return dict.fromkeys(("spearman", "pearson"))
-        tests = {"spearman": stats.spearmanr, "pearson": stats.pearsonr}
-        return {name: float(test(self.score, self.cosine).statistic) for name, test in tests.items()}
+        return {name: correlation(name, self.score, self.cosine) for name in ("spearman", "pearson")}
 
     def chance(self) -> dict[str, float]:
         """Return what cosines that know nothing of the scores can expect."""
-        return {"spearman": 0.0, "pearson": 0.0}
+        return dict.fromkeys(self.metrics(), 0.0)
 
     def sizes(self) -> dict[str, int]:
         """Return how much was evaluated."""
@@ -82,18 +86,11 @@ class PartedSimilarities(Similarities):
 
     def metrics(self) -> dict[str, float | None]:
         """Return both correlations over all pairs, and the mean of the parts' Spearman; None if one has none."""
-        found: dict[str, Similarities] = {}
-        for name, *pair in zip(self.part, self.row, self.score, self.cosine, strict=True):
-            of_part = found.setdefault(name, Similarities([], [], []))
-            for values, value in zip(vars(of_part).values(), pair, strict=True):
-                values.append(value)
-        of_parts = [similarities.metrics()["spearman"] for similarities in found.values()]
+        part, score, cosine = map(np.asarray, (self.part, self.score, self.cosine))
+        places = [part == name for name in dict.fromkeys(self.part)]
+        of_parts = [correlation("spearman", score[place], cosine[place]) for place in places]
         known = [value for value in of_parts if value is not None]
         return super().metrics() | {SPEARMAN_MEAN: fmean(known) if len(known) == len(of_parts) else None}
-
-    def chance(self) -> dict[str, float]:
-        """Return what cosines that know nothing of the scores can expect."""
-        return super().chance() | {SPEARMAN_MEAN: 0.0}
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,6 @@ def evaluate_split(
     `parts` are how many examples each part has of a split that is made of such, in their order.
     A UserError says that the split has no positive pair, or that an embedding is not finite.
     """
-    examples = _stripped(examples)
     if task.evaluation == SIMILARITY:
         found = _similarities(examples, encode)
         names = [name for name, number in (parts or {}).items() for _ in range(number)]
@@ -158,13 +154,10 @@ def evaluate_split(
     return _rankings(task, examples, by_cosine(encode))
 
 
-def _stripped(examples: Iterable[Example]) -> list[Example]:
-    return [Example(label, tuple(map(str.strip, sentences))) for label, sentences in examples]
-
-
 def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
-    embeddings, places = _embed([sentence for example in examples for sentence in example.sentences], encode)
-    pairs = np.asarray([places[sentence] for example in examples for sentence in example.sentences]).reshape(-1, 2)
+    sentences = [sentence.strip() for example in examples for sentence in example.sentences]
+    embeddings, places = _embed(sentences, encode)
+    pairs = np.asarray([places[sentence] for sentence in sentences]).reshape(-1, 2)
     cosines = []
     for rows in np.split(pairs, range(1024, len(pairs), 1024)):
         left, right = embeddings[rows[:, 0]], embeddings[rows[:, 1]]
@@ -176,7 +169,8 @@ def _similarities(examples: Sequence[Example], encode: Encode) -> Similarities:
 def _rankings(task: EmbeddingTask, examples: Iterable[Example], rank: Rank) -> Rankings:
     pool: dict[str, int] = {}  # each candidate's place
     pairs: dict[str, dict[int, int]] = {}  # query -> right candidate's place -> its row
-    for row, (label, (first, second)) in enumerate(examples):
+    for row, (label, sentences) in enumerate(examples):
+        first, second = map(str.strip, sentences)
         place = pool.setdefault(second, len(pool))
         if first != second and task.positive_label in (None, label):
             pairs.setdefault(first, {}).setdefault(place, row)
@@ -233,16 +227,11 @@ def _words(sentence: str) -> list[str]:
 
 
 def rank_right(cosines: np.ndarray, right: Sequence[int], *, left_out: int | None = None) -> list[int]:
-    """Rank the right candidates of one query.
+    """Rank the right candidates of one query, from 1.
 
-    Args:
-        cosines: of all candidates, shape (P,).
-        right: the places of the right ones, in 0..P-1.
-        left_out: the place of a candidate that does not count: the query itself.
-
-    Returns:
-        The rank of each right one, from 1. At equal cosines wrong ones go before right ones, and of right ones the one
-        that stands earlier in the pool goes first.
+    `cosines` are those of all candidates, shape (P,), `right` the places of the right ones, in 0..P-1, and `left_out`
+    that of the query itself, which does not count. At equal cosines wrong ones go before right ones, and of right ones
+    the one that stands earlier in the pool goes first.
     """
     wrong = np.delete(cosines, [*right] if left_out is None else [*right, left_out])
     ordered = sorted(right, key=lambda place: (-cosines[place], place))
@@ -298,27 +287,27 @@ def evaluate_task(
         sizes.append(len(sentences))
         return encode(sentences)
 
+    def read(split: str) -> list[Example]:
+        return list(read_prepared(prepared / f"{split}.tsv"))
+
     summary = read_summary(prepared)
     pairs: dict[str, ScoredPairs] = {}
     counts: dict[str, dict[str, int]] = {}
+    before = num_cut()
     if task.evaluation == PROBE:
         splits = ("train", *task.splits)
-        before = num_cut()
-        examples = {split: list(read_prepared(prepared / f"{split}.tsv")) for split in splits}
-        pairs |= evaluate_probe(task, examples, counted)
+        pairs |= evaluate_probe(task, {split: read(split) for split in splits}, counted)
         counts[", ".join(splits)] = {"sentences": sizes[-1], "cut": num_cut() - before}
         train = summary.get("train", {})
         if train and train["used"] < train["examples"]:
             counts["train"] = {"used": train["used"], "available": train["examples"]}
         return pairs, counts
     for split in task.splits:
-        before, rows = num_cut(), summary.get(split, {})
-        of_split = list(read_prepared(prepared / f"{split}.tsv"))
-        parts = rows.get("parts") if task.has_parts else None
-        pairs[split] = evaluate_split(task, of_split, counted, parts=parts)
+        before, rows, examples = num_cut(), summary.get(split, {}), read(split)
+        pairs[split] = evaluate_split(task, examples, counted, parts=rows.get("parts") if task.has_parts else None)
         counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
         if dropped := sum(rows.get("dropped", {}).values()):
-            counts[split] |= {"pairs": len(of_split) + dropped, "dropped": dropped}
+            counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts
 
 
@@ -333,29 +322,26 @@ def embeddings_document(
 ) -> dict[str, object]:
     """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
 
-    `counts` has of each split the distinct `sentences` that were embedded, and how many were `cut` at the positions;
-    if pairs were left out, how many were `dropped` of all `pairs`, too; of a probe's `train`, how many examples were
-    `used` of those `available`. None where nothing is cut.
+    `counts`, None where nothing is cut, has of each split the distinct `sentences` that were embedded, and how many
+    were `cut` at the positions; of left out pairs, how many were `dropped` of all `pairs`; of a probe's `train`, how
+    many examples were `used` of those `available`.
     """
     known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
-    splits = {split: {**scored.sizes(), **_scores(task, scored)} for split, scored in pairs.items()}
+    splits = {}
+    for split, scored in pairs.items():
+        if isinstance(scored, Probes):
+            splits[split] = {**scored.sizes(), **probe_scores(task, scored)}
+        else:
+            splits[split] = {**scored.sizes(), "metrics": scored.metrics(), "chance": scored.chance()}
     return known | {"splits": splits} | ({} if counts is None else {"counts": counts})
-
-
-def _scores(task: EmbeddingTask, scored: ScoredPairs) -> Mapping[str, Mapping[str, float | None]]:
-    if isinstance(scored, Probes):
-        return probe_scores(task, scored)
-    return {"metrics": scored.metrics(), "chance": scored.chance()}
 
 
 def evaluate_words(task: EmbeddingTask, prepared: Path) -> dict[str, dict[str, ScoredPairs]]:
     """Score the pairs of a task by what needs no training: method -> split -> pairs."""
     found = {TF_IDF: evaluate_task(task, prepared, tf_idf)[0]}
     if BM25 in task.lexical:
-        found[BM25] = {
-            split: _rankings(task, _stripped(read_prepared(prepared / f"{split}.tsv")), by_bm25)
-            for split in task.splits
-        }
+        examples = {split: read_prepared(prepared / f"{split}.tsv") for split in task.splits}
+        found[BM25] = {split: _rankings(task, of_split, by_bm25) for split, of_split in examples.items()}
     return found
 
 

@@ -12,12 +12,11 @@ _TYPES = {"num_updates": "Int64", "loss": float, "elapsed_s": float, "tokens": "
 def read_history(path: Path | str) -> pd.DataFrame:
     """Read `<model>/seed-<s>/history.tsv`; the model and the seed are in the path.
 
+    A UserError says that the file is missing, empty, or lacks a column.
+
     Returns:
         The lines in the order of the file: model, seed, split, num_updates, loss (in bits a token, as fairseq prints
         it), elapsed_s (since the attempt's start) and tokens (read so far); the last two are empty where not recorded.
-
-    Raises:
-        UserError: if the file is missing, empty, or lacks a column.
     """
     path = Path(path)
     with result_file(path, "training history"):

@@ -8,7 +8,8 @@ Everything that tables say of it is computed from `words.tsv`, one line a masked
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,17 +59,16 @@ def choose_words(
     """Choose what is masked: some symbols of one segment of each document.
 
     Args:
-        documents: the segments of each, token ids, shape (B, T); pads and marks have ids below `num_specials`.
+        documents: the segments of each, token ids, shape (B, T).
         share: of the segment's words to mask, below 1; one at least is masked.
-        num_specials: ids below are no words.
+        num_specials: ids below, of pads and marks, are no words.
         seed: of the choice; the same for every model that is compared.
         eos_id: of `</s>`, where segments are sentences: then one is chosen that is a whole sentence, no part of one
             that was longer than a segment, so that the other segments are other sentences.
 
     Returns:
         The words, document by document. Documents of one segment, or without a whole sentence, and segments of too few
-        words, have none; nor has any if only one could have, for then there is no other document's segment to be fed
-        with.
+        words, have none; nor has any if only one could have: no other document's segment could be fed.
     """
     generator = random.Random(f"masked words {seed}")
     words = []
@@ -99,19 +99,11 @@ def guess_words(
     mask_id: int,
     conditions: Iterable[str],
 ) -> Guesses:
-    """Let a model guess the masked words in each condition.
+    """Let a model guess the masked words in each condition: ON, SHUFFLED, BYPASSED.
 
-    Args:
-        encoder: the pre-trained encoder.
-        lm_head: scores over the dictionary, (n, d) to (n, V).
-        documents: as `choose_words` got them.
-        words: what it chose.
-        mask_id: id of `<mask>`.
-        conditions: ON, SHUFFLED, BYPASSED.
+    `lm_head` gives scores over the dictionary, (n, d) to (n, V); `documents` are those that `choose_words` got.
     """
-    by_document: dict[int, list[MaskedWord]] = {}
-    for word in words:
-        by_document.setdefault(word.document, []).append(word)
+    by_document = {number: list(of_document) for number, of_document in groupby(words, key=attrgetter("document"))}
     numbers = list(by_document)
     # other documents for each: from half of them further on
     half = len(numbers) // 2
@@ -128,14 +120,11 @@ def guess_words(
             else documents[number]
             for number, found in by_document.items()
         }
+        guesses[condition] = []
         with with_cross_sequence(encoder, condition != BYPASSED):
-            guesses[condition] = [
-                guess
-                for batch in _batches(numbers, shown)
-                for guess in _guess_batch(
-                    encoder, lm_head, [shown[n] for n in batch], [by_document[n] for n in batch], mask_id
-                )
-            ]
+            for batch in _batches(numbers, shown):
+                tokens, masked = [shown[number] for number in batch], [by_document[number] for number in batch]
+                guesses[condition] += _guess_batch(encoder, lm_head, tokens, masked, mask_id)
     return guesses
 
 
@@ -195,11 +184,7 @@ def _guess_batch(
 def write_words(path: Path, split: str, words: Sequence[MaskedWord], guesses: Guesses) -> None:
     """Write `words.tsv`, whole or not at all: each word, and by condition whether it was told, and its loss in nats.
 
-    Args:
-        path: the file.
-        split: what part of the corpus the documents are.
-        words: as masked.
-        guesses: of each of them.
+    `split` is what part of the corpus the documents are.
     """
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         results = [f"{name}_{condition}" for condition in guesses for name in ("right", "loss")]

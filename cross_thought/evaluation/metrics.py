@@ -1,4 +1,6 @@
-"""GLUE's metrics of a split, computed from label strings and predictions by scikit-learn and scipy.
+"""GLUE's metrics of a split, computed from label strings and predictions; all but accuracy by scikit-learn and scipy.
+
+These are imported where they are needed: it takes a second, and most jobs score by accuracy alone.
 
 Values are fractions (0.91, not 91). A metric that has no value, such as the correlation with constant predictions, is
 `None` (`null` in JSON, `n/a` in tables): a made-up zero would look like a result.
@@ -6,10 +8,10 @@ Values are fractions (0.91, not 91). A metric that has no value, such as the cor
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import eq
 
 import numpy as np
-from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
 from cross_thought.data.definitions import CLASS_METRICS, Task
 from cross_thought.errors import UserError
@@ -20,15 +22,11 @@ Metrics = dict[str, float | None]
 
 
 def compute_metrics(task: Task, labels: Sequence[str], predictions: Sequence[str]) -> Metrics:
-    """Score predictions with the task's own metrics.
+    """Score predictions with the task's own metrics: fractions, None where a metric is undefined.
 
     Args:
-        task: whose `metrics` to compute; its `labels` are None for regression.
         labels: the right answers, one string an example (a number's text for regression; see `rankings.py`).
         predictions: the model's answers in the same form and order; rankings in answer selection.
-
-    Returns:
-        Metric name -> fraction, in the order of `task.metrics`; None where the metric is undefined.
 
     Raises:
         UserError: if there is no example, the lengths differ, a label is not one of the task's, or a ranking lacks it.
@@ -61,19 +59,14 @@ def majority_metrics(task: Task, rows: SplitPredictions) -> Metrics:
         return dict.fromkeys(task.metrics)
     if task.selection is not None:
         return {metric: chance_value(task, metric, rows.labels, rows.predictions) for metric in task.metrics}
-    return compute_metrics(task, rows.labels, [_majority(rows)[0]] * len(rows.labels))
+    # of equally frequent labels the first in the alphabet
+    majority = max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])[0]
+    return compute_metrics(task, rows.labels, [majority] * len(rows.labels))
 
 
 def majority_rate(task: Task, rows: SplitPredictions) -> float | None:
     """Return the share of the most frequent label, None for regression; the accuracy of chance in answer selection."""
-    if task.selection is not None:
-        return chance_value(task, "accuracy", rows.labels, rows.predictions)
-    return None if task.labels is None else _majority(rows)[1] / len(rows.labels)
-
-
-def _majority(rows: SplitPredictions) -> tuple[str, int]:
-    """Return the most frequent label, of equally frequent ones the first in the alphabet, and how often it comes."""
-    return max(Counter(sorted(rows.labels)).items(), key=lambda item: item[1])
+    return majority_metrics(replace(task, metrics=("accuracy",)), rows)["accuracy"]
 
 
 def metrics_document(
@@ -105,14 +98,17 @@ def metrics_document(
 
 def _classification_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
     if metric == "accuracy":
-        return float(accuracy_score(labels, predictions))
+        return float(sum(map(eq, labels, predictions)) / len(labels))
+    from sklearn import metrics as sklearn
+
     if metric == "matthews":
         # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
-        return float(matthews_corrcoef(labels, predictions))
-    score = _COUNTED.get(metric.removeprefix("macro_"))
+        return float(sklearn.matthews_corrcoef(labels, predictions))
+    counted = {"f1": sklearn.f1_score, "precision": sklearn.precision_score, "recall": sklearn.recall_score}
+    score = counted.get(metric.removeprefix("macro_"))
     if score is None:
         raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
-    if metric not in _COUNTED:
+    if metric not in counted:
         # the mean over the labels that there are, 0 for one that is never predicted: as is usual
         return float(score(labels, predictions, average="macro", zero_division=0))
     positive = [positive_label(task, metric=metric)]
@@ -120,11 +116,11 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     return None if np.isnan(value) else value
 
 
-_COUNTED = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
-
-
 def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictions: Sequence[str]) -> float | None:
-    if metric not in _CORRELATIONS:
+    from scipy import stats
+
+    correlations = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
+    if metric not in correlations:
         raise UserError(f"task {task.name}: metric {metric} does not apply to scores; use pearson or spearman")
     try:
         sides = [np.asarray(list(map(float, side))) for side in (labels, predictions)]
@@ -132,8 +128,5 @@ def _regression_metric(task: Task, metric: str, labels: Sequence[str], predictio
         raise UserError(f"task {task.name} has scores, not labels: {error}") from None
     if not all(len(side) > 1 and np.isfinite(side).all() and np.ptp(side) > 0 for side in sides):
         return None
-    value = float(_CORRELATIONS[metric](*sides).statistic)
+    value = float(correlations[metric](*sides).statistic)
     return value if np.isfinite(value) else None
-
-
-_CORRELATIONS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}

@@ -37,11 +37,7 @@ class SplitPredictions:
 
 
 def read_predictions(path: Path | str) -> dict[str, SplitPredictions]:
-    """Read a `predictions.tsv`, split by split.
-
-    Raises:
-        UserError: if the file is missing, has other columns, or has a line with another number of fields.
-    """
+    """Read a `predictions.tsv`, split by split; a UserError names the line that is not of that form."""
     with result_file(path, "file of predictions"):
         # Only "\n" ends a line: a label may hold any other character.
         header, *lines = (line.split("\t") for line in split_lines(Path(path).read_bytes().decode("utf-8")))

@@ -8,7 +8,7 @@ and u * v.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from scipy import sparse
@@ -42,7 +42,7 @@ def probe_scores(task: EmbeddingTask, probes: Probes) -> dict[str, Mapping[str, 
     from cross_thought.evaluation.metrics import compute_metrics, majority_metrics
     from cross_thought.evaluation.predictions import SplitPredictions
 
-    probed = _probed(task)
+    probed = cast(Task, task.probed)
     rows = SplitPredictions(list(map(str, probes.row)), probes.label, probes.prediction)
     metrics = compute_metrics(probed, probes.label, probes.prediction)
     return {"metrics": metrics, "chance": majority_metrics(probed, rows)}
@@ -65,7 +65,7 @@ def evaluate_probe(
     rarest, number = min(Counter(labels).items(), key=lambda item: item[1])
     if number < 2:
         raise UserError(
-            f"{_probed(task).name}: one example alone to train on has the label {rarest!r}, and a probe's "
+            f"{task.name}: one example alone to train on has the label {rarest!r}, and a probe's "
             "cross-validation needs two: add some, or raise max_train_examples"
         )
     texts = (text.strip() for of_split in examples.values() for example in of_split for text in example.sentences)
@@ -87,14 +87,11 @@ def evaluate_probe(
         ),
     )  # fmt: skip
     classifier.fit(features(examples["train"]), labels)
-    return {
-        split: Probes(
-            list(range(len(examples[split]))),
-            [example.label for example in examples[split]],
-            list(map(str, classifier.predict(features(examples[split])))),
-        )
-        for split in task.splits
-    }
+    found = {}
+    for split in task.splits:
+        answers = list(map(str, classifier.predict(features(examples[split]))))
+        found[split] = Probes(list(range(len(answers))), [example.label for example in examples[split]], answers)
+    return found
 
 
 def _features(sides: Sequence[Matrix]) -> Matrix:
@@ -105,9 +102,3 @@ def _features(sides: Sequence[Matrix]) -> Matrix:
     if isinstance(left, np.ndarray):
         return np.hstack([left, right, np.abs(left - right), left * right])
     return sparse.hstack([left, right, abs(left - right), left.multiply(right)]).tocsr()
-
-
-def _probed(task: EmbeddingTask) -> Task:
-    if task.probed is None:
-        raise ValueError(f"{task.name} is no probe")
-    return task.probed

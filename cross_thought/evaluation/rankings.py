@@ -21,16 +21,16 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.predictions import SplitPredictions
 from cross_thought.files import atomic_file
 
-# the names that trec_eval has for a metric: as it is asked for, and as it answers
+# how trec_eval is asked for a metric; it answers with a _ in place of the dot
 _TREC_NAMES = {
-    "accuracy": ("P.1", "P_1"),
-    "mrr": ("recip_rank", "recip_rank"),
-    "map": ("map", "map"),
-    "precision": ("P.{k}", "P_{k}"),
-    "recall": ("recall.{k}", "recall_{k}"),
-    "full_recall": ("recall.{k}", "recall_{k}"),
-    "success": ("success.{k}", "success_{k}"),
-    "ndcg": ("ndcg_cut.{k}", "ndcg_cut_{k}"),
+    "accuracy": "P.1",
+    "mrr": "recip_rank",
+    "map": "map",
+    "precision": "P.{k}",
+    "recall": "recall.{k}",
+    "full_recall": "recall.{k}",
+    "success": "success.{k}",
+    "ndcg": "ndcg_cut.{k}",
 }
 
 
@@ -47,14 +47,11 @@ def is_counted(metric: str, label: str) -> bool:
 def question_scores(task: Task, metric: str, labels: Sequence[str], rankings: Sequence[str]) -> list[float]:
     """Score each question, those that do not count for the metric as well.
 
+    A UserError says that the metric is none of rankings, or a ranking is none, or lacks a right candidate.
+
     Args:
-        task: an answer selection.
-        metric: one of its metrics.
         labels: the numbers of the right candidates of each question.
         rankings: the numbers of all candidates of each question, best first, separated by spaces.
-
-    Raises:
-        UserError: if the metric is none of rankings, or a ranking is none, or lacks a right candidate.
     """
     known = _known(task, metric)
     judged: dict[str, dict[str, int]] = {}
@@ -69,21 +66,17 @@ def question_scores(task: Task, metric: str, labels: Sequence[str], rankings: Se
 def trec_scores(
     metric: RankingMetric, judged: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]]
 ) -> dict[str, float]:
-    """Score each query by trec_eval.
+    """Score each judged query by trec_eval.
 
     Args:
-        metric: which one.
         judged: query -> candidate -> relevance; right are those above 0.
         run: query -> candidate -> score, the higher the better; a query without candidates scores 0.
-
-    Returns:
-        The score of each judged query, in their order.
     """
     import pytrec_eval
 
-    asked, answered = (name.format(k=metric.cutoff) for name in _TREC_NAMES[metric.name])
-    found = pytrec_eval.RelevanceEvaluator(judged, {asked}).evaluate(run)
-    scores = {query: found[query][answered] if query in found else 0.0 for query in judged}
+    name = _TREC_NAMES[metric.name].format(k=metric.cutoff)
+    found = pytrec_eval.RelevanceEvaluator(judged, {name}).evaluate(run)
+    scores = {query: found[query][name.replace(".", "_")] if query in found else 0.0 for query in judged}
     return {query: float(score == 1) for query, score in scores.items()} if metric.name == "full_recall" else scores
 
 
@@ -95,11 +88,8 @@ def ranking_value(task: Task, metric: str, labels: Sequence[str], rankings: Sequ
 def chance_value(task: Task, metric: str, labels: Sequence[str], rankings: Sequence[str]) -> float | None:
     """Return what a random order of the candidates is expected to score."""
     known = _known(task, metric)
-    expected = [
-        _chance(known.name, known.cutoff, len(right_numbers(label)), len(ranking.split()))
-        for label, ranking in zip(labels, rankings, strict=True)
-    ]
-    return _mean_of_counted(metric, labels, expected)
+    sizes = [(len(right_numbers(label)), len(ranking.split())) for label, ranking in zip(labels, rankings, strict=True)]
+    return _mean_of_counted(metric, labels, [_chance(known.name, known.cutoff, *size) for size in sizes])
 
 
 def _mean_of_counted(metric: str, labels: Iterable[str], scores: Iterable[float]) -> float | None:
@@ -108,11 +98,7 @@ def _mean_of_counted(metric: str, labels: Iterable[str], scores: Iterable[float]
 
 
 def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[float]:
-    """Return at which place, from 1, each ranking has its first right candidate; infinite where none is right.
-
-    Raises:
-        UserError: if a ranking is none, or lacks a right candidate.
-    """
+    """Return at which place, from 1, each ranking has its first right candidate; infinite where none is right."""
     ranks = []
     for label, ranking in zip(labels, rankings, strict=True):
         numbers, right = _numbers(task, label, ranking), right_numbers(label)
@@ -124,12 +110,7 @@ def write_trec_files(folder: Path, predictions: Mapping[str, SplitPredictions], 
     """Write `SPLIT.run` for each split, and `SPLIT.qrels` where its labels are known, as trec_eval reads them.
 
     A question's id is its index in `predictions.tsv`, a candidate's its number there. Scores are the attention weights,
-    lowered where candidates have the same, as those with the same text.
-
-    Args:
-        folder: where they go.
-        predictions: of each split, with scores.
-        tag: the name of the run.
+    lowered where candidates have the same, as those with the same text. `tag` is the name of the run.
     """
     for split, rows in predictions.items():
         with atomic_file(folder / f"{split}.run") as partial, partial.open("w", encoding="utf-8") as file:

@@ -30,11 +30,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 class Collection:
-    """A prepared collection, but for its texts, which stay on disk.
-
-    Args:
-        folder: as `prepare_collection` wrote it.
-        task: of which it is.
+    """A collection in the folder that `prepare_collection` wrote, but for its texts, which stay on disk.
 
     Attributes:
         passages, queries: their ids, in order.
@@ -88,14 +84,9 @@ def search_words(task: RetrievalTask, collection: Collection) -> Iterator[Found]
 
 
 def write_run(path: Path, task: RetrievalTask, collection: Collection, found: Iterable[Found], *, tag: str) -> None:
-    """Write the ranked passages of each query as TREC's run file, whole or not at all.
+    """Write at most `task.depth` passages of each query as TREC's run file, whole or not at all.
 
-    Args:
-        path: the file.
-        task: whose `depth` is the most passages of a query.
-        collection: whose ids are written.
-        found: of each query, in order; a place of -1 is none.
-        tag: the name of the run.
+    `found` are those of each query, in order; a place of -1 is none. `tag` is the name of the run.
     """
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for query, left_out, (scores, places) in zip(collection.queries, collection.left_out, found, strict=True):
@@ -147,10 +138,7 @@ def retrieval_document(
     """Assemble what `metrics.json` says: each split's metrics, and how much was searched.
 
     Args:
-        model: its name in tables, or `bm25`.
-        task: the task.
-        seed: of the model's training; None: it needs none.
-        pooling: how slot states become an embedding; None likewise.
+        model: its name in tables, or `bm25`; then there are no `seed` and `pooling`.
         run: the run file.
         prepared: folder of the prepared collection.
         counts: how many `sentences`, queries and passages, were embedded, and how many `cut` at the positions; None

@@ -21,15 +21,14 @@ _SEED = 1
 def nearest(
     queries: np.ndarray, passages: np.ndarray, depth: int, *, index: str = EXACT, num_probes: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search a collection for the passages nearest to each query, by faiss.
+    """Search a collection for the `depth` passages nearest to each query, by faiss.
+
+    Index EXACT compares each query with all passages. IVF, approximate, groups the passages into some 4 * sqrt(P)
+    clusters, learnt from a sample, and compares with those of the `num_probes` nearest clusters.
 
     Args:
         queries: embeddings, shape (Q, d).
         passages: embeddings, shape (P, d), float16 or float32; may be mapped from disk.
-        depth: how many passages of each query.
-        index: EXACT compares each query with all passages. IVF, approximate, groups the passages into some 4 * sqrt(P)
-            clusters, learnt from a sample, and compares with those of the nearest clusters.
-        num_probes: how many clusters that are.
 
     Returns:
         Inner products and the places of their passages, best first, shapes (Q, K) with K = min(depth, P); a place is -1

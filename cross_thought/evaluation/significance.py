@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
 
 from cross_thought.data.definitions import RANKING_METRICS, Task, ranking_metric
 from cross_thought.evaluation.metrics import compute_metrics, positive_label
@@ -61,17 +60,10 @@ def compare(
     *,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Comparison:
-    """Compare a model with the control on the same examples.
+    """Compare a model with the control on the same examples; all None if the metric is undefined for any seed.
 
-    Args:
-        task: whose metric it is.
-        metric: one of `task.metrics`.
-        labels: the examples' labels.
-        predictions, control_predictions: seed -> the model's answers to those examples.
-        num_resamples: bootstrap resamples; the generator is seeded, so the same input gives the same numbers.
-
-    Returns:
-        The comparison; all None if the metric is undefined for any seed.
+    `predictions` and `control_predictions` have of each seed the model's answers. The bootstrap's generator is seeded,
+    so the same input gives the same numbers.
     """
     if task.selection is not None:
         counted = [place for place, label in enumerate(labels) if is_counted(metric, label)]
@@ -91,19 +83,14 @@ def compare(
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
         return UNDEFINED
-    low, high = np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2])
-    shared = [seed for seed in predictions if metric == "accuracy" and seed in control_predictions]
-    return Comparison(
-        difference=float(np.mean(defined[0]) - np.mean(defined[1])),
-        ci_low=float(low),
-        ci_high=float(high),
-        p_examples=bootstrap_p_value(resampled),
-        p_seeds=welch_p_value(*defined),
-        p_mcnemar={
-            seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
-            for seed in shared
-        },
-    )
+    difference = float(np.mean(defined[0]) - np.mean(defined[1]))
+    low, high = map(float, np.quantile(resampled, [SIGNIFICANCE_LEVEL / 2, 1 - SIGNIFICANCE_LEVEL / 2]))
+    p_mcnemar = {
+        seed: mcnemar_p_value(*encode_answers(task, labels, [predictions[seed], control_predictions[seed]]))
+        for seed in predictions
+        if metric == "accuracy" and seed in control_predictions
+    }
+    return Comparison(difference, low, high, bootstrap_p_value(resampled), welch_p_value(*defined), p_mcnemar)
 
 
 def bootstrap_p_value(differences: np.ndarray) -> float:
@@ -120,6 +107,8 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
         return None
     if np.ptp(values) == 0 and np.ptp(control_values) == 0:
         return 1.0 if values[0] == control_values[0] else 0.0
+    from scipy import stats  # late, as in `metrics`
+
     # from the moments: `ttest_ind` warns of lost precision where the seeds of one side agree
     moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (values, control_values)]
     return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
@@ -127,6 +116,8 @@ def welch_p_value(values: Sequence[float], control_values: Sequence[float]) -> f
 
 def mcnemar_p_value(labels: Sequence | np.ndarray, *answers: Sequence | np.ndarray) -> float:
     """Return the exact McNemar p value of two: a sign test on the examples that only one of them gets right."""
+    from scipy import stats
+
     right, control_right = (np.asarray(labels) == np.asarray(side) for side in answers)
     only, control_only = int((right & ~control_right).sum()), int((~right & control_right).sum())
     return float(stats.binomtest(only, only + control_only).pvalue) if only + control_only else 1.0
@@ -144,10 +135,8 @@ def resample_differences(
 
     Examples that have the same label and got the same answers from every seed of both models are interchangeable,
     so a resample is a multinomial draw over such kinds of example: the same distribution, and for classification
-    thousands of examples become a few dozen kinds.
-
-    Returns:
-        Differences, shape (num_resamples,); NaN where a resample leaves the metric undefined.
+    thousands of examples become a few dozen kinds. The result, shape (num_resamples,), is NaN where a resample leaves
+    the metric undefined.
     """
     columns = np.stack(encode_answers(task, labels, [*answers, *control_answers], metric=metric), axis=1)
     kinds, counts = np.unique(columns, axis=0, return_counts=True)

@@ -12,10 +12,7 @@ _NOT_RESTORED = "checkpoint_last.pt"  # fairseq's default: the newest in --save-
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, or cannot be done here.
-
-    Args:
-        args: fairseq's arguments, of training or validation.
+    """Refuse what of fairseq's arguments cannot be meant, or cannot be done here.
 
     Raises:
         UserError: naming the flag, its value and the remedy.

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,19 +25,13 @@ from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
 _WORD_START = "Ġ"  # how GPT-2's files write the space before a word
 
 Shapes = dict[str, tuple[int, ...]]
-Size = tuple[str, str | None, int, int]  # text, key of the config, the checkpoint's size, the config's
 
 if TYPE_CHECKING:
-    from cross_thought.fairseq.model import RegisteredEncoder
+    from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder
 
 
 def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEncoder", Dictionary]:
-    """Return the encoder with its LM head from a pre-training checkpoint, and the dictionary with `<mask>`.
-
-    Args:
-        checkpoint: a pre-training's final model.
-        vocabulary: folder of dict.txt.
-    """
+    """Return the encoder with its LM head from a pre-training's final model, and the dictionary with `<mask>`."""
     from cross_thought.fairseq.model import RegisteredEncoder
 
     state = load_checkpoint(checkpoint)
@@ -49,34 +43,37 @@ def load_pretrained(checkpoint: Path, vocabulary: Path) -> tuple["RegisteredEnco
     return model.eval(), dictionary
 
 
-def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> None:
-    """Hold a given checkpoint against the config before anything is trained from it.
+def build_model(model: Mapping[str, Any], vocabulary: Path, **flags: object) -> "CrossThoughtModel":
+    """Return the model that fairseq would build to pre-train one of the config, of its entry of the effective one.
 
-    Args:
-        checkpoint: a fairseq checkpoint.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        vocabulary: folder of dict.txt.
+    `flags` are further ones of fairseq's, by their names in its arguments; None: fairseq's default.
+    """
+    from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder
+
+    given = model_flags(dict(model)) | flags
+    args = argparse.Namespace(**{key: value for key, value in given.items() if value is not None})
+    ARCH_CONFIG_REGISTRY[args.arch](args)
+    args.max_positions = args.num_positions
+    return CrossThoughtModel(args, RegisteredEncoder(args, load_dictionary(vocabulary / "dict.txt")))
+
+
+def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> None:
+    """Hold a given checkpoint against the model of that name in the config before anything is trained from it.
 
     Raises:
         UserError: as `load_checkpoint`; if the checkpoint has other sizes than the config, or lacks weights.
     """
-    from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder
-
     state = load_checkpoint(checkpoint)
     missing = next((key for key in ("optimizer_history", "extra_state") if key not in state), None)
     if missing:
         raise UserError(f"{checkpoint} lacks `{missing}`, which fairseq asks for: take a checkpoint that fairseq wrote")
-    args = argparse.Namespace(**{key: value for key, value in model_flags(model).items() if value is not None})
-    ARCH_CONFIG_REGISTRY[args.arch](args)
-    args.max_positions = args.num_positions
     with torch.device("meta"):  # names and shapes only
-        built = CrossThoughtModel(args, RegisteredEncoder(args, load_dictionary(vocabulary / "dict.txt")))
+        built = build_model(model, vocabulary)
     weights = dict(state["model"])
     built.upgrade_state_dict(weights)  # as fairseq does when it loads them
-    found = {key: tuple(weight.shape) for key, weight in weights.items() if "classification_heads." not in key}
-    wanted = {key: tuple(weight.shape) for key, weight in built.state_dict().items()}
-    _refuse_others(checkpoint, _sizes(name, found, wanted))
+    found = shapes_of({key: weight for key, weight in weights.items() if "classification_heads." not in key})
+    wanted = shapes_of(built.state_dict())
+    refuse_other_sizes(checkpoint, sizes(name, found, wanted))
     odd = next((key for key in [*wanted, *found] if found.get(key) != wanted.get(key)), None)
     if odd:
         is_roberta = ".crossthought_layers." in odd and odd not in found
@@ -89,22 +86,42 @@ def check_fits(checkpoint: Path, name: str, model: dict, vocabulary: Path) -> No
             f"{checkpoint} does not fit models.{name}: {odd} is {found.get(odd, 'missing')} there and "
             f"{wanted.get(odd, 'missing')} here; {remedy}"
         )
-    _refuse_others(checkpoint, _unseen_sizes(name, vars(state["args"]), vars(args)))
+    refuse_other_sizes(checkpoint, _unseen_sizes(name, vars(state["args"]), vars(built.args)))
 
 
-def _refuse_others(checkpoint: Path, sizes: Iterable[Size]) -> None:
-    """Refuse the first size that is not the config's."""
-    for text, key, has, needs in sizes:
-        if has != needs:
+class Size(NamedTuple):
+    """A size in words, its key in the config, what there is, what is needed, and whether what is more can be cut."""
+
+    text: str
+    key: str | None
+    has: int
+    needs: int
+    can_be_cut: bool = False
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
+    """Return the shapes of weights, by their names."""
+    return {key: tuple(weight.shape) for key, weight in weights.items()}
+
+
+def refuse_other_sizes(source: str | Path, found: Iterable[Size]) -> None:
+    """Refuse the first size that is not the config's; `source` is named in the message."""
+    for text, key, has, needs, can_be_cut in found:
+        if has != needs and not (can_be_cut and has > needs):
             remedy = f"set {key} to {has}" if key else "set bpe and corpus as they were when it was trained"
-            raise UserError(f"{checkpoint} has {text.format(has)}, the config's model {needs}: {remedy}")
+            remedy += " or less" if can_be_cut else ""
+            raise UserError(f"{source} has {text.format(has)}, the config's model {needs}: {remedy}")
 
 
-def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[Size]:
-    """Yield the sizes that a config can set and weights have."""
+def sizes(name: str, found: Shapes, wanted: Shapes, *, can_be_cut: bool = False) -> Iterator[Size]:
+    """Yield the sizes that a config can set and weights have, by the names of a checkpoint.
+
+    What is found belongs to the model `name` of the config; `can_be_cut`: layers and positions may be more than wanted.
+    """
 
     def num_layers(shapes: Shapes) -> int:
-        return sum(re.fullmatch(rf"{re.escape(place)}layers\.\d+\.fc1\.weight", key) is not None for key in shapes)
+        matches = (re.match(rf"{re.escape(place)}layers\.(\d+)\.", key) for key in shapes)
+        return len({match[1] for match in matches if match})
 
     place, key = "encoder.sentence_encoder.", f"models.{name}"
     for weight, axis, extra, text, setting in (
@@ -115,9 +132,10 @@ def _sizes(name: str, found: Shapes, wanted: Shapes) -> Iterator[Size]:
     ):
         shape = found.get(place + weight, ())
         if len(shape) == 2:
-            yield text, setting, shape[axis] - extra, wanted[place + weight][axis] - extra
+            needs = wanted[place + weight][axis] - extra
+            yield Size(text, setting, shape[axis] - extra, needs, can_be_cut and "embed_positions" in weight)
     if num_layers(found):
-        yield "{} layers", f"{key}.num_layers", num_layers(found), num_layers(wanted)
+        yield Size("{} layers", f"{key}.num_layers", num_layers(found), num_layers(wanted), can_be_cut)
 
 
 def _unseen_sizes(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Size]:
@@ -126,7 +144,8 @@ def _unseen_sizes(name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
         ("{} sentence slots", "num_slots", "num_slots"),
         ("{} attention heads", "num_heads", "encoder_attention_heads"),
     ):
-        yield text, f"models.{name}.{key}", found.get(argument, getattr(EncoderConfig, key)), wanted[argument]
+        has = found.get(argument, getattr(EncoderConfig, key))
+        yield Size(text, f"models.{name}.{key}", has, wanted[argument])
 
 
 def load_dictionary(path: Path) -> Dictionary:
@@ -146,13 +165,7 @@ def load_dictionary(path: Path) -> Dictionary:
 def held_out_documents(binarized: Path, *, bos_id: int, split: str = "valid") -> Iterator[Tensor]:
     """Yield the held-out documents as fairseq passes them to the model: `<s>`, then each line with its `</s>`.
 
-    Args:
-        binarized: folder of the binarized corpus.
-        bos_id: id of `<s>`.
-        split: "valid", or "test" where the corpus has one.
-
-    Yields:
-        Token ids, shape (L,).
+    They are of the split "valid", or "test" where the binarized corpus has one, as token ids, shape (L,).
     """
     lines = data_utils.load_indexed_dataset(str(binarized / split))
     document: list[Tensor] = []

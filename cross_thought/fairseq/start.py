@@ -3,7 +3,6 @@
 A RoBERTa, or another Cross-Thought encoder, becomes a checkpoint of the config's model, which fairseq restores.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,24 +14,16 @@ from torch import Tensor
 
 from cross_thought.data.archives import unpack
 from cross_thought.errors import UserError, shown
-from cross_thought.fairseq import bridge
-from cross_thought.fairseq.pretrained import load_dictionary
-from cross_thought.files import atomic_file
-from cross_thought.training.launch import model_flags
-from cross_thought.training.roberta import (
-    ENCODER,
-    Roberta,
-    hash_of,
-    read_fairseq,
-    read_hugging_face,
-    read_merges,
+from cross_thought.fairseq.pretrained import (
+    Size,
+    build_model,
+    load_dictionary,
+    refuse_other_sizes,
+    shapes_of,
+    sizes,
 )
-
-bridge.install()
-
-from fairseq.models import ARCH_CONFIG_REGISTRY  # noqa: E402
-
-from cross_thought.fairseq.model import CrossThoughtModel, RegisteredEncoder  # noqa: E402
+from cross_thought.files import atomic_file, file_hash
+from cross_thought.training.roberta import ENCODER, Roberta, read_fairseq, read_hugging_face, read_merges
 
 _POSITIONS, _WORDS = f"{ENCODER}embed_positions.weight", f"{ENCODER}embed_tokens.weight"
 _CROSS_LAYERS = f"{ENCODER}crossthought_layers."
@@ -43,15 +34,9 @@ _ROBERTA_OFFSET = 2  # RoBERTa's first token has this row of its positions: the 
 def write_start(
     files: Sequence[Path], vocabulary: Path, output: Path, *, name: str, model: Mapping[str, Any], seed: int
 ) -> None:
-    """Write the checkpoint that a model starts from; the same bytes each time.
+    """Write the checkpoint that a model of the config starts from, of what `data.starts.start_files` names.
 
-    Args:
-        files: what `data.starts.start_files` names.
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-        output: the checkpoint to write.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        seed: of what is drawn.
+    The seed is that of what is drawn; the same one gives the same bytes.
 
     Raises:
         UserError: if a file is damaged or of another kind, has another vocabulary than this run, or not the sizes that
@@ -88,7 +73,7 @@ def check_vocabulary(roberta: Roberta, vocabulary: Path) -> None:
     if roberta.tokens is not None:
         _check_tokens(roberta, vocabulary, remedy)
     elif roberta.dictionary_hash is not None:
-        if roberta.dictionary_hash != hash_of(dictionary):
+        if roberta.dictionary_hash != file_hash(dictionary):
             raise UserError(f"{roberta.source} was trained with another vocabulary than {dictionary}: {remedy}")
     elif roberta.dictionary is None:
         raise UserError(
@@ -140,32 +125,18 @@ def start_state(
 ) -> dict[str, Any]:
     """Return a fairseq checkpoint of the config's model with the weights of a RoBERTa; what it lacks is drawn.
 
-    Args:
-        roberta: where the weights come from, with this vocabulary.
-        vocabulary: folder of dict.txt.
-        name: the model's key in the config.
-        model: its entry of the effective config.
-        seed: of what is drawn.
-
     Raises:
         UserError: if it has not the sizes that the config asks for.
     """
-    training = model["pretraining"]
-    flags = model_flags(dict(model)) | {key: training[key] for key in ("init_std", "query_key_init_std")}
-    args = argparse.Namespace(**{key: value for key, value in flags.items() if value is not None})
-    args.task = "masked_lm"
-    ARCH_CONFIG_REGISTRY[args.arch](args)
-    args.max_positions = args.num_positions
-    dictionary = load_dictionary(vocabulary / "dict.txt")
     torch.manual_seed(seed)
-    built = CrossThoughtModel(args, RegisteredEncoder(args, dictionary))
-    weights = built.state_dict()
-    for text, key, has, needs, may_have_more in _sizes(roberta, weights, args):
-        if has != needs and not (may_have_more and has > needs):
-            raise UserError(
-                f"{roberta.source} has {text.format(has)}, the config's model {needs}: set models.{name}.{key} to {has}"
-                f"{' or less' if may_have_more else ''}"
-            )
+    stds = {key: model["pretraining"][key] for key in ("init_std", "query_key_init_std")}
+    built = build_model(model, vocabulary, **stds, task="masked_lm")
+    args, weights = built.args, built.state_dict()
+    found = [*sizes(name, shapes_of(roberta.weights), shapes_of(weights), can_be_cut=True)]
+    if roberta.num_heads is not None:
+        heads = Size("{} attention heads", f"models.{name}.num_heads", roberta.num_heads, args.encoder_attention_heads)
+        found.append(heads)
+    refuse_other_sizes(roberta.source, found)
     if roberta.has_cross_layers and model["cross_layers"] == "random":
         raise UserError(
             f"{roberta.source} has cross layers of its own, which are taken, but models.{name}.cross_layers is random: "
@@ -199,20 +170,6 @@ def start_state(
         "optimizer_history": [history],
         "extra_state": {"train_iterator": {"epoch": 1}},
     }
-
-
-def _sizes(
-    roberta: Roberta, weights: Mapping[str, Tensor], args: argparse.Namespace
-) -> Iterator[tuple[str, str, int, int, bool]]:
-    """Yield sizes: text, key of the model's entry, what there is, what is needed, and whether more is cut."""
-    theirs, first = roberta.weights, f"{ENCODER}layers.0.fc1.weight"
-    yield "states of width {}", "embed_dim", theirs[_WORDS].size(1), weights[_WORDS].size(1), False
-    yield "feed-forward layers of width {}", "ffn_dim", theirs[first].size(0), weights[first].size(0), False
-    if roberta.num_heads is not None:
-        yield "{} attention heads", "num_heads", roberta.num_heads, args.encoder_attention_heads, False
-    yield "{} layers", "num_layers", roberta.num_layers, args.encoder_layers, True
-    # either kind has two rows more than the range of its positions
-    yield "{} positions", "num_positions", theirs[_POSITIONS].size(0) - 2, weights[_POSITIONS].size(0) - 2, True
 
 
 def _given_weights(roberta: Roberta, *, num_layers: int, num_rows: int) -> Iterator[tuple[str, Tensor]]:

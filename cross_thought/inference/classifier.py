@@ -18,7 +18,7 @@ from cross_thought.encoder.heads import SELECTION, FineTunedTask
 from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file, count_lines
+from cross_thought.files import atomic_file, count_lines, is_read_once
 from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
@@ -84,8 +84,7 @@ class SentenceClassifier:
             revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
             labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
             score_scale: likewise, what a regression's scores were divided by for training.
-            device: as above.
-            precision: as above.
+            device, precision: as above.
 
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, the model is not fine-tuned, or does
@@ -139,11 +138,7 @@ class SentenceClassifier:
         return answers if self.labels is not None else [float(answer) for answer in answers]
 
     def predict_proba(self, rows: Iterable[Row], *, show_progress: bool = False) -> np.ndarray:
-        """Return how sure the model is.
-
-        Args:
-            rows: as of `predict`.
-            show_progress: as there.
+        """Return how sure the model is of rows; arguments as of `predict`.
 
         Returns:
             Probabilities of the labels, float32, shape (num_rows, num_labels), in the order of `labels`; of answer
@@ -273,11 +268,11 @@ def predict_files(
     probabilities: bool = False,
     show_progress: bool = False,
 ) -> int:
-    """Predict the rows of files of any size, some at a time; the output file is written whole or not at all.
+    """Predict the rows of files of any size, one after the other; the output file is written whole or not at all.
 
     Args:
         classifier: the model.
-        sources: the files, read one after the other.
+        sources: the files.
         output: the TSV file to write: `index` of the row, from 0, `prediction`, and with `probabilities` a column
             `score_LABEL` for each label, or `score_N` for each candidate answer; None: stdout.
         form: how the files are read.
@@ -319,8 +314,7 @@ def _rows(source: Path, form: Form) -> Iterator[InputRow]:
 
 def _can_be_counted(source: Path, form: Form) -> bool:
     """Whether a file's lines are its rows, and it can be read twice."""
-    is_read_once = source.is_relative_to("/dev") or not source.is_file()
-    return not is_read_once and (form.form or format_of(str(source))) in (TSV, JSON_LINES)
+    return not is_read_once(source) and (form.form or format_of(str(source))) in (TSV, JSON_LINES)
 
 
 def _has_header(source: Path, form: Form) -> bool:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
-from cross_thought.files import atomic_file, check_output, count_lines, read_lines
+from cross_thought.files import atomic_file, check_output, count_lines, is_read_once, read_lines
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
 from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
@@ -103,8 +103,7 @@ class SentenceEncoder:
             vocabulary: for a checkpoint, the folder of dict.txt, encoder.json and vocab.bpe; None: where they are
                 found, beside it or in the results folder that it lies in.
             revision: of an export on the hub: a branch, a tag or a commit; None: the newest.
-            device: as above.
-            precision: as above.
+            device, precision: as above.
 
         Raises:
             UserError: if a file is missing, damaged or does not fit the others, or the device is not there.
@@ -238,7 +237,8 @@ class SentenceEncoder:
         copies = np.bincount(places, minlength=len(rows))
         found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
-            slot_states = self.encoder.embed_sentences(self._tokens([rows[number] for number in batch])).float()
+            tokens = self.tokenizer.pad([rows[number] for number in batch]).to(self.device)
+            slot_states = self.encoder.embed_sentences(tokens).float()
             for recipe, vectors in zip(recipes, found, strict=True):
                 pooled = pool_slots(slot_states, recipe.pooling)
                 for layer in recipe.layers:
@@ -247,9 +247,6 @@ class SentenceEncoder:
                 vectors[batch] = (F.normalize(pooled) if recipe.normalize else pooled).cpu().numpy()
             progress.update(int(copies[batch].sum()))
         return [vectors[places] for vectors in found]
-
-    def _tokens(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        return self.tokenizer.pad(rows).to(self.device)
 
     def rank(
         self, questions: str | Sequence[str], candidates: Sequence[str] | np.ndarray
@@ -349,8 +346,7 @@ def embed_file(
         raise UserError(str(error)) from None
     num_sentences = 0
     lines = read_lines(source, chunk_bytes=_CHUNK_BYTES)
-    is_read_once = source.is_relative_to("/dev") or not source.is_file()
-    total = None if is_read_once else count_lines(source)
+    total = None if is_read_once(source) else count_lines(source)
     dtype = np.dtype(precision).newbyteorder("<")
     with ExitStack() as stack:
         partials = [stack.enter_context(atomic_file(path)) for path in outputs.values()]

@@ -1,6 +1,5 @@
 """What a fine-tuned model answers to rows of token ids, without fairseq: `evaluate` and `predict` compute it here."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cross_thought.data.definitions import Task
-from cross_thought.data.prepared import SUMMARY
+from cross_thought.data.prepared import read_summary
 from cross_thought.encoder.heads import CLASSIFICATION, REGRESSION, SELECTION, FineTunedTask, check_head
 from cross_thought.encoder.saved import SavedModel, build_head
 from cross_thought.errors import UserError
@@ -71,10 +70,7 @@ class FineTunedModel:
         return self._answer_weights(rows) if self.task.kind == SELECTION else self._head_scores(rows)
 
     def answers(self, outputs: Tensor) -> tuple[list[str], Tensor | None]:
-        """Say what outputs mean.
-
-        Args:
-            outputs: of `outputs`.
+        """Say what outputs, of `outputs`, mean.
 
         Returns:
             For each row the label; or the score, in the task's own scale; or the candidates' numbers from 1, best
@@ -147,14 +143,7 @@ class FineTunedModel:
 def blocks(
     rows: Iterable[_Item], num_rows: int, num_sentences: int, *, count: Callable[[_Item], int]
 ) -> Iterator[list[_Item]]:
-    """Yield rows in lists that end at so many rows, or with the row that makes so many sentences.
-
-    Args:
-        rows: in their order.
-        num_rows: of a list, at most.
-        num_sentences: after which a list ends.
-        count: says how many sentences a row has.
-    """
+    """Yield rows in lists that end at so many rows, or with the row that makes so many sentences, as `count` says."""
     block: list[_Item] = []
     total = 0
     for row in rows:
@@ -200,15 +189,11 @@ def precision_of(hardware: str) -> str:
 def describe(task: Task, *, data: Path | None = None, best: Mapping[str, Any] | None = None) -> FineTunedTask:
     """Return what a model that is fine-tuned on a task has to know of it.
 
-    Args:
-        task: the task.
-        data: its binarized form, which tells where sentences were cut; None, or not told there: not known.
-        best: the checkpoint that is best on the dev set, of which fairseq's accuracy is noted.
+    Its binarized form tells where sentences were cut; None, or not told there: not known. Of the checkpoint that is
+    best on the dev set, fairseq's accuracy is noted.
     """
     split = task.splits.get("valid") or next(iter(task.splits.values()))
-    limit = None
-    if data is not None and (data / SUMMARY).is_file():
-        limit = json.loads((data / SUMMARY).read_text(encoding="utf-8")).get("max_sentence_tokens")
+    limit = None if data is None else read_summary(data).get("max_sentence_tokens")
     accuracy = (best or {}).get("extra_state", {}).get("best") if task.best_metric == "accuracy" else None
     return FineTunedTask(
         task=task.name,
@@ -238,13 +223,10 @@ def tells_its_task(state: Mapping[str, Any]) -> bool:
 def task_of_checkpoint(
     state: Mapping[str, Any], *, source: Path, labels: Sequence[str] | None = None, score_scale: float | None = None
 ) -> FineTunedTask:
-    """Return what a checkpoint was fine-tuned on.
+    """Return what a checkpoint was fine-tuned on, whose content is given; messages name `source`, its path.
 
-    Args:
-        state: its content.
-        source: its path, for messages.
-        labels: names of the classes in the order of the head's outputs; None: those that the checkpoint has.
-        score_scale: what a regression's scores were divided by; None: as the checkpoint has it.
+    `labels` are names of the classes in the order of the head's outputs, None: those that the checkpoint has; likewise
+    `score_scale`, what a regression's scores were divided by.
 
     Raises:
         UserError: if it was not fine-tuned, or does not tell its labels or scale.
@@ -272,13 +254,7 @@ def task_of_checkpoint(
 
 
 def with_head(saved: SavedModel, state: Mapping[str, Any], task: FineTunedTask, *, source: Path) -> SavedModel:
-    """Add to an encoder the head that its checkpoint has.
-
-    Args:
-        saved: the encoder.
-        state: content of the checkpoint.
-        task: what it was fine-tuned on.
-        source: its path, for messages.
+    """Add to an encoder the head that its checkpoint, of this content, has for a task; messages name `source`.
 
     Raises:
         UserError: if the head is not there, damaged, or not for such a task.

@@ -9,11 +9,9 @@ _DATA = ("*.json", "*.safetensors")  # no code, and no pickles
 
 
 def fetched(path: Path, revision: str | None = None) -> Path:
-    """Return a path as it is if there is such a file or folder, else the local copy of the export of that name.
+    """Return a path as it is if there is such a file or folder, else the local copy of the hub's export of that name.
 
-    Args:
-        path: a path, or `user/model`.
-        revision: a branch, a tag or a commit of the hub's; None: its newest.
+    `revision` is a branch, a tag or a commit of the hub's; None: its newest.
 
     Raises:
         UserError: if the hub cannot be reached and has not been asked before, or has no such model or revision; if

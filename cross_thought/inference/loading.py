@@ -1,6 +1,5 @@
 """A trained encoder with its tokenizer, from a fairseq checkpoint or an export, without fairseq; nothing in it runs."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -14,9 +13,10 @@ from cross_thought.encoder.heads import FineTunedTask
 from cross_thought.encoder.saved import MODEL_TYPE, SavedModel, build_encoder, load_saved
 from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
-from cross_thought.files import refuse_lfs_pointer
+from cross_thought.files import file_hash, refuse_lfs_pointer
 from cross_thought.inference.fine_tuned import relabelled, task_of_checkpoint, with_head
 from cross_thought.training.checkpoints import VOCABULARY_HASH, load_checkpoint
+from cross_thought.training.roberta import read_merges
 
 VOCABULARY_FILES = ("dict.txt", "encoder.json", "vocab.bpe")
 WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE = "model.safetensors", "config.json", "tokenizer.json"  # of an export
@@ -69,13 +69,9 @@ def load_classifier(
     labels: Sequence[str] | None = None,
     score_scale: float | None = None,
 ) -> tuple[SavedModel, SentenceTokenizer]:
-    """Load a fine-tuned model and its tokenizer on the CPU, ready to predict.
+    """Load a fine-tuned model, a checkpoint or an export of one, and its tokenizer on the CPU, ready to predict.
 
-    Args:
-        path: a fine-tuned checkpoint, or an export of one.
-        vocabulary: as of `load_pretrained`.
-        labels: other names for its labels, in their order; needed for a checkpoint that does not tell them.
-        score_scale: likewise, what a regression's scores were divided by.
+    `labels` and `score_scale` are as of `SentenceClassifier.from_pretrained`, `vocabulary` as of `load_pretrained`.
 
     Raises:
         UserError: as of `load_pretrained`; and if the model is not fine-tuned, or does not tell its labels or scale.
@@ -195,7 +191,7 @@ def _check_vocabulary(folder: Path, vocab_size: int, expected_hash: str | None, 
     """Refuse a vocabulary that is not the checkpoint's, as far as that can be told."""
     path = folder / "dict.txt"
     try:
-        content = path.read_bytes()
+        found_hash = file_hash(path)
         for name in VOCABULARY_FILES:
             refuse_lfs_pointer(folder / name)
     except OSError as error:
@@ -206,7 +202,7 @@ def _check_vocabulary(folder: Path, vocab_size: int, expected_hash: str | None, 
     remedy = "name the folder of the vocabulary that it was trained with (--vocabulary)"
     if num_symbols != vocab_size:
         raise UserError(f"{source} has {vocab_size} symbols, but {path} {num_symbols}: {remedy}")
-    if expected_hash not in (None, hashlib.sha256(content).hexdigest()):
+    if expected_hash not in (None, found_hash):
         raise UserError(f"{source} was trained with another vocabulary than {path}: {remedy}")
 
 
@@ -226,20 +222,17 @@ def _dictionary_symbols(path: Path) -> list[str]:
 
 
 def build_tokenizer(vocabulary: Path) -> Tokenizer:
-    """Build the tokenizer that takes a sentence to `<s> A </s>` in fairseq's ids.
+    """Build the tokenizer that takes a sentence to `<s> A </s>` in fairseq's ids, of the files of a vocabulary.
 
     BPE symbols that dict.txt lacks come after the encoder's ids; whoever uses them puts `<unk>` in their place.
 
-    Args:
-        vocabulary: folder of dict.txt, encoder.json and vocab.bpe.
-
     Raises:
-        UserError: if one of them is missing or damaged, or they do not fit together.
+        UserError: if a file is missing or damaged, or they do not fit together.
     """
     dictionary = _dictionary_symbols(vocabulary / "dict.txt")
     try:
         bpe_ids = json.loads((vocabulary / "encoder.json").read_text(encoding="utf-8"))
-        merges = _read_merges(vocabulary / "vocab.bpe")
+        merges = [(left, right) for left, right in (line.split(" ") for line in read_merges(vocabulary / "vocab.bpe"))]
         symbols = {str(number): symbol for symbol, number in bpe_ids.items()}
         ids = {symbol: number for number, symbol in enumerate(SPECIALS)}
         ids |= {symbols.get(name, name): number for number, name in enumerate(dictionary, start=len(SPECIALS))}
@@ -271,10 +264,3 @@ def build_tokenizer(vocabulary: Path) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in SPECIALS])
     tokenizer.add_special_tokens([AddedToken(_MASK, special=True, normalized=True, lstrip=True)])
     return tokenizer
-
-
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Return the merges of vocab.bpe, whose first line is its version."""
-    lines = path.read_text(encoding="utf-8").split("\n")[1:]
-    pairs = [line.split(" ") for line in lines if line]
-    return [(left, right) for left, right in pairs]

@@ -43,7 +43,7 @@ def model_card(
     code: Sequence[str],
     graphs: Mapping[str, str],
 ) -> str:
-    """Return the README.md of an export.
+    """Return the README.md of an export of this name.
 
     Args:
         name: of the model.
@@ -56,7 +56,8 @@ def model_card(
         code: the Python files that the export carries.
         graphs: the ONNX files that it carries, and what was found of each.
     """
-    provenance = _read_json(results, "provenance.json") or {}
+    made = None if results is None else results / "provenance.json"
+    provenance = json.loads(made.read_text(encoding="utf-8")) if made and made.is_file() else {}
     pretraining = [row for row in _read_csv(results, "pretraining.csv") if row["model"] == name]
     longest = config.max_sentence_length
     templates = Environment(
@@ -124,10 +125,3 @@ def _read_csv(results: Path | None, name: str) -> list[dict[str, str]]:
         return []
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _read_json(results: Path | None, name: str) -> Any:
-    """Return a JSON file of the results; None if there is none."""
-    if results is None or not (path := results / name).is_file():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))

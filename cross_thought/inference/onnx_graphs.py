@@ -31,22 +31,8 @@ TOLERANCE = 1e-5  # of the largest number in the outputs, or of 1
 CLASSIFIER_GRAPH = "classifier.onnx"
 INPUTS = ("input_ids", "attention_mask")
 
-_LENGTHS = (
-    1,
-    2,
-    3,
-    5,
-    8,
-    13,
-    21,
-    34,
-    55,
-    89,
-    144,
-    233,
-    377,
-    500,
-)  # symbols of the sentences that graphs are held against
+# symbols of the sentences that graphs are held against
+_LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 500)
 _LARGEST_FILE = 2**31  # bytes that one ONNX file may have
 
 
@@ -113,13 +99,9 @@ class ClassifierGraph(nn.Module):
 
 
 def write_graphs(folder: Path, saved: SavedModel, ours: SentenceEncoder, *, int8: bool = False) -> dict[str, str]:
-    """Write a model's graphs into a folder, each after it has given what the model gives.
+    """Write a model's graphs into a folder, each after it has given what the model gives, which `ours` does on the CPU.
 
-    Args:
-        folder: where they go.
-        saved: the model.
-        ours: its encoder, on the CPU, with what comes behind it.
-        int8: store weights as int8 numbers, and multiply by them; then outputs are close, not equal.
+    With `int8`, weights are stored as int8 numbers, and multiplied by; then outputs are close, not equal.
 
     Returns:
         What was found of each graph, in words, by its file.

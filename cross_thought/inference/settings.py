@@ -100,11 +100,9 @@ class EmbeddingSettings:
 
 
 def read_settings(folder: Path, *, pooling: str) -> EmbeddingSettings:
-    """Read what an export's folder says beside the encoder.
+    """Read what a folder says beside the encoder, of an export, or of a model that Sentence Transformers saved.
 
-    Args:
-        folder: of an export, or of a model that Sentence Transformers saved.
-        pooling: of config.json.
+    `pooling` is that of config.json.
 
     Raises:
         UserError: if a file is damaged, or asks for what is not applied here.
@@ -160,13 +158,9 @@ def _read_modules(folder: Path, pooling: str) -> tuple[str, tuple[nn.Module, ...
         config = _read(below / MODULE_FILES[0], dict)
         if name == "Pooling" and number == 0:
             pooling = _pooling(config, below)
-        elif name == "Normalize":
+        elif name in ("Normalize", "Dense"):
             _check_ends(config, below)
-            layers.append(Normalize())
-            folders.append(below)
-        elif name == "Dense":
-            _check_ends(config, below)
-            layers.append(_dense(config, below))
+            layers.append(Normalize() if name == "Normalize" else _dense(config, below))
             folders.append(below)
         else:
             raise UserError(

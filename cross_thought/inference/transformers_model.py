@@ -4,6 +4,7 @@ Weights have the names of model.safetensors, so that files, checkpoints of its T
 forwards are those of `rectangle.py`.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
@@ -91,35 +92,13 @@ class CrossThoughtConfig(PretrainedConfig):
         config.num_labels = 2  # as in a new config, with the library's names
         return config
 
-    @property
-    def vocab_size(self) -> int:
-        """Symbols of the dictionary, V."""
-        return self.encoder["vocab_size"]
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of the states, d."""
-        return self.encoder["embed_dim"]
-
-    @property
-    def num_hidden_layers(self) -> int:
-        """Encoder layers, before the two cross layers."""
-        return self.encoder["num_layers"]
-
-    @property
-    def num_attention_heads(self) -> int:
-        """Attention heads."""
-        return self.encoder["num_heads"]
-
-    @property
-    def max_position_embeddings(self) -> int:
-        """Rows of the table of positions."""
-        return self.encoder["num_positions"] + 2
-
-    @property
-    def initializer_range(self) -> float:
-        """Standard deviation of new weights."""
-        return self.encoder["init_std"]
+    # settings of the encoder, by the library's names
+    vocab_size = property(lambda self: self.encoder["vocab_size"])
+    hidden_size = property(lambda self: self.encoder["embed_dim"])
+    num_hidden_layers = property(lambda self: self.encoder["num_layers"])  # before the two cross layers
+    num_attention_heads = property(lambda self: self.encoder["num_heads"])
+    max_position_embeddings = property(lambda self: self.encoder["num_positions"] + 2)  # rows of the table
+    initializer_range = property(lambda self: self.encoder["init_std"])
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what config.json is to hold: with label names also where they are the library's default ones."""
@@ -137,6 +116,7 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _new_weights: tuple[str, ...] = ()  # names of weights begin so that a file may lack: they are drawn
     task: FineTunedTask | None = None  # that its head was fine-tuned on
+    loaded_head: Sequence[Tensor] = ()  # the weights that it was loaded with
 
     def __init__(self, config: CrossThoughtConfig) -> None:
         super().__init__(config)
@@ -164,6 +144,8 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
                 raise ValueError(f"{model.name_or_path}: {name} is not finite: the training diverged, take an earlier")
         if info["mismatched_keys"]:
             model.task = None  # a head with other outputs was drawn anew
+        head = (weight for name, weight in model.named_parameters() if name.startswith(HEAD_PREFIX))
+        model.loaded_head = [weight.detach().cpu().clone() for weight in head if not weight.is_meta]
         return (model, info) if wants_info else model
 
     def get_input_embeddings(self) -> torch.nn.Module:
@@ -337,15 +319,23 @@ class CrossThoughtForSequenceClassification(CrossThoughtPreTrainedModel):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """Write the model, and into its config what our own loaders ask for of a model with a head.
 
-        The figures of the task are left out: they were another model's, if this one was trained since.
+        The figures of the task are left out: they were another model's, if this one was trained since. So are its name
+        and its files' columns if the head was: what it learnt may be another task of as many labels.
         """
-        config = self.config
+        config, ours = self.config, {"task": "a task in transformers"}
         if self.task is not None and self.task.kind == config.head_kind:
             config.fine_tuned_on = {**config.fine_tuned_on, "metrics": {}}
+            if self._is_head_trained():
+                config.fine_tuned_on |= {**ours, "num_sentences": None, "columns": [], "header": True}
         else:
             # of a head that is for nothing here, our loaders refuse the problem_type
-            config.fine_tuned_on = {"task": "a task in transformers", "kind": config.head_kind or CLASSIFICATION}
+            config.fine_tuned_on = {**ours, "kind": config.head_kind or CLASSIFICATION}
         super().save_pretrained(*args, **kwargs)
+
+    def _is_head_trained(self) -> bool:
+        """Whether the head's weights are others than those that it was loaded with, if it was, in whatever type."""
+        pairs = list(zip(self.classification_heads.parameters(), self.loaded_head, strict=False))
+        return not pairs or not all(now.is_meta or torch.equal(now.cpu(), then.to(now.dtype)) for now, then in pairs)
 
 
 def _longest(task: FineTunedTask | None) -> int | None:

@@ -21,6 +21,7 @@ from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
 from cross_thought.inference.export import export_model
 from cross_thought.inference.sentence_transformer import CrossThoughtModule
+from cross_thought.training.launch import progress_line
 
 HISTORY_COLUMNS = ("num_updates", "epoch", "loss", "learning_rate", "gradient_norm")
 
@@ -168,16 +169,10 @@ class _Progress(TrainerCallback):
         update, total = state.global_step, state.max_steps
         if not float(loss) < float("inf"):
             raise UserError(f"the loss of update {update} is {loss}: lower embedding_tuning.learning_rate")
-        now, (first, since) = time.monotonic(), self.first
-        if now - self.printed < 10 and update < total:
+        if time.monotonic() - self.printed < 10 and update < total:
             return
-        self.printed = now
-        line = f"update {update}/{total} ({100 * update // total} %), loss {float(loss):.4f}"
-        if update > first:
-            seconds_each = (now - since) / (update - first)
-            left = timedelta(seconds=round((total - update) * seconds_each))
-            line += f", {1 / seconds_each:.2f} updates/s, {left} left"
-        print(line, flush=True)
+        self.printed = time.monotonic()
+        print(progress_line(update, total, f"{float(loss):.4f}", self.first), flush=True)
 
 
 @contextmanager

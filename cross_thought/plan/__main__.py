@@ -27,6 +27,7 @@ from cross_thought.plan.cost import (
     tunings,
 )
 from cross_thought.plan.devices import Device, find_device, read_devices
+from cross_thought.progress import aligned
 
 SHARE = 0.4  # of a device's rate, that trainings reach
 
@@ -110,7 +111,7 @@ def plan(config: Mapping[str, Any], *, devices: Sequence[Device], share: float) 
     yield f"Estimated, not measured: trainings reach {share:.0%} of a device's rate in {precision}."
     yield "Updates, words, FLOP and time are those of one training of its kind."
     yield ""
-    yield from _table(header, rows)
+    yield from aligned([header, *rows], num_left=2)
     yield ""
     yield "jobs: " + ", ".join(f"{count} of {stage}" for stage, count in jobs(config).items() if count)
     sweeps = {name: len(settings) for name, settings in grids_of(tasks_of(config["tasks"]), config).items()}
@@ -143,17 +144,6 @@ def _size(size: float) -> str:
     unit, scale = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6)
     amount = size / scale
     return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield aligned lines: names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 if __name__ == "__main__":

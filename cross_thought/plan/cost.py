@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.data.captions import with_caption_files
-from cross_thought.data.corpus import corpus_files
 from cross_thought.data.demo import SEGMENT_LENGTH, SENTENCES_PER_DOCUMENT, TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.pairs import data_of_pairs, pair_tasks_of
 from cross_thought.data.question_files import HOTPOTQA, QUASAR_T
-from cross_thought.data.raw_files import own_or_download, raw_files
-from cross_thought.data.retrieval_tasks import retrieval_tasks_of
+from cross_thought.data.raw_files import DOWNLOADS_DIR, raw_files
+from cross_thought.data.run_inputs import corpus_inputs, needs_corpus, run_inputs
 from cross_thought.data.starts import model_downloads
-from cross_thought.data.sweeps import Setting, grids_of, setting_name, shown_setting
-from cross_thought.data.tasks import Task, generator, task_from_config, tasks_of
+from cross_thought.data.sweeps import Setting, grids_of, kept_tasks, setting_name, shown_setting
+from cross_thought.data.tasks import Task, generator, tasks_of
 from cross_thought.files import count_lines
 from cross_thought.plan.devices import Device
 from cross_thought.plan.work import BACKWARD, ModelSizes
 
-DOWNLOADS = "results/downloads"
 GPT2_SYMBOLS = 50260
 BYTES_A_WORD = 4.4  # GPT-2's BPE on WikiText-2's held-out texts, measured: 4.3 and 4.4; on RTE and MRPC 4.5 and 4.4
 WORDS_A_SENTENCE = 36  # the longest of RTE (35.6), MRPC (27.0) and SST-2 (14.4), measured, `<s>` and `</s>` included
@@ -204,7 +202,7 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
     elif split.expected_rows is not None:
         count = split.expected_rows
     else:
-        file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
+        file = raw_files(task, data_dir=config["data_dir"])["train"]
         paths = [file.questions_path] if file.questions_path else [] if file.member else file.paths
         count = sum(_rows(Path(path), header=split.header, form=split.format) for path in paths)
         if not task.num_sentences and split.format not in (HOTPOTQA, QUASAR_T):  # a row is a candidate
@@ -229,11 +227,9 @@ def corpus_bytes(config: Mapping[str, Any]) -> float:
         return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
     sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
     total = 0.0
-    places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
-    files = corpus_files(config["corpus"], **places)
-    for path in set(with_caption_files((file.path for split in files.values() for file in split), **places)):
+    for path in set(with_caption_files(corpus_inputs(config), data_dir=config["data_dir"])):
         there = Path(path)
-        size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS}/")]
+        size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS_DIR}/")]
         is_captions = config["corpus"]["source"] == "captions"
         total += size * (WIKITEXT_RATIO if path.endswith(".zip") else CAPTIONS_RATIO if is_captions else 1)
     return total
@@ -248,34 +244,10 @@ def corpus_words(config: Mapping[str, Any]) -> float:
 
 def downloads(config: Mapping[str, Any]) -> dict[str, int | None]:
     """Return what is still to be fetched, with sizes in bytes; None where none was published."""
-    places = {"data_dir": config["data_dir"], "downloads_dir": DOWNLOADS}
     table = read_table(DOWNLOADS_TABLE)
-    items = model_downloads(config["models"], table)
-    table |= {item.name: item for item in items}
-    paths = {own_or_download(item.name, **places) for item in items}
-    if config["bpe"]["source"] == "gpt2":
-        paths |= {own_or_download(name, **places) for name in table if name.startswith("gpt2_bpe/")}
-    if needs_corpus(config):
-        paths |= {file.path for split in corpus_files(config["corpus"], **places).values() for file in split}
-    embedded = {name: entry for name, entry in config["embedding_tasks"].items() if name not in config["tasks"]}
-    tasks = [
-        *tasks_of(config["tasks"]).values(),
-        *(task_from_config(name, entry, section="embedding_tasks") for name, entry in embedded.items()),
-        *(data_of_pairs(name, config) for name in config["embedding_tuning"]["pairs"]),
-    ]
-    for task in tasks:
-        files = raw_files(task, **places).values()
-        paths |= {path for file in files for path in file.inputs}
-    for collection in retrieval_tasks_of(config).values():
-        paths |= set(collection.inputs)
-    paths = set(with_caption_files(paths, **places))
-    names = {path.removeprefix(f"{DOWNLOADS}/") for path in paths if not Path(path).is_file()}
-    return {name: table[name].num_bytes for name in sorted(names & table.keys())}
-
-
-def needs_corpus(config: Mapping[str, Any]) -> bool:
-    """Whether there is something to learn from it: a model, or the vocabulary."""
-    return bool(pretrainings(config)) or config["bpe"]["source"] == "train"
+    table |= {item.name: item for item in model_downloads(config["models"], table)}
+    names = (path.removeprefix(f"{DOWNLOADS_DIR}/") for path in run_inputs(config) if not Path(path).is_file())
+    return {name: table[name].num_bytes for name in names if name in table}
 
 
 def disk(config: Mapping[str, Any]) -> dict[str, float]:
@@ -301,15 +273,8 @@ def disk(config: Mapping[str, Any]) -> dict[str, float]:
 def _runs_held(config: Mapping[str, Any]) -> int:
     """Return a model's runs whose checkpoints wait until a setting is chosen: in sweeps whose chosen one is kept."""
     tasks = tasks_of(config["tasks"])
-    needed = {name for task in tasks.values() for name in (task.start_from, task.evaluated_with)}
-    needed |= {entry["task"] for entry in config["predict"].values()}
-    keeps = config["finetuning"]["keep_checkpoints"]
-    settings = {
-        name: len(grid)
-        for name, grid in grids_of(tasks, config).items()
-        if name in needed or config["tasks"][name].get("keep_checkpoints", keeps)
-    }
-    return sum(settings.values()) * len(config["seeds"])
+    grids = grids_of(tasks, config)
+    return sum(len(grids.get(name, ())) for name in kept_tasks(tasks, config)) * len(config["seeds"])
 
 
 def jobs(config: Mapping[str, Any]) -> dict[str, int]:
@@ -375,5 +340,5 @@ def _own_training_files(config: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the training files whose rows nobody has published."""
     for task in tasks_of(config["tasks"]).values():
         if "train" in task.splits and task.splits["train"].expected_rows is None and generator(task) is None:
-            file = raw_files(task, data_dir=config["data_dir"], downloads_dir=DOWNLOADS)["train"]
+            file = raw_files(task, data_dir=config["data_dir"])["train"]
             yield from map(Path, file.paths)

@@ -11,7 +11,7 @@ from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
 from cross_thought.data.tasks import setting_of
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
 from cross_thought.tables.cross_path import read_cross_path_rows
-from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, metric_name, wide
+from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, metric_name, that_hold, wide
 from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
 from cross_thought.tables.pretraining import OTHER_TARGETS, read_pretraining_rows
 
@@ -117,43 +117,33 @@ def ablation_page(rows: pd.DataFrame, *, demo: bool) -> Page:
 
 def ablation_notes(rows: pd.DataFrame, *, demo: bool) -> list[str]:
     """Say what a reader must know of these rows, in one sentence or two each."""
-    notes = [
-        "The models of a factor differ in it alone (and in the position range, where that has to fit). Mean ± sample "
-        "standard deviation over seeds (number of seeds); no test is made, a difference within ± is noise.",
-        "Loss: on held-out masked words, in bits; lower is better.",
-    ]
-    if "segment_by" in set(rows["factor"]):
-        notes.append(OTHER_TARGETS)
-    if CROSS_PATH in set(rows["metric"]):
-        notes.append(
-            "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
-            "right once in 6. `n/a`: a segment tells such words itself, so nothing is to be measured."
-        )
-    if TOLD in set(rows["metric"]):
-        notes.append(
-            "Masked words: how many of any kind are told in held-out text, in percent, as the model was trained, and "
-            "how many points that is above what it tells with other documents' segments; their number grows with T."
-        )
+    has_path, has_words = (metric in set(rows["metric"]) for metric in (CROSS_PATH, TOLD))
+    factors = set(rows["factor"])
     is_embedded = rows["metric"].str.startswith(EMBEDDED)
-    if ((rows["task"] != "") & ~is_embedded).any():
-        notes.append("Tasks: the main metric on the development set, in percent.")
-    if is_embedded.any():
-        notes.append("Embedded: retrieval or similarity by the embeddings as pre-trained, likewise.")
-    if "segment_length" in set(rows["factor"]):
-        notes.append(
+    return that_hold(
+        {
+            "The models of a factor differ in it alone (and in the position range, where that has to fit). Mean ± "
+            "sample standard deviation over seeds (number of seeds); no test is made, a difference within ± is "
+            "noise.": True,
+            "Loss: on held-out masked words, in bits; lower is better.": True,
+            OTHER_TARGETS: "segment_by" in factors,
+            "Cross path: held-out accuracy, in percent, on masked words that only other segments can tell; guessing is "
+            "right once in 6. `n/a`: a segment tells such words itself, so nothing is to be measured.": has_path,
+            "Masked words: how many of any kind are told in held-out text, in percent, as the model was trained, and "
+            "how many points that is above what it tells with other documents' segments; their number grows with "
+            "T.": has_words,
+            "Tasks: the main metric on the development set, in percent.": ((rows["task"] != "") & ~is_embedded).any(),
+            "Embedded: retrieval or similarity by the embeddings as pre-trained, likewise.": is_embedded.any(),
             "Segments of T tokens cut through sentences; cut by `sentence`, those longer than T are. Then some of a "
             "sentence is in other segments and helps there; of models cut by `sentence` only words of whole sentences "
-            "are masked here, so that a smaller T is measured on shorter sentences."
-        )
-    if demo and "segment_length" in set(rows["factor"]):
-        notes.append(
+            "are masked here, so that a smaller T is measured on shorter sentences.": "segment_length" in factors,
             f"The demo's sentences have exactly {SENTENCE_LENGTH} tokens and state each fact once. At T = "
-            f"{SENTENCE_LENGTH} a segment is a sentence; shorter segments cut through sentences, so that one hears "
-            "of fewer facts and has to gather them from more segments; longer ones hold several sentences, whose words "
+            f"{SENTENCE_LENGTH} a segment is a sentence; shorter segments cut through sentences, so that one hears of "
+            "fewer facts and has to gather them from more segments; longer ones hold several sentences, whose words "
             "can tell a masked one without the cross path. Expect T to change how much the cross path has to do, not "
-            "only how well it does it."
-        )
-    return notes
+            "only how well it does it.": demo and "segment_length" in factors,
+        }
+    )
 
 
 def column_title(row: Any) -> str:

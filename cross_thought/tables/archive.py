@@ -33,6 +33,7 @@ _TERMS = {
     "resourceUsage": "https://w3id.org/ro/terms/workflow-run#resourceUsage",
     "sha256": "http://schema.org/sha256",
 }
+_SOURCE = ["File", "SoftwareSourceCode"]
 _LICENSE = "https://spdx.org/licenses/MIT"
 _RUN, _ENGINE, _PYTHON = "#run", "https://snakemake.github.io", "https://www.python.org"
 # Snakemake's benchmarks: what they are, and their unit
@@ -52,7 +53,6 @@ _FORMATS = {
     ".tsv": "text/tab-separated-values",
     ".yaml": "application/yaml",
 }
-_MEGABYTE = 1e6
 
 
 def write_archive(
@@ -66,20 +66,18 @@ def write_archive(
 ) -> list[str]:
     """Write the archive of the run in the current folder.
 
+    A UserError says that no job is on record at all.
+
     Args:
         path: the zip.
         results: files of the run that are what it is about; all of them are included.
-        provenance: provenance.json of the same run: its data files are included up to a size.
+        provenance: provenance.json of the same run: its data files are included up to `max_data_mb` each.
         records: Snakemake's record of what made each file, `.snakemake/metadata`.
-        max_data_mb: that size, of each data file.
         engine_version: of Snakemake.
 
     Returns:
         What to say of it, line by line: how much it has, and each file that is listed but not included, or that no job
         is on record for.
-
-    Raises:
-        UserError: if no job is on record at all.
     """
     known = read_records(records)
     jobs = jobs_behind(results, known)
@@ -97,14 +95,10 @@ def write_archive(
     extent = f"{len(jobs)} jobs, {len(crate.included)} files of the run, {len(crate.listed)} listed without content"
     extent += f", {len(unknown)} results of no job on record" if unknown else ""
     crate.describe(extent)
-    said = [
-        extent,
-        *(f"listed: {name}: {reason}" for name, reason in crate.listed.items()),
-        *(f"no job is on record for {name}" for name in unknown),
-    ]
     with atomic_file(path) as partial:
         crate.crate.write_zip(partial)
-    return said
+    listed = [f"listed: {name}: {reason}" for name, reason in crate.listed.items()]
+    return [extent, *listed, *(f"no job is on record for {name}" for name in unknown)]
 
 
 class _RunCrate:
@@ -126,17 +120,12 @@ class _RunCrate:
         for path, name in self.workflow_files.items():
             facts = _facts(path, name)
             if name == "Snakefile":
-                facts |= {"@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"], "version": version}
-                self.crate.add_workflow(
-                    path, name, main=True, lang="snakemake", lang_version=engine_version, properties=facts
-                )
+                facts |= {"@type": [*_SOURCE, "ComputationalWorkflow", "HowTo"], "version": version}
+                language = {"lang": "snakemake", "lang_version": engine_version}
+                self.crate.add_workflow(path, name, main=True, **language, properties=facts)
                 continue
             if path.parent.name == "workflow_scripts" and path.name in rules.values():
-                facts |= {
-                    "@type": ["File", "SoftwareSourceCode"],
-                    "version": version,
-                    "programmingLanguage": _ref(_PYTHON),
-                }
+                facts |= {"@type": _SOURCE, "version": version, "programmingLanguage": _ref(_PYTHON)}
             elif name == "README.md":
                 facts["about"] = _ref("./")
             self.crate.add_file(path, name, properties=facts)
@@ -170,9 +159,8 @@ class _RunCrate:
                 endTime=job.ended,
             )
             for key, value in job.usage.items():
-                usage = self.add(
-                    f"#usage/{key}/{quote(job.name)}", "PropertyValue", propertyID=key, value=str(value), **_USAGE[key]
-                )
+                facts = {"propertyID": key, "value": str(value), **_USAGE[key]}
+                usage = self.add(f"#usage/{key}/{quote(job.name)}", "PropertyValue", **facts)
                 action.append_to("resourceUsage", usage)
             if job.machine:
                 action["location"] = self._machine(job.machine)
@@ -212,12 +200,8 @@ class _RunCrate:
 
     def describe(self, extent: str) -> None:
         """Say what the crate is, which profiles it follows, and its licence."""
-        self.add(
-            _LICENSE, "CreativeWork", name="MIT License", description="Of the workflow; data have terms of their own."
-        )
-        profiles = [
-            self.add(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in _PROFILES.items()
-        ]
+        terms = "Of the workflow; data have terms of their own."
+        self.add(_LICENSE, "CreativeWork", name="MIT License", description=terms)
         root = self.crate.root_dataset
         root["name"] = "A run of Cross-Thought, reproduced"
         root["description"] = (
@@ -226,7 +210,9 @@ class _RunCrate:
             "workflow's; data have terms of their own."
         )
         root["license"] = _ref(_LICENSE)
-        root["conformsTo"] = profiles
+        root["conformsTo"] = [
+            self.add(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in _PROFILES.items()
+        ]
 
     def add(self, identifier: str, kind: str, **properties: Any) -> Any:
         """Add an entity that is no file, and return it; what is empty is left out, and a list of one is that one."""
@@ -247,17 +233,14 @@ class _RunCrate:
         name = path.as_posix()
         if path in self.workflow_files:
             return quote(self.workflow_files[path])
-        if name in self.included:
-            return self.included[name]
-        if name not in self.listed:
-            reason = self._why_not(path)
-            if reason is None:
+        if name not in self.included and name not in self.listed:
+            if reason := self._why_not(path):
+                self.listed[name] = reason
+                facts = {"name": name, **(_content(path) if path.is_file() else {})}
+                self.add(f"#{quote(name)}", "CreativeWork", description=f"Not in this archive: {reason}.", **facts)
+            else:
                 self.included[name] = self.crate.add_file(path, name, properties=_facts(path, name)).id
-                return self.included[name]
-            self.listed[name] = reason
-            facts = {"name": name, **_content(path)} if path.is_file() else {"name": name}
-            self.add(f"#{quote(name)}", "CreativeWork", description=f"Not in this archive: {reason}.", **facts)
-        return f"#{quote(name)}"
+        return self.included.get(name, f"#{quote(name)}")
 
     def _why_not(self, path: Path) -> str | None:
         """Return why a file is listed without its content; None if it is included."""
@@ -270,7 +253,7 @@ class _RunCrate:
         if path.as_posix() not in self.data:
             is_raw = path.parts[0] != "results" or path.parts[1] == "downloads"
             return "raw data" if is_raw else "an intermediate file"
-        if path.stat().st_size <= self.max_data_mb * _MEGABYTE:
+        if path.stat().st_size <= self.max_data_mb * 1e6:
             return None
         return f"more than {self.max_data_mb:g} MB of data (archive.max_data_mb)"
 

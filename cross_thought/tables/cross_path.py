@@ -8,12 +8,7 @@ import pandas as pd
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.result_files import read_documents
 from cross_thought.tables.layout import Page, Section, mean_sd_n
-
-_CONDITIONS = {
-    "on": "cross layer 0 on",
-    "bypassed": "cross layer 0 bypassed",
-    "shuffled": "fed with other documents' segments",
-}
+from cross_thought.tables.masked_words import CONDITIONS
 
 
 def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
@@ -45,7 +40,7 @@ def cross_path_page(rows: pd.DataFrame) -> Page:
     cells = pd.DataFrame(
         {
             "model": rows["model"],
-            "condition": rows["condition"].replace(_CONDITIONS),
+            "condition": rows["condition"].replace(CONDITIONS),
             "accuracy": list(map(mean_sd_n, rows.itertuples())),
             "guessing": rows["guess_rate"].map("{:.1f}".format),
         }

@@ -20,18 +20,8 @@ from cross_thought.data.pairs import TUNED
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.evaluation.probes import NUM_FOLDS
-from cross_thought.tables.layout import (
-    NOT_AVAILABLE,
-    Page,
-    Section,
-    as_table,
-    mark_best,
-    mean_sd_n,
-    metric_name,
-    percent,
-    published_figure,
-    wide,
-)
+from cross_thought.tables import layout
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section
 from cross_thought.tables.tasks import reference_notes, reference_rows
 
 CHANCE = "chance"
@@ -46,8 +36,8 @@ COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
 def embedding_rows(
-    documents: Iterable[Mapping],
-    lexical: Iterable[Mapping],
+    documents: Sequence[Mapping],
+    lexical: Sequence[Mapping],
     *,
     models: Sequence[str],
     tasks: Mapping[str, EmbeddingTask] | Mapping[str, RetrievalTask],
@@ -63,21 +53,19 @@ def embedding_rows(
         found, `num_candidates` the most that a query has; `best` marks the highest mean of our models. If there are
         published figures, their `kind` is `reference`, and `source` and `note` follow.
     """
-    of_pooling: dict[str, list[Mapping]] = {}
-    for document in documents:
-        of_pooling.setdefault(document["pooling"], []).append(document)
     parts = []
-    for pooling, those in of_pooling.items():
-        tidy = tidy_results(those, models=models, tasks=tasks)
+    for pooling in dict.fromkeys(document["pooling"] for document in documents):
+        of_pooling = [document for document in documents if document["pooling"] == pooling]
+        tidy = tidy_results(of_pooling, models=models, tasks=tasks)
         tidy = pd.concat([tidy, *_sts_average(tidy, "value", by=["model", "seed"])])
         parts.append(over_seeds(tidy).assign(kind="model", pooling=pooling))
     ours = pd.concat(parts)
-    ours["best"] = mark_best(ours, ["task", "split", "metric"])
+    ours["best"] = layout.mark_best(ours, ["task", "split", "metric"])
     untrained = pd.DataFrame(
         [
             {"kind": kind, "model": model or document["model"], "pooling": "", "task": document["task"], **scored}
             | {"split": split, "metric": metric}
-            | {"mean": percent(scored[key][metric])}
+            | {"mean": layout.percent(scored[key][metric])}
             for kind, model, key in (("lexical", "", "metrics"), (CHANCE, CHANCE, "chance"))
             for document in sorted(lexical, key=lambda document: list(tasks).index(document["task"]))
             for split, scored in document["splits"].items()
@@ -94,7 +82,7 @@ def embedding_rows(
         published = reference_rows(references_path, rows)
         rows = pd.concat([rows, published])
         columns += ["source", "note"] if len(published) else []
-    return as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), columns)  # section by section
+    return layout.as_table(sections[["task", "split"]].merge(rows, on=["task", "split"]), columns)  # section by section
 
 
 def _sts_average(values: pd.DataFrame, column: str, *, by: Sequence[str]) -> list[pd.DataFrame]:
@@ -109,14 +97,6 @@ def _published_sts(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what papers report: the Spearman correlations of the STS test sets, and their average."""
     of_task = rows["task"].isin([*STS_TASKS, AVERAGE])
     return rows[of_task & (rows["split"] == "test") & (rows["metric"] == "spearman")]
-
-
-def _sts_column(row: Any) -> str:
-    return "Average" if row.task == AVERAGE else row.task
-
-
-def _cell(row: Any) -> str:
-    return published_figure(row) if row.kind == "reference" else mean_sd_n(row)
 
 
 def ours_and_others(documents: Iterable[Mapping]) -> tuple[list[Mapping], list[Mapping]]:
@@ -136,32 +116,34 @@ def embeddings_page(
             size = f"{row.num_queries:,} queries, {row.num_candidates:,} candidates, {size} to find"
         return f"{row.task} ({row.split}), {tasks[row.task].evaluation}: {size}"
 
-    sections = []
     is_average = rows["task"] == AVERAGE
+    sections = task_sections(rows[~is_average], heading)
     if is_average.any():
-        about_sts = "STS (test), similarity: Spearman over all pairs of a task"
-        sections.append(_section(_published_sts(rows), rows, column=_sts_column, heading=about_sts))
-    sections += task_sections(rows[~is_average], heading)
+        about = "STS (test), similarity: Spearman over all pairs of a task"
+        of_task = {AVERAGE: "Average"}
+        sections.insert(0, _section(_published_sts(rows), rows, lambda row: of_task.get(row.task, row.task), about))
     notes = embeddings_notes(rows, tasks=tasks, documents=documents)
     return Page("Embeddings" if _has_tuned(rows) else "Embeddings without fine-tuning", sections, notes)
 
 
 def task_sections(rows: pd.DataFrame, heading: Callable[[Any], str]) -> list[Section]:
     """Lay rows out, a section for each task and split; `heading` writes that of the section with a row."""
-    return [
-        _section(part, rows, column=metric_name, heading=heading(next(part.itertuples())))
-        for _, part in rows.groupby(["task", "split"], sort=False)
-    ]
+    parts = [part for _, part in rows.groupby(["task", "split"], sort=False)]
+    return [_section(part, rows, layout.metric_name, heading(next(part.itertuples()))) for part in parts]
 
 
-def _section(part: pd.DataFrame, rows: pd.DataFrame, *, column: Callable[[Any], str], heading: str) -> Section:
+def _section(part: pd.DataFrame, rows: pd.DataFrame, column: Callable[[Any], str], heading: str) -> Section:
     names = ["model", "pooling"] if len(_poolings(rows)) > 1 else ["model"]
     part = part.assign(trained=part["kind"] == "model")
-    return wide(part, _cell, index=["trained", *names], column=column, heading=heading)
+    return layout.wide(part, layout.mean_sd_n, index=["trained", *names], column=column, heading=heading)
 
 
 def _has_tuned(rows: pd.DataFrame) -> bool:
     return rows["model"].str.contains(TUNED, regex=False).any()
+
+
+def _poolings(rows: pd.DataFrame) -> list[str]:
+    return list(rows.loc[rows["kind"] == "model", "pooling"].unique())
 
 
 def embeddings_notes(
@@ -169,85 +151,61 @@ def embeddings_notes(
 ) -> list[str]:
     """Say what a reader must know of these rows."""
     kinds = {task.evaluation for task in tasks.values()}
-    notes = model_notes(rows)
-    if SIMILARITY in kinds:
-        notes.append("Similarity: correlation of the cosine of a pair's embeddings with the pair's score.")
-    if parted := [name for name, task in tasks.items() if task.has_parts]:
-        notes.append(
-            f"{', '.join(parted)}: correlations are over the pairs of all parts together; Spearman, mean: the mean of "
-            "the parts' own."
-        )
-    if AVERAGE in set(rows["task"]):
-        notes.append(f"Average: of Spearman over all pairs of the test sets of {', '.join(STS_TASKS)}, seed by seed.")
-    if RETRIEVAL in kinds:
-        notes.append(
-            "Retrieval: a query is the first sentence of a positive pair; all second sentences of the split are ranked "
-            "by cosine, and right are those in a positive pair with it. Accuracy@1: the first one is right. MRR: mean "
-            "of 1 / rank of the first right one. Recall@k: share of the right ones among the first k. Cosines that "
-            f"are equal to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same "
-            "but are not labelled so count as wrong."
-        )
-        labels: dict[str, list[str]] = {}
-        for name, task in tasks.items():
-            if task.evaluation == RETRIEVAL:
-                label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
-                labels.setdefault(label, []).append(name)
-        positive = [f"{label} in {', '.join(names)}" for label, names in labels.items()]
-        notes.append(f"Positive pairs: {'; '.join(positive)}.")
-    if PROBE in kinds:
-        notes.append(
-            "Probe: a logistic regression on embeddings that stay as they are, trained on the train set, its penalty "
-            f"chosen by {NUM_FOLDS}-fold cross-validation there; of a pair, on u, v, |u - v| and u * v. `{TF_IDF}`: "
-            f"the same on bags of words. `{CHANCE}`: always the most frequent label."
-        )
-    notes.append(
-        f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. "
-        + (f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else "")
-        + f"`{CHANCE}`: what a random order can expect; of a correlation, none."
-    )
-    notes += cut_notes(documents)
-    notes += dict.fromkeys(
-        f"{document['task']} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."
-        for document in documents
-        for split, found in document.get("counts", {}).items()
-        if found.get("dropped")
-    )
-    notes += dict.fromkeys(
-        f"{document['task']}: probed with {found['used']:,} of its {found['available']:,} training examples."
-        for document in documents
-        for found in document.get("counts", {}).values()
-        if "used" in found
-    )
-    if rows.loc[rows["kind"] == "model", "mean"].isna().any():
-        notes.append(f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same.")
-    notes.append("**Bold**: highest mean of a model.")
-    published = rows[rows["kind"] == "reference"]
-    return [*notes, *(reference_notes(published) if len(published) else ())]
+    has_average = (rows["task"] == AVERAGE).any()
+    parted = ", ".join(name for name, task in tasks.items() if task.has_parts)
+    of_label: dict[str, list[str]] = {}  # what makes a pair positive -> the tasks
+    for name, task in tasks.items():
+        if task.evaluation == RETRIEVAL:
+            label = "all pairs" if task.positive_label is None else f"label `{task.positive_label}`"
+            of_label.setdefault(label, []).append(name)
+    positive = "; ".join(f"{label} in {', '.join(names)}" for label, names in of_label.items())
+    bm25 = f"`{BM25}`: candidates ranked by Okapi BM25, which needs none either. " if RETRIEVAL in kinds else ""
+    notes: dict[str, object] = {
+        **dict.fromkeys(model_notes(rows), True),
+        "Similarity: correlation of the cosine of a pair's embeddings with the pair's score.": SIMILARITY in kinds,
+        f"{parted}: correlations are over the pairs of all parts together; Spearman, mean: the mean of the parts' "
+        "own.": parted,
+        f"Average: of Spearman over all pairs of the test sets of {', '.join(STS_TASKS)}, seed by seed.": has_average,
+        "Retrieval: a query is the first sentence of a positive pair; all second sentences of the split are ranked by "
+        "cosine, and right are those in a positive pair with it. Accuracy@1: the first one is right. MRR: mean of "
+        "1 / rank of the first right one. Recall@k: share of the right ones among the first k. Cosines that are equal "
+        f"to {COSINE_DECIMALS} decimals are ties, which wrong ones win. Sentences that mean the same but are not "
+        "labelled so count as wrong.": RETRIEVAL in kinds,
+        f"Positive pairs: {positive}.": RETRIEVAL in kinds,
+        "Probe: a logistic regression on embeddings that stay as they are, trained on the train set, its penalty "
+        f"chosen by {NUM_FOLDS}-fold cross-validation there; of a pair, on u, v, |u - v| and u * v. `{TF_IDF}`: "
+        f"the same on bags of words. `{CHANCE}`: always the most frequent label.": PROBE in kinds,
+        f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. {bm25}`{CHANCE}`: what a "
+        "random order can expect; of a correlation, none.": True,
+    }
+    notes |= dict.fromkeys(cut_notes(documents), True)
+    counts = [(one["task"], split, found) for one in documents for split, found in one.get("counts", {}).items()]
+    for name, split, found in counts:
+        if found.get("dropped"):
+            notes[f"{name} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."] = True
+    for name, _, found in counts:
+        if "used" in found:
+            notes[f"{name}: probed with {found['used']:,} of its {found['available']:,} training examples."] = True
+    is_undefined = rows["mean"].isna() & (rows["kind"] == "model")
+    notes[f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same."] = is_undefined.any()
+    notes["**Bold**: highest mean of a model."] = True
+    return layout.that_hold(notes | dict.fromkeys(reference_notes(rows), True))
 
 
 def model_notes(rows: pd.DataFrame) -> list[str]:
     """Say what the embeddings are of, and what the numbers are over."""
-    notes = [
-        f"An embedding is {_poolings_in_words(_poolings(rows))}, as pre-trained: nothing is learnt from these tasks.",
+    poolings, has_tuned = _poolings(rows), _has_tuned(rows)
+    said = [POOLING_NAMES[pooling] + (f" (`{pooling}`)" if len(poolings) > 1 else "") for pooling in poolings]
+    trained = "as pre-trained unless the row says tuned" if has_tuned else "as pre-trained"
+    tuned = (
+        "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
+        "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
+    )
+    return [
+        f"An embedding is {' or '.join(said)}, {trained}: nothing is learnt from these tasks.",
         "Percent: mean ± sample standard deviation over the seeds of pre-training (number of seeds).",
+        *([tuned] if has_tuned else []),
     ]
-    if _has_tuned(rows):
-        notes[0] = notes[0].replace("as pre-trained:", "as pre-trained unless the row says tuned:")
-        notes.append(
-            "`(tuned on PAIRS)`: the model after contrastive tuning on the positive pairs of that train set, over the "
-            "seeds of tuning; of the tasks above, it may have learnt from the train set of PAIRS."
-        )
-    return notes
-
-
-def _poolings(rows: pd.DataFrame) -> list[str]:
-    return list(rows.loc[rows["kind"] == "model", "pooling"].unique())
-
-
-def _poolings_in_words(poolings: Sequence[str]) -> str:
-    if len(poolings) == 1:
-        return POOLING_NAMES[poolings[0]]
-    return " or ".join(f"{POOLING_NAMES[pooling]} (`{pooling}`)" for pooling in poolings)
 
 
 def cut_notes(documents: Sequence[Mapping]) -> list[str]:

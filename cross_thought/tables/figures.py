@@ -80,19 +80,8 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
     with _drawn(0.75 + len(columns) * max(0.24, 0.11 * num_models), paths) as figure:
         axes = figure.subplots()
         for place, (model, points) in enumerate(ours.groupby("model", sort=False)):
-            axes.errorbar(
-                points["mean"],
-                points["height"] + 0.6 * ((place + 0.5) / num_models - 0.5),
-                xerr=points["sd"].fillna(0),
-                fmt=_MARKERS[place % len(_MARKERS)],
-                color=_COLOURS[place % len(_COLOURS)],
-                markerfacecolor=_COLOURS[place % len(_COLOURS)] if place % 2 == 0 else "white",
-                markersize=4,
-                markeredgewidth=0.8,
-                **_BARS,
-                linestyle="none",
-                label=model,
-            )
+            heights = points["height"] + 0.6 * ((place + 0.5) / num_models - 0.5)
+            _mark(axes, points, heights, place=place, label=model)
         if len(majority):
             low, high = majority["height"] - 0.4, majority["height"] + 0.4
             axes.vlines(majority["mean"], low, high, colors="0.55", linewidth=2, label="majority label", zorder=0)
@@ -105,12 +94,7 @@ def plot_tasks(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
 
 
 def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
-    """Draw how many masked words are told in each condition: a panel for all, one for those said elsewhere.
-
-    Args:
-        rows: the table's of masked words.
-        paths: files to write; the ending says the format.
-    """
+    """Draw how many masked words are told in each condition: a panel for all, one for those said elsewhere."""
     rows = rows[(rows["metric"] == "accuracy") & rows["condition"].isin(list(CONDITIONS))]
     models = list(rows["model"].unique())
     with _drawn(1.2 + 0.4 * len(models), paths) as figure:
@@ -118,25 +102,15 @@ def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         for axes, (words, title) in zip(panels, WORDS.items(), strict=True):
             for place, (condition, label) in enumerate(CONDITIONS.items()):
                 points = rows[(rows["words"] == words) & (rows["condition"] == condition)].dropna(subset="mean")
-                axes.errorbar(
-                    points["mean"],
-                    points["model"].map(models.index) + 0.2 * (place - 1),
-                    xerr=points["sd"].fillna(0),
-                    fmt=_MARKERS[place],
-                    color=_COLOURS[place],
-                    markerfacecolor=_COLOURS[place] if place % 2 == 0 else "white",
-                    markersize=4,
-                    markeredgewidth=0.8,
-                    **_BARS,
-                    label=label,
-                )
+                heights = points["model"].map(models.index) + 0.2 * (place - 1)
+                _mark(axes, points, heights, place=place, label=label)
             axes.set_title("\n".join(wrap(title, 24)), loc="left")
             axes.set_yticks(range(len(models)), models)
             axes.set_ylim(len(models) - 0.5, -0.5)
             axes.set_xlabel("told (%)")
-            axes.grid(axis="x", linewidth=0.3, color="0.8")
+            axes.grid(axis="x", **_GRID)
             axes.set_axisbelow(True)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False)
+        _legend_above(figure, panels[0], ncols=1)
 
 
 def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
@@ -180,9 +154,11 @@ def plot_cross_attention(study: CaseStudy, paths: Iterable[Path | str]) -> None:
         axes.spines[:].set_visible(False)
         # The segment that asks: a frame, for its weights on itself say nothing about other segments.
         axes.add_patch(Rectangle((-0.5, study.query - 0.5), num_slots, 1, fill=False, linewidth=0.8, clip_on=False))
+        word = study.word if len(study.word) <= 20 else study.word[:19] + "…"
         title = (
-            "Attention (%) of the framed segment's slots in cross layer 0,\n"
-            f"“{_shortened(study.word, 20)}” masked there; * segments that have this word"
+            "Attention (%) of the framed segment's slots in cross layer 0,\n“"
+            + word.replace("$", r"\$")
+            + "” masked there; * segments that have this word"
         )
         figure.suptitle(title, fontsize=_STYLE["axes.titlesize"], horizontalalignment="left", x=0.01)
 
@@ -198,13 +174,18 @@ def _row_label(study: CaseStudy, segment: int) -> str:
     return "\n".join(wrap(star + text, _LABEL_WIDTH, max_lines=2, placeholder=" …")).replace("$", r"\$")
 
 
-def _legend_above(figure: Figure, axes: Any) -> None:
+def _mark(axes: Any, points: pd.DataFrame, heights: pd.Series, *, place: int, label: str) -> None:
+    """Draw means with their sd, in the style of the `place`-th series."""
+    colour = _COLOURS[place % len(_COLOURS)]
+    face = colour if place % 2 == 0 else "white"
+    style = {"color": colour, "markerfacecolor": face, "markersize": 4, "markeredgewidth": 0.8, "linestyle": "none"}
+    marker, sd = _MARKERS[place % len(_MARKERS)], points["sd"].fillna(0)
+    axes.errorbar(points["mean"], heights, xerr=sd, fmt=marker, label=label, **style, **_BARS)
+
+
+def _legend_above(figure: Figure, axes: Any, *, ncols: int = 3) -> None:
     """Name what the axes show; outside them, so that no name ever hides a curve."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-
-
-def _shortened(text: str, length: int) -> str:
-    return (text if len(text) <= length else text[: length - 1] + "…").replace("$", r"\$")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=ncols, frameon=False)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ so all three files of a table show the same numbers.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cross_thought.errors import UserError
 from cross_thought.files import atomic_file
 
 NOT_AVAILABLE = "n/a"
+REFERENCE = "reference"  # the kind of rows that have published figures
 DAGGER = "†"  # shown by LaTeX alone
 
 METRIC_NAMES = {
@@ -50,8 +52,13 @@ class Section:
 
     cells: pd.DataFrame  # text in Markdown, the rows' names in the first column
     heading: str = ""  # "" where the page's title says it
-    rules: Sequence[int] = ()  # rows that a rule goes before
+    groups: Iterable[Any] = ()  # of each row: a rule goes where it changes
     is_broken: bool = False  # whether a wide one becomes several in Markdown that fit a terminal
+
+    @property
+    def rules(self) -> list[int]:
+        """The rows that a rule goes before."""
+        return [row for row, (before, group) in enumerate(pairwise(self.groups), start=1) if group != before]
 
 
 @dataclass(frozen=True)
@@ -87,23 +94,25 @@ def metric_name(row: Any) -> str:
     return METRIC_NAMES.get(row.metric, row.metric)
 
 
+def that_hold(notes: Mapping[str, object]) -> list[str]:
+    """Return the notes of a table whose condition holds."""
+    return [note for note, holds in notes.items() if holds]
+
+
 def percent(fraction: float | None) -> float:
     """Return a fraction in percent; NaN for none."""
     return float("nan") if fraction is None else 100 * fraction
 
 
-def published_figure(row: Any) -> str:
-    """Write a published figure: as it was published, not rounded again."""
-    return numbers("{:g}", row.mean)
-
-
 def mean_sd_n(row: Any, form: str = ".1f") -> str:
     """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of, in bold if it is the `best`.
 
-    `form` is the numbers' format.
+    `form` is the numbers' format; a published figure stands as it was published.
     """
     if pd.isna(row.mean):
         return NOT_AVAILABLE
+    if getattr(row, "kind", "") == REFERENCE:
+        return f"{row.mean:g}"
     spread = "" if pd.isna(row.sd) else f" ± {row.sd:{form}}"
     text = f"{row.mean:{form}}{spread}" + ("" if pd.isna(row.n) else f" ({row.n})")
     return f"**{text}**" if getattr(row, "best", False) else text
@@ -139,10 +148,8 @@ def wide(
     """Pivot rows to a section, in the order in which they come.
 
     Args:
-        rows: one a cell.
-        cell: writes a row's cell.
+        rows: one a cell, which `cell` writes, in the column that `column` names.
         index: the columns that name a row, but for the first: a rule goes where it changes, and it is not shown.
-        column: names a row's column.
         missing: a cell that no row is for.
         heading, is_broken: of the section.
     """
@@ -152,14 +159,8 @@ def wide(
     # not `unstack(sort=False)`: pandas 3.0.0 names rows of three keys by those of others
     cells = labelled.pivot(index=list(index), columns="_column", values="_cell")
     cells = cells.reindex(index=pd.MultiIndex.from_frame(keys), columns=columns).fillna(missing)
-    rules = group_rules(cells.index.get_level_values(0))
-    return Section(cells.droplevel(0).reset_index().rename_axis(columns=None), heading, rules, is_broken)
-
-
-def group_rules(groups: Sequence[str] | pd.Series | pd.Index) -> list[int]:
-    """Return the rows before which the group changes."""
-    groups = list(groups)
-    return [place for place in range(1, len(groups)) if groups[place] != groups[place - 1]]
+    groups = cells.index.get_level_values(0)
+    return Section(cells.droplevel(0).reset_index().rename_axis(columns=None), heading, groups, is_broken)
 
 
 def write_table(rows: pd.DataFrame, page: Page, *, files: Mapping[str, str]) -> None:
@@ -197,12 +198,8 @@ def _csv_cell(value: object) -> str:
 def read_table(path: Path | str, *, by_seed: bool = False) -> pd.DataFrame:
     """Read a CSV table of `results/tables/` back into a frame; a UserError says that it is missing.
 
-    Args:
-        path: the file.
-        by_seed: return one row a seed, with its `seed` and `value`, instead of the tuples `seeds` and `values`.
-
-    Returns:
-        The table's columns: text as it stands, numbers as floats or `Int64`, `best` as booleans.
+    Its columns are text as it stands, numbers as floats or `Int64`, `best` as booleans. `by_seed` returns one row a
+    seed, with its `seed` and `value`, instead of the tuples `seeds` and `values`.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds
 from cross_thought.evaluation.result_files import read_documents
-from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, percent, wide
+from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, percent, that_hold, wide
 
 ROW_KEYS = ["model", "pooling", "task", "metric"]
 COLUMNS = [*ROW_KEYS, "kind", "mean", "sd", "n", "seeds", "values", "mteb", "best"]
@@ -30,10 +30,8 @@ def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
         ]
     )
     if tidy["task"].nunique() > 1:
-        of_run = (
-            tidy.groupby(["model", "pooling", "seed", "mteb"], sort=False)["value"].mean(skipna=False).reset_index()
-        )
-        tidy = pd.concat([tidy, of_run.assign(task=AVERAGE, kind="", metric="mean")])
+        of_run = tidy.groupby(["model", "pooling", "seed", "mteb"], sort=False)["value"].mean(skipna=False)
+        tidy = pd.concat([tidy, of_run.reset_index().assign(task=AVERAGE, kind="", metric="mean")])
     rows = over_seeds(tidy, [*ROW_KEYS, "kind", "mteb"])
     rows["best"] = mark_best(rows, ["task"])
     return as_table(rows, COLUMNS)
@@ -51,11 +49,12 @@ def mteb_page(rows: pd.DataFrame) -> Page:
     )
     kinds = rows[rows["kind"] != ""].drop_duplicates("task").groupby("kind", sort=False)["task"].agg(", ".join)
     versions = ", ".join(sorted(rows["mteb"].unique()))
-    notes = [
+    of_kinds = "; ".join(f"{kind}: {tasks}" for kind, tasks in kinds.items())
+    notes = {
         f"Embeddings scored by mteb {versions}, each task by its main metric, in percent: mean ± sample "
-        "standard deviation over seeds (number of seeds).",
-        "Tasks by type: " + "; ".join(f"{kind}: {tasks}" for kind, tasks in kinds.items()) + ".",
-    ]
-    if (rows["task"] == AVERAGE).any():
-        notes.append(f"`{AVERAGE}`: the mean over the tasks, each counted once.")
-    return Page("MTEB", [section], [*notes, "**Bold**: highest mean."])
+        "standard deviation over seeds (number of seeds).": True,
+        f"Tasks by type: {of_kinds}.": True,
+        f"`{AVERAGE}`: the mean over the tasks, each counted once.": (rows["task"] == AVERAGE).any(),
+        "**Bold**: highest mean.": True,
+    }
+    return Page("MTEB", [section], that_hold(notes))

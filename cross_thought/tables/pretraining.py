@@ -9,7 +9,7 @@ import pandas as pd
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.history import of_split, read_history
 from cross_thought.evaluation.result_files import read_json
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n, that_hold
 
 OTHER_TARGETS = (
     "Losses of models cut by `tokens` and by `sentence` are of different targets, so do not compare them: by `tokens`, "
@@ -63,10 +63,9 @@ def _training_time(history: pd.DataFrame) -> float:
 def pretraining_page(
     rows: pd.DataFrame, *, cuts: Collection[str] = (), starts: Mapping[str, str] | None = None
 ) -> Page:
-    """Lay the pre-training rows out: what is the same for all seeds or a range, and losses over seeds.
+    """Lay the rows out: what is the same for all seeds or a range, and losses over seeds.
 
     Args:
-        rows: of `read_pretraining_rows`.
         cuts: the values that `segment_by` has; if more than one, losses are of different targets, which is said.
         starts: model -> its `initialize_from`, of those that have one: updates and tokens are what came after it.
     """
@@ -76,16 +75,15 @@ def pretraining_page(
         summary = over_seeds(rows.rename(columns={name: "value"}), ["model"]).set_index("model")
         cells[_NAMES.get(name, name)] = [mean_sd_n(row, form) for row in summary.itertuples()]
     cells["hardware"] = groups["hardware"].agg(lambda known: "; ".join(filter(None, known.unique())) or NOT_AVAILABLE)
-    notes = [
-        "Held-out masked-word loss at the last update: mean ± sample standard deviation over seeds (number of seeds).",
-        "Bits are what fairseq prints (base 2); perplexity is 2 to the power of them.",
-    ]
-    if len(cuts) > 1:
-        notes.append(OTHER_TARGETS)
-    if starts:
-        places = ", ".join(f"`{model}` from `{place}`" for model, place in starts.items())
-        notes.append(f"Not from drawn weights, so updates, tokens and hours are those since: {places}.")
-    return Page("Pre-training", [Section(cells.reset_index())], notes)
+    places = ", ".join(f"`{model}` from `{place}`" for model, place in (starts or {}).items())
+    notes = {
+        "Held-out masked-word loss at the last update: mean ± sample standard deviation over seeds (number of "
+        "seeds).": True,
+        "Bits are what fairseq prints (base 2); perplexity is 2 to the power of them.": True,
+        OTHER_TARGETS: len(cuts) > 1,
+        f"Not from drawn weights, so updates, tokens and hours are those since: {places}.": starts,
+    }
+    return Page("Pre-training", [Section(cells.reset_index())], that_hold(notes))
 
 
 def _same_or_range(values: pd.Series) -> str:

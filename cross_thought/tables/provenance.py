@@ -29,17 +29,15 @@ def assemble(
 ) -> dict[str, Any]:
     """Tie each number of the tables to what made it.
 
+    A UserError says that a number has seeds, and a file of one of them is missing.
+
     Args:
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name (`tasks`, `sweeps`, `embeddings`, `retrieval`, `pretraining`, `masked_words`,
-            `cross_path`, `ablations`) -> its CSV file.
+        table_paths: table name, as of a CSV file in `results/tables/`, -> that file.
         starts: task -> the task whose fine-tuned model it starts from, for those that do.
         sweeps: the tasks whose settings are chosen.
         results: the folder that the tables' runs lie in.
-
-    Raises:
-        UserError: if a number has seeds, and a file of one of them is missing.
 
     Returns:
         A document of four parts: `made` (when and where it was assembled, with the config's hash), `data` (files with
@@ -75,37 +73,35 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
         of_metric = {"cross_path": "cross_path"} | dict.fromkeys(MASKED_WORDS, "masked_words")
         of_task = "embeddings" if row["metric"].startswith(EMBEDDED) else "tasks"
         table = of_task if row["task"] else of_metric.get(row["metric"], "pretraining")
-    model, place = place_of(row["model"]), f"seed-{seed}"
+    model, seed = place_of(row["model"]), f"seed-{seed}"
+    start, _, tuned_on = model.partition("@")
+    trained = _pretraining_runs(start, seed, results)
     if table == "pretraining":
-        run = results / "pretrain" / model / place
+        run = results / "pretrain" / model / seed
         return [run / "history.tsv"], [run]
     if table == "cross_path":
-        return [results / "cross_path" / model / f"{place}.json"], _pretraining_runs(model, place, results)
+        return [results / "cross_path" / model / f"{seed}.json"], trained
     if table == "masked_words":
-        words = results / "masked_words" / model / place / "words.tsv"
-        return [words], _pretraining_runs(model, place, results)
-    if table in ("embeddings", "retrieval"):
+        return [results / "masked_words" / model / seed / "words.tsv"], trained
+    if table in _SCORED:
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
-        folder, name = results / table / model, _SCORED[table]
-        scored = [folder / task / pooling / place / name for task in _embedding_tasks(row)]
-        start, _, tuned_on = model.partition("@")
-        tuning = [results / "tune" / start / tuned_on / place] if tuned_on else []
-        return scored, [*_pretraining_runs(start, place, results), *tuning]
+        tuned = [results / "tune" / start / tuned_on / seed] if tuned_on else []
+        place = Path(pooling, seed, _SCORED[table])
+        return [results / table / model / task / place for task in _embedding_tasks(row)], [*trained, *tuned]
     if table == "sweeps":
-        of_setting = Path(model, row["task"], row["setting"], place)
+        of_setting = Path(model, row["task"], row["setting"], seed)
         evaluation = results / "evaluate" / of_setting
-        runs = [evaluation, results / "finetune" / of_setting, *_pretraining_runs(model, place, results)]
-        return [evaluation / "predictions.tsv"], runs
+        return [evaluation / "predictions.tsv"], [evaluation, results / "finetune" / of_setting, *trained]
     predictions: list[Path] = []
-    runs = []
+    runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
         # An average is over several tasks; its row does not say which, so all of the model's are named.
         task = "*" if row["task"] == AVERAGE else row["task"]
-        for evaluation in sorted(results.glob(f"evaluate/{model}/{task}/{place}")):
+        for evaluation in sorted(results.glob(f"evaluate/{model}/{task}/{seed}")):
             predictions.append(evaluation / "predictions.tsv")
             # a task that is evaluated with another one's model has no fine-tuning
-            runs += [evaluation, *results.glob(f"finetune/{model}/{evaluation.parent.name}/{place}")]
-        runs += _pretraining_runs(model, place, results)
+            runs += [evaluation, *results.glob(f"finetune/{model}/{evaluation.parent.name}/{seed}")]
+        runs += _pretraining_runs(model, seed, results)
     return predictions, runs
 
 
@@ -114,22 +110,18 @@ def _embedding_tasks(row: Mapping[str, str]) -> Sequence[str]:
     return STS_TASKS if row["task"] == AVERAGE else [row["task"]]
 
 
-def _with_starts(runs: Iterable[Path], starts: Mapping[str, str], results: Path) -> Iterator[Path]:
-    """Yield the runs, and before a fine-tuning that started from another the latter."""
+def _named(runs: Iterable[Path], starts: Mapping[str, str], sweeps: Collection[str], results: Path) -> Iterator[Path]:
+    """Yield the runs, before a fine-tuning that started from another the latter.
+
+    Of a task with a sweep it is the run of the chosen setting, whose files were copied.
+    """
     for run in runs:
-        stage, *wildcards = run.relative_to(results).parts
-        if stage == "finetune" and wildcards[1] in starts:
-            yield results / stage / wildcards[0] / starts[wildcards[1]] / wildcards[-1]
+        stage, model, *place = run.relative_to(results).parts
+        if stage == "finetune" and place[0] in starts:
+            yield from _named([results / stage / model / starts[place[0]] / run.name], {}, sweeps, results)
+        if stage in ("finetune", "evaluate") and place[0] in sweeps and len(place) == 2:
+            run = run.parent / chosen_setting(results / "finetune" / model / place[0] / "choice.json") / run.name
         yield run
-
-
-def _chosen(run: Path, sweeps: Collection[str], results: Path) -> Path:
-    """Return the folder of a run; of a task with a sweep, that of the chosen setting's, whose files were copied."""
-    stage, model, *wildcards = run.relative_to(results).parts
-    if stage not in ("finetune", "evaluate") or wildcards[0] not in sweeps or len(wildcards) > 2:
-        return run
-    setting = chosen_setting(results / "finetune" / model / wildcards[0] / "choice.json")
-    return run.parent / setting / run.name
 
 
 def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
@@ -161,7 +153,7 @@ def _numbers_of(
             if row.get("kind") == "lexical":  # needs no seed
                 folder = results / table / row["model"]
                 found = [([folder / task / _SCORED[table] for task in _embedding_tasks(row)], [])]
-            runs = _with_starts((run for _, runs in found for run in runs), starts, results)
+            runs = _named((run for _, runs in found for run in runs), starts, sweeps, results)
             yield {
                 "table": table,
                 **{key: row[key] for key in _KEYS if row.get(key)},
@@ -169,7 +161,7 @@ def _numbers_of(
                 "value": float(row[figure]),
                 "seeds": list(map(int, seeds)),
                 "sources": _existing(source for sources, _ in found for source in sources),
-                "runs": _existing(_chosen(run, sweeps, results) for run in runs),
+                "runs": _existing(runs),
                 **({"published": row["source"]} if row.get("source") else {}),
             }
 

@@ -17,39 +17,24 @@ Records = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job that ran to its end.
-
-    Attributes:
-        rule: that it is a job of.
-        name: its own, among all jobs.
-        script: file name in workflow_scripts/; None for a rule of another workflow.
-        inputs: files and folders that it read, by their paths as Snakemake has them.
-        outputs: those that it made.
-        started, ended: when; ISO 8601, UTC.
-        usage: what it took, of Snakemake's benchmark: `s` and `cpu_time` in seconds, `max_rss` in MiB; without what
-            could not be measured.
-        machine: what is known of where it ran, as of `environment()`; empty where no file tells.
-    """
+    """A job that ran to its end."""
 
     rule: str
-    name: str
-    script: str | None
-    inputs: tuple[str, ...]
+    name: str  # its own, among all jobs
+    script: str | None  # file name in workflow_scripts/; None for a rule of another workflow
+    inputs: tuple[str, ...]  # files and folders, by their paths as Snakemake has them
     outputs: tuple[str, ...]
-    started: str
+    started: str  # ISO 8601, UTC; so is `ended`
     ended: str
-    usage: Mapping[str, float]
-    machine: Mapping[str, Any]
+    usage: Mapping[str, float]  # `s` and `cpu_time` in seconds, `max_rss` in MiB, as far as they could be measured
+    machine: Mapping[str, Any]  # where it ran, as of `environment()`; empty where no file tells
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what Snakemake recorded of each file that a job made, by the file's path.
 
     A record's own path is the file's in Base64, a long one cut into folders that begin with @. What is no such record
-    is passed over, as Snakemake does.
-
-    Args:
-        folder: `.snakemake/metadata`; there need be none.
+    is passed over, as Snakemake does. `folder` is `.snakemake/metadata`; there need be none.
     """
     records = {}
     for path in folder.rglob("*"):
@@ -63,12 +48,7 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def jobs_behind(paths: Iterable[str], records: Records) -> list[Job]:
-    """Return the jobs that made some files, those that made what these read, and so on, in the order of their starts.
-
-    Args:
-        paths: of the files.
-        records: of `read_records`.
-    """
+    """Return the jobs that made files, those that made what these read, and so on, in the order of their starts."""
     made: dict[tuple, list[str]] = defaultdict(list)
     for path, record in records.items():
         made[_key(record)].append(path)
@@ -89,7 +69,6 @@ def _key(record: Mapping[str, Any]) -> tuple:
 
 def _job(outputs: list[str], records: Records) -> Job:
     known = [records[path] for path in outputs]
-    log = PurePosixPath(next(iter(known[0].get("log") or ()), ""))
     script = re.search(r"workflow_scripts/(\w+\.py)", known[0].get("code") or "")
     return Job(
         rule=known[0]["rule"],
@@ -99,7 +78,7 @@ def _job(outputs: list[str], records: Records) -> Job:
         outputs=tuple(outputs),
         started=_time(min(record["starttime"] for record in known)),
         ended=_time(max(record["endtime"] for record in known)),
-        usage=_usage(log),
+        usage=_usage(PurePosixPath(next(iter(known[0].get("log") or ()), ""))),
         machine=_machine(outputs),
     )
 

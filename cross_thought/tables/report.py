@@ -32,10 +32,9 @@ def report_page(
     corpus: Path | None = None,
     tasks: Mapping[str, Path] | None = None,
 ) -> str:
-    """Return the page.
+    """Return the page, of Markdown tables, whose first line is the heading, and SVG figures, in order.
 
     Args:
-        tables, figures: Markdown files, whose first line is the heading, and SVG files, in order.
         captions: for each of them the text file that says what is to be seen.
         config, provenance: the effective config; provenance.json.
         benchmarks: folder of what Snakemake measured, a folder or a file for each rule.

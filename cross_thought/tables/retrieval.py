@@ -8,7 +8,7 @@ import pandas as pd
 from cross_thought.data.definitions import BM25, EXACT, RetrievalTask
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.tables.embeddings import cut_notes, model_notes, task_sections
-from cross_thought.tables.layout import Page
+from cross_thought.tables.layout import Page, that_hold
 
 
 def retrieval_page(rows: pd.DataFrame, *, tasks: Mapping[str, RetrievalTask], documents: Sequence[Mapping]) -> Page:
@@ -20,40 +20,25 @@ def retrieval_page(rows: pd.DataFrame, *, tasks: Mapping[str, RetrievalTask], do
             f"{row.num_examples:,} right ones to find"
         )
 
-    notes = [
-        *model_notes(rows),
+    notes: dict[str, object] = {
+        **dict.fromkeys(model_notes(rows), True),
         "Passages are ranked by the cosine of their embedding with the query's; scores that are equal to "
         f"{COSINE_DECIMALS} decimals are ties, which wrong ones win. A passage with the query's own text is left out, "
-        "unless it is judged right.",
-        "Metrics are trec_eval's, over queries with a right passage (relevance above 0; ndcg goes by its degree).",
-    ]
+        "unless it is judged right.": True,
+        "Metrics are trec_eval's, over queries with a right passage (relevance above 0; ndcg goes by its "
+        "degree).": True,
+    }
     for depth in dict.fromkeys(task.depth for task in tasks.values()):
         names = [name for name, task in tasks.items() if task.depth == depth]
-        notes.append(f"{', '.join(names)}: the first {depth:,} passages of a query are ranked.")
+        notes[f"{', '.join(names)}: the first {depth:,} passages of a query are ranked."] = True
     for name, task in tasks.items():
-        if task.index != EXACT:
-            notes.append(
-                f"{name}: searched by an approximate index ({task.index}, {task.num_probes} clusters a query), which "
-                "may miss passages."
-            )
-    notes.append(f"`{BM25}`: Okapi BM25, which needs no training; it ranks passages that share a word with the query.")
-    notes += cut_notes(documents)
-    notes += dict.fromkeys(
-        note
-        for document in documents
-        for split, found in document["splits"].items()
-        for note in _data_notes(f"{document['task']} ({split})", found)
-    )
-    return Page(
-        "Retrieval without fine-tuning", task_sections(rows, heading), [*notes, "**Bold**: highest mean of a model."]
-    )
-
-
-def _data_notes(place: str, found: Mapping) -> list[str]:
-    """Say what of a split's judgements cannot be found."""
-    notes = []
-    if number := found["num_unanswered"]:
-        notes.append(f"{place}: queries without a right passage, which raw metrics alone count: {number:,}.")
-    if number := found["num_absent"]:
-        notes.append(f"{place}: judged passages that the collection lacks; right ones are never found: {number:,}.")
-    return notes
+        index = f"an approximate index ({task.index}, {task.num_probes} clusters a query)"
+        notes[f"{name}: searched by {index}, which may miss passages."] = task.index != EXACT
+    notes[f"`{BM25}`: Okapi BM25, which needs no training; it ranks passages that share a word with the query."] = True
+    notes |= dict.fromkeys(cut_notes(documents), True)
+    for place, found in ((f"{one['task']} ({split})", of) for one in documents for split, of in one["splits"].items()):
+        unanswered, absent = found["num_unanswered"], found["num_absent"]
+        notes[f"{place}: queries without a right passage, which raw metrics alone count: {unanswered:,}."] = unanswered
+        notes[f"{place}: judged passages that the collection lacks; right ones are never found: {absent:,}."] = absent
+    notes["**Bold**: highest mean of a model."] = True
+    return Page("Retrieval without fine-tuning", task_sections(rows, heading), that_hold(notes))

@@ -34,10 +34,8 @@ def choose_seeds(
 ) -> dict[str, Path]:
     """Choose each task's seed of a model: the one with the best mean of its development metrics, the first of equals.
 
-    A task without a model of its own, `evaluated_with` that of another, gets the seed of that.
-
-    Returns:
-        Task name -> the `predictions.tsv` of that seed.
+    A task without a model of its own, `evaluated_with` that of another, gets the seed of that. Returned is task name ->
+    the `predictions.tsv` of that seed.
     """
     paths = list(map(Path, metrics_paths))
     of_task: dict[str, list[tuple[float, int, Path]]] = {}

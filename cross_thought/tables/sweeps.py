@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from cross_thought.data.sweeps import shown_setting
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, metric_name, numbers, percent, wide
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, metric_name, numbers, percent, wide
 
 KEYS = ["model", "task", "setting"]
 _COLUMNS = [*KEYS, "split", "metric", "median", "n", "seeds", "values", "best"]
@@ -32,7 +32,11 @@ def sweep_rows(choices: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def sweeps_page(rows: pd.DataFrame) -> Page:
     """Lay the rows out: a section a task, a line a setting, a column a model."""
-    sections = [_section(task, part) for task, part in rows.groupby("task", sort=False)]
+    named = rows.assign(setting=rows["setting"].map(shown_setting))
+    sections = []
+    for task, part in named.groupby("task", sort=False):
+        heading = f"{task} {metric_name(next(part.itertuples()))}".rstrip()
+        sections.append(wide(part, _cell, index=KEYS[1:], column=lambda row: row.model, heading=heading))
     notes = [
         "Percent: the task's main metric on the development set, median over seeds (number of seeds). **Bold**: the "
         "setting that the model takes, the best one, of equals the first; all other tables are of its runs.",
@@ -40,12 +44,6 @@ def sweeps_page(rows: pd.DataFrame) -> Page:
         "The best of several is best by luck, too: on the development set it looks better than it is.",
     ]
     return Page("Sweeps", sections, notes)
-
-
-def _section(task: str, rows: pd.DataFrame) -> Section:
-    named = rows.assign(setting=rows["setting"].map(shown_setting))
-    heading = f"{task} {metric_name(next(rows.itertuples()))}".rstrip()
-    return wide(named, _cell, index=["task", "setting"], column=lambda row: row.model, heading=heading)
 
 
 def _cell(row: Any) -> str:

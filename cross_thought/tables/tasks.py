@@ -75,14 +75,12 @@ def _compare_with_control(
     """Compare on the shared examples; nothing if the control has no result there."""
     if control is None or row.model == control or row.task == AVERAGE:
         return {}
-    ours, theirs = (
-        {
-            seed: splits[row.split]
-            for (model, name, seed), splits in sorted(predictions.items())
-            if model == wanted and name == row.task and row.split in splits
-        }
-        for wanted in (row.model, control)
-    )
+
+    def of_seeds(model: str) -> dict[int, SplitPredictions]:
+        runs = sorted(run for run in predictions if run[:2] == (model, row.task) and row.split in predictions[run])
+        return {run[-1]: predictions[run][row.split] for run in runs}
+
+    ours, theirs = of_seeds(row.model), of_seeds(control)
     if not theirs:
         return {}
     labels = next(iter(ours.values())).labels
@@ -128,7 +126,7 @@ def reference_rows(path: Path | str, rows: pd.DataFrame) -> pd.DataFrame:
             raise UserError(f"{path}, line {number}: percent is {text!r}, no number")
     found["model"] += found.pop("cross_encoder").map({"yes": " (cross-encoder)"}).fillna("")
     columns = rows[COLUMN].drop_duplicates()
-    return found.assign(kind="reference", mean=mean).merge(columns, on=COLUMN)
+    return found.assign(kind=layout.REFERENCE, mean=mean).merge(columns, on=COLUMN)
 
 
 def task_page(
@@ -141,12 +139,8 @@ def task_page(
     """Lay the task rows out: development sets, labelled test sets, differences from the control.
 
     In LaTeX a model whose difference from the control counts, to the better or the worse, has a dagger at that number.
-
-    Args:
-        rows: of `task_rows`.
-        tasks: by name.
-        counts: those of `data_counts`.
-        num_settings: of each task with a sweep, how many settings each model's was chosen from.
+    `counts` are those of `data_counts`, `num_settings` of each task with a sweep how many settings each model's was
+    chosen from.
     """
     development = is_development(rows["split"])
     sections = [
@@ -176,9 +170,7 @@ def _column_of(row: Any) -> str:
 
 
 def _cell(row: Any) -> str:
-    if row.kind == "reference":
-        return layout.published_figure(row)
-    return layout.mean_sd_n(row) + (DAGGER if row.verdict.startswith(("ahead", "behind")) else "")
+    return layout.mean_sd_n(row) + (DAGGER if str(row.verdict).startswith(("ahead", "behind")) else "")
 
 
 def _difference(row: Any) -> dict[str, str]:
@@ -214,52 +206,44 @@ def task_notes(
     """Say what a reader must know of these rows, in one sentence or two each."""
     ours = rows[rows["kind"] == "model"]
     ran = {name: task for name, task in tasks.items() if name in set(ours["task"])}
-    notes = ["Percent: mean ± sample standard deviation over seeds (number of seeds). **Bold**: highest mean."]
-    if MAJORITY in set(rows["kind"]):
-        notes.append("`majority`: what always answering the split's most frequent label scores.")
-    if selections := [name for name, task in ran.items() if task.selection]:
-        notes.append(
-            f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
-            "Acc.: how often a right one is first; MRR: the mean of 1 / the place of the first right one; "
-            "`majority`: what a random order is expected to score."
-        )
-        found = [ranking_metric(metric) for name in selections for metric in ran[name].metrics]
-        said = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
-        notes += [text for name, text in _RANKING_NOTES.items() if name in said]
-    if AVERAGE in set(ours["task"]):
-        averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks)
-        notes.append(f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.")
-    if left_out := [name for name, task in ran.items() if not task.in_average]:
-        notes.append(f"Left out of the average by custom: {', '.join(left_out)}.")
-    if (rows["control"] != "").any():
-        notes.append(
-            "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: "
-            f"a paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two "
-            "seeds or more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test "
-            "of each seed's two models. No p value is corrected for the number of tests."
-        )
+    selections = [name for name, task in ran.items() if task.selection]
+    found = [ranking_metric(metric) for name in selections for metric in ran[name].metrics]
+    ranked = {name for metric in found if metric for name in (metric.name, "raw_" if metric.is_raw else "")}
+    averaged = averaged_tasks(ours[ours["task"] != AVERAGE], tasks) if AVERAGE in set(ours["task"]) else []
+    left_out = [name for name, task in ran.items() if not task.in_average]
+    notes: dict[str, object] = {
+        "Percent: mean ± sample standard deviation over seeds (number of seeds). **Bold**: highest mean.": True,
+        "`majority`: what always answering the split's most frequent label scores.": MAJORITY in set(rows["kind"]),
+        f"{', '.join(selections)}: answer selection; candidates are ranked by cross layer 0's attention on them. "
+        "Acc.: how often a right one is first; MRR: the mean of 1 / the place of the first right one; "
+        "`majority`: what a random order is expected to score.": selections,
+        **{text: name in ranked for name, text in _RANKING_NOTES.items()},
+        f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.": averaged,
+        f"Left out of the average by custom: {', '.join(left_out)}.": left_out,
+        "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: a "
+        f"paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two seeds or "
+        "more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test of each seed's "
+        "two models. No p value is corrected for the number of tests.": (rows["control"] != "").any(),
+    }
     for name, task in ran.items():
         used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
-        notes += count_notes(task, counts.get(name) or _counts_of_registry(task, used))
+        notes |= dict.fromkeys(count_notes(task, counts.get(name) or _counts_of_registry(task, used)), True)
     for start in dict.fromkeys(task.start_from for task in ran.values() if task.start_from):
-        names = [name for name, task in ran.items() if task.start_from == start]
-        notes.append(
-            f"{', '.join(names)}: started from the model fine-tuned on {start} with the same seed, its classification "
-            "head drawn anew."
-        )
-    for name, number in ((name, (num_settings or {}).get(name)) for name in ran):
-        if number is None:
-            continue
+        names = ", ".join(name for name, task in ran.items() if task.start_from == start)
+        notes |= {
+            f"{names}: started from the model fine-tuned on {start} with the same seed, its classification head drawn "
+            "anew.": True
+        }
+    for name, number in (num_settings or {}).items():
         seeds = ours.loc[ours["task"] == name, "n"].max()
-        notes.append(
+        notes |= {
             f"{name}: each model's setting was chosen on the development set by the median of its main metric, out of "
-            f"{number * seeds:,} runs a model: settings {number}, seeds {seeds} (`sweeps.md`)."
-        )
+            f"{number * seeds:,} runs a model: settings {number}, seeds {seeds} (`sweeps.md`).": name in ran
+        }
     undefined = ours[ours["mean"].isna()]
-    if len(undefined):
-        places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
-        notes.append(f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).")
-    return [*notes, *reference_notes(rows[rows["kind"] == "reference"])]
+    places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
+    notes |= {f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).": places}
+    return layout.that_hold(notes | dict.fromkeys(reference_notes(rows), True))
 
 
 def data_counts(documents: Iterable[Mapping]) -> dict[str, Mapping]:
@@ -299,8 +283,11 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 
 
-def reference_notes(references: pd.DataFrame) -> Iterable[str]:
-    """Say where published figures are from, and what is to know of them."""
+def reference_notes(rows: pd.DataFrame) -> Iterable[str]:
+    """Say where published figures among the rows are from, and what is to know of them."""
+    references = rows[rows["kind"] == layout.REFERENCE]
+    if references.empty:
+        return
     for source, noted in references[references["source"] != ""].groupby("source", sort=False):
         yield f"Published figures of {', '.join(noted['model'].unique())}: {source}."
     for note, noted in references[references["note"] != ""].groupby("note", sort=False):

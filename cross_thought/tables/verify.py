@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
+import sklearn.metrics  # noqa: F401  (late elsewhere; here its lack is to be said before anything is computed)
 import yaml
 
 from cross_thought.data.archives import unpack_zip
@@ -37,18 +38,8 @@ from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.evaluation.result_files import read_json
 from cross_thought.evaluation.retrieval import COLLECTION, retrieval_document
 from cross_thought.files import file_hash
-from cross_thought.tables.ablations import ablation_page, factors_of, read_ablation_rows
-from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
-from cross_thought.tables.embeddings import ROW_KEYS, embedding_rows, embeddings_page, ours_and_others
+from cross_thought.tables import ablations, cross_path, embeddings, masked_words, mteb, pretraining, retrieval, sweeps
 from cross_thought.tables.layout import Page, csv_cells, latex, markdown, read_table
-from cross_thought.tables.masked_words import KEYS as MASKED_WORDS_KEYS
-from cross_thought.tables.masked_words import masked_words_page, read_masked_words_rows
-from cross_thought.tables.mteb import ROW_KEYS as MTEB_KEYS
-from cross_thought.tables.mteb import mteb_page, read_mteb_rows
-from cross_thought.tables.pretraining import pretraining_page, read_pretraining_rows
-from cross_thought.tables.retrieval import retrieval_page
-from cross_thought.tables.sweeps import KEYS as SWEEP_KEYS
-from cross_thought.tables.sweeps import sweep_rows, sweeps_page
 from cross_thought.tables.tasks import data_counts, task_page, task_rows
 
 # published figures
@@ -89,18 +80,14 @@ def task_numbers(
     num_settings: Mapping[str, int] | None = None,
     references: Path = REPOSITORY / REFERENCES,
 ) -> Iterator[Number]:
-    """Recompute `metrics.json` and the task tables from each `predictions.tsv`.
-
-    `num_settings` is as of `task_page`; `references` has published figures.
-    """
+    """Recompute `metrics.json` and the task tables from each `predictions.tsv`; `num_settings` is as of `task_page`."""
     documents, predictions = [], {}
     for model, name, seed in product(models, tasks, seeds):
         folder = results / "evaluate" / model / name / f"seed-{seed}"
         predictions[model, name, seed] = splits = read_predictions(folder / "predictions.tsv")
         (written,) = read_metrics([folder / "metrics.json"])
-        # Not in the predictions: facts about the data.
-        known = {"num_train_examples": written.get("num_train_examples"), "counts": written.get("counts")}
-        documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **known))
+        facts = {key: written.get(key) for key in ("num_train_examples", "counts")}  # which no prediction tells
+        documents.append(metrics_document(model=model, task=tasks[name], seed=seed, predictions=splits, **facts))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
     rows = task_rows(documents, predictions, models=models, tasks=tasks, control=control, references_path=references)
     page = task_page(rows, tasks=tasks, counts=data_counts(documents), num_settings=num_settings)
@@ -119,10 +106,7 @@ def sweep_numbers(
     choices = []
     for model, (name, settings) in product(models, grids.items()):
         evaluated = results / "evaluate" / model / name
-        paths = {
-            (setting, seed): evaluated / setting / f"seed-{seed}" / "predictions.tsv"
-            for setting, seed in product(settings, seeds)
-        }
+        paths = {(s, seed): evaluated / s / f"seed-{seed}/predictions.tsv" for s, seed in product(settings, seeds)}
         values = {run: value_of_run(tasks[name], read_predictions(path)) for run, path in paths.items()}
         choice = results / "finetune" / model / name / "choice.json"
         (written,) = read_choices([choice])
@@ -131,8 +115,8 @@ def sweep_numbers(
         for seed in seeds:
             taken, chosen = evaluated / f"seed-{seed}" / "predictions.tsv", paths[choices[-1]["chosen"], seed]
             yield from _compared(f"{taken}: sha256", file_hash(taken), file_hash(chosen))
-    rows = sweep_rows(choices)
-    yield from table_numbers(results, "sweeps", rows, sweeps_page(rows), keys=SWEEP_KEYS)
+    rows = sweeps.sweep_rows(choices)
+    yield from table_numbers(results, "sweeps", rows, sweeps.sweeps_page(rows), keys=sweeps.KEYS)
 
 
 def _evaluations(
@@ -169,10 +153,11 @@ def embedding_numbers(
         pairs = read_pairs(folder / "pairs.tsv")
         documents.append(embeddings_document(**known, pairs=pairs, counts=written.get("counts")))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    ours, lexical = ours_and_others(documents)
-    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks, references_path=references)
-    page = embeddings_page(rows, tasks=tasks, documents=ours)
-    yield from table_numbers(results, "embeddings", rows, page, keys=ROW_KEYS)
+    ours, lexical = embeddings.ours_and_others(documents)
+    models = list(map(shown_name, seeds))
+    rows = embeddings.embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=references)
+    page = embeddings.embeddings_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "embeddings", rows, page, keys=embeddings.ROW_KEYS)
 
 
 def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Sequence[int]]) -> Iterator[Number]:
@@ -184,29 +169,31 @@ def retrieval_numbers(results: Path, config: Mapping, *, seeds: Mapping[str, Seq
         known |= {"run": folder / "run.trec", "counts": written.get("counts", {}).get(COLLECTION)}
         documents.append(retrieval_document(**known, prepared=results / "collections" / known["task"].name))
         yield from _compared(str(folder / "metrics.json"), written, documents[-1])
-    ours, lexical = ours_and_others(documents)
-    rows = embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
-    page = retrieval_page(rows, tasks=tasks, documents=ours)
-    yield from table_numbers(results, "retrieval", rows, page, keys=ROW_KEYS)
+    ours, lexical = embeddings.ours_and_others(documents)
+    rows = embeddings.embedding_rows(ours, lexical, models=list(map(shown_name, seeds)), tasks=tasks)
+    page = retrieval.retrieval_page(rows, tasks=tasks, documents=ours)
+    yield from table_numbers(results, "retrieval", rows, page, keys=embeddings.ROW_KEYS)
 
 
 def pretraining_numbers(
     results: Path, *, models: Sequence[str], seeds: Sequence[int], **known: Any
 ) -> Iterator[Number]:
     """Recompute the pre-training tables from each `history.tsv`; `known` as of `pretraining_page`."""
-    runs = product(models, seeds)
-    rows = read_pretraining_rows(results / f"pretrain/{model}/seed-{seed}/history.tsv" for model, seed in runs)
-    yield from table_numbers(results, "pretraining", rows, pretraining_page(rows, **known), keys=["model", "seed"])
+    rows = pretraining.read_pretraining_rows(_trained(results, "pretrain", models, seeds, "history.tsv"))
+    page = pretraining.pretraining_page(rows, **known)
+    yield from table_numbers(results, "pretraining", rows, page, keys=["model", "seed"])
 
 
 def masked_words_numbers(results: Path, *, models: Sequence[str], seeds: Sequence[int]) -> Iterator[Number]:
     """Recompute the tables of masked words from each `words.tsv`."""
-    rows = read_masked_words_rows(_masked_words(results, models, seeds))
-    yield from table_numbers(results, "masked_words", rows, masked_words_page(rows), keys=MASKED_WORDS_KEYS)
+    rows = masked_words.read_masked_words_rows(_trained(results, "masked_words", models, seeds, "words.tsv"))
+    page = masked_words.masked_words_page(rows)
+    yield from table_numbers(results, "masked_words", rows, page, keys=masked_words.KEYS)
 
 
-def _masked_words(results: Path, models: Iterable[str], seeds: Iterable[int]) -> list[Path]:
-    return [results / "masked_words" / model / f"seed-{seed}" / "words.tsv" for model, seed in product(models, seeds)]
+def _trained(results: Path, stage: str, models: Iterable[str], seeds: Iterable[int], name: str) -> list[Path]:
+    """Return a file of each pre-training."""
+    return [results / stage / model / f"seed-{seed}" / name for model, seed in product(models, seeds)]
 
 
 def mteb_numbers(results: Path) -> Iterator[Number]:
@@ -215,8 +202,8 @@ def mteb_numbers(results: Path) -> Iterator[Number]:
     if path.exists():
         runs = read_table(path, by_seed=True)[["model", "pooling", "seed"]].drop_duplicates().itertuples(index=False)
         places = [f"{place_of(model)}/{pooling}/seed-{seed}" for model, pooling, seed in runs]
-        rows = read_mteb_rows(results / "mteb" / place / "scores.json" for place in places)
-        yield from table_numbers(results, "mteb", rows, mteb_page(rows), keys=MTEB_KEYS)
+        rows = mteb.read_mteb_rows(results / "mteb" / place / "scores.json" for place in places)
+        yield from table_numbers(results, "mteb", rows, mteb.mteb_page(rows), keys=mteb.ROW_KEYS)
 
 
 def cross_path_numbers(results: Path) -> Iterator[Number]:
@@ -224,33 +211,31 @@ def cross_path_numbers(results: Path) -> Iterator[Number]:
     path = results / "tables" / "cross_path.csv"
     if path.exists():
         runs = read_table(path, by_seed=True)[["model", "seed"]].drop_duplicates().itertuples(index=False)
-        rows = read_cross_path_rows(results / f"cross_path/{model}/seed-{seed}.json" for model, seed in runs)
-        yield from table_numbers(results, "cross_path", rows, cross_path_page(rows), keys=["model", "condition"])
+        rows = cross_path.read_cross_path_rows(results / f"cross_path/{model}/seed-{seed}.json" for model, seed in runs)
+        page = cross_path.cross_path_page(rows)
+        yield from table_numbers(results, "cross_path", rows, page, keys=["model", "condition"])
 
 
 def ablation_numbers(
     results: Path, config: Mapping, *, tasks: Mapping[str, Task], pretraining_seeds: Sequence[int]
 ) -> Iterator[Number]:
     """Recompute the ablation tables from histories, masked words, metrics, and what cross-path reports there are."""
-    factors = factors_of(config)
+    factors = ablations.factors_of(config)
     models = dict.fromkeys(model for settings in factors.values() for model in settings)
-    runs = [f"{model}/seed-{seed}" for model, seed in product(models, pretraining_seeds)]
-    evaluations = [f"{model}/{task}/seed-{seed}" for model, task, seed in product(models, tasks, config["seeds"])]
-    of_embeddings = product(models, config["embedding_tasks"], poolings_of(config)[:1], pretraining_seeds)
-    rows = read_ablation_rows(
+    evaluations = product(models, tasks, config["seeds"])
+    embedded = product(models, config["embedding_tasks"], poolings_of(config)[:1], pretraining_seeds)
+    reports = [results / f"cross_path/{model}/seed-{seed}.json" for model, seed in product(models, pretraining_seeds)]
+    rows = ablations.read_ablation_rows(
         factors,
-        histories=[results / "pretrain" / run / "history.tsv" for run in runs],
-        cross_path_reports=[path for run in runs if (path := results / "cross_path" / f"{run}.json").exists()],
-        masked_words=_masked_words(results, models, pretraining_seeds),
-        metrics=[results / "evaluate" / evaluation / "metrics.json" for evaluation in evaluations],
+        histories=_trained(results, "pretrain", models, pretraining_seeds, "history.tsv"),
+        cross_path_reports=[path for path in reports if path.exists()],
+        masked_words=_trained(results, "masked_words", models, pretraining_seeds, "words.tsv"),
+        metrics=[results / "evaluate/{}/{}/seed-{}/metrics.json".format(*run) for run in evaluations],
         tasks=tasks,
-        embeddings=[
-            results / "embeddings" / model / task / pooling / f"seed-{seed}" / "metrics.json"
-            for model, task, pooling, seed in of_embeddings
-        ],
+        embeddings=[results / "embeddings/{}/{}/{}/seed-{}/metrics.json".format(*run) for run in embedded],
         embedding_tasks=embedding_tasks_of(config),
     )
-    page = ablation_page(rows, demo=config["corpus"]["source"] == "demo")
+    page = ablations.ablation_page(rows, demo=config["corpus"]["source"] == "demo")
     yield from table_numbers(results, "ablations", rows, page, keys=["factor", "model", "task", "metric"])
 
 

@@ -1,7 +1,6 @@
 """Reading fairseq checkpoints without fairseq, and writing the trained model for those who go on from it."""
 
 import argparse
-import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from cross_thought.errors import OUT_OF_MEMORY, UserError
-from cross_thought.files import atomic_file, refuse_lfs_pointer
+from cross_thought.files import atomic_file, file_hash, refuse_lfs_pointer
 
 VOCABULARY_HASH = "dictionary_sha256"  # entry of our final checkpoints: of the dict.txt that ids come from
 FINE_TUNED_ON = "fine_tuned_on"  # entry of fine-tuned checkpoints: labels, scale, columns of their task
@@ -80,22 +79,15 @@ def _damaged_part(path: Path) -> str | None:
 
 def unreadable(path: str | Path, error: Exception) -> str:
     """Return a sentence on why torch did not load a file; its own advice, to load it unsafely, is kept back."""
-    return f"{path} cannot be read as a checkpoint: {_reason(error)}"
-
-
-def _reason(error: Exception) -> str:
-    """Return why torch did not load a file, and the remedy."""
-    foreign = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
-    if foreign:
-        return (
-            f"it holds {foreign[1]}, which could run code and is no part of a checkpoint, and was not loaded: take one "
-            "from a source that you trust"
-        )
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-        return OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}; correct the path or its permissions"
-    return f"it is cut, damaged, or no checkpoint at all; {_AGAIN}"
+    reason = f"it is cut, damaged, or no checkpoint at all; {_AGAIN}"
+    if foreign := re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error)):
+        reason = f"it holds {foreign[1]}, which could run code and is no part of a checkpoint, and was not loaded: "
+        reason += "take one from a source that you trust"
+    elif isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        reason = OUT_OF_MEMORY
+    elif isinstance(error, OSError) and error.strerror:
+        reason = f"{error.strerror}; correct the path or its permissions"
+    return f"{path} cannot be read as a checkpoint: {reason}"
 
 
 def newest_checkpoint(run: Path) -> tuple[Path | None, int]:
@@ -144,7 +136,7 @@ def export_model(
     state = load_checkpoint(checkpoint)
     state.pop("last_optimizer_state", None)
     if dictionary is not None:
-        state[VOCABULARY_HASH] = hashlib.sha256(dictionary.read_bytes()).hexdigest()
+        state[VOCABULARY_HASH] = file_hash(dictionary)
     if fine_tuned_on is not None:
         state[FINE_TUNED_ON] = dict(fine_tuned_on)
     if without_heads:

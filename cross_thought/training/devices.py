@@ -55,12 +55,8 @@ def visible_gpus() -> list[str]:
 def check_gpus(number: int, *, place: str) -> None:
     """Refuse to work for a GPU that is not there, before anything else is done.
 
-    Args:
-        number: GPUs that one job needs.
-        place: who asks for them, for the message.
-
     Raises:
-        UserError: if fewer can be used here.
+        UserError: if fewer than one job needs can be used here; `place` says who asks for them.
     """
     visible = visible_gpus()
     if len(visible) >= number:
@@ -77,13 +73,10 @@ def check_gpus(number: int, *, place: str) -> None:
 
 
 def usable_device(name: str, *, number: int = 1) -> "torch.device":
-    """Return torch's device of a name, once it is known that torch can use it.
+    """Return torch's device of a name (`cpu`, `cuda`, `cuda:1`, ...), once it is known that torch can use it.
 
     Of GPUs torch is asked how many there are, and no memory is taken: the process that computes may be another one.
-
-    Args:
-        name: `cpu`, `cuda`, `cuda:1`, ... or any other device of torch.
-        number: GPUs that are needed, where no one is named.
+    `number` are needed, where no one is named.
 
     Raises:
         UserError: if torch cannot use it here.

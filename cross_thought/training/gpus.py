@@ -21,10 +21,7 @@ _SECONDS_BETWEEN_TRIES = 1.0
 def own_gpus(number: int) -> Iterator[None]:
     """Let this process, and those that it starts, see so many GPUs, which no other job has meanwhile.
 
-    Of those that the caller's `CUDA_VISIBLE_DEVICES` allows; where too many are taken, wait.
-
-    Args:
-        number: GPUs; 0: nothing is done.
+    Of those that the caller's `CUDA_VISIBLE_DEVICES` allows; where too many are taken, wait. 0: nothing is done.
 
     Raises:
         UserError: if there are not so many.

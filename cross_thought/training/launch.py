@@ -56,12 +56,9 @@ _KNOWN_FAILURES = {
 
 
 def run_key(arguments: Sequence[str], data: Path, *, start: Path | None = None) -> str:
-    """Return a short name for a training run: a hash of its arguments and of the content of what it reads.
+    """Return a short name for a training run: a hash of the arguments that define it, and of what it reads.
 
-    Args:
-        arguments: everything that defines the run, and nothing else.
-        data: folder of the binarized data.
-        start: checkpoint that it starts from; None: from scratch.
+    That is a folder of binarized data, and the checkpoint that it starts from; None: from scratch.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
     # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made
@@ -132,7 +129,7 @@ def train(
             if tag == _TRAIN_TAG:
                 update = int(stats["num_updates"])
                 first_update = first_update or (update, time.monotonic())
-                print(_progress(stats, update, total_updates, first_update), flush=True)
+                print(progress_line(update, total_updates, f"{stats['loss']} bits", first_update), flush=True)
             elif tag.startswith(_VALID_TAG):
                 accuracy = f", accuracy {stats['accuracy']} %" if "accuracy" in stats else ""
                 print(f"update {stats['num_updates']}: {tag} loss {stats['loss']} bits{accuracy}", flush=True)
@@ -190,9 +187,7 @@ def _terminate(children: Sequence[subprocess.Popen]) -> None:
 def _end_together(children: Sequence[subprocess.Popen], ended: list[subprocess.Popen]) -> None:
     """Once one process has failed, end those that wait for it: some of torch's backends wait for ever.
 
-    Args:
-        children: the processes.
-        ended: where those that were ended here are noted; their status says nothing of what went wrong.
+    Those are noted in `ended`; their status says nothing of what went wrong.
     """
     while not any(child.poll() for child in children):
         if all(child.poll() == 0 for child in children):
@@ -207,10 +202,17 @@ def _end_together(children: Sequence[subprocess.Popen], ended: list[subprocess.P
             child.kill()  # on SIGTERM it would go on waiting, to save after the update
 
 
-def _progress(stats: dict, update: int, total: int, first: tuple[int, float]) -> str:
-    """Return a line of progress: updates, loss, speed and time left."""
+def progress_line(update: int, total: int, loss: str, first: tuple[int, float]) -> str:
+    """Return a line of progress, as `cross_thought/progress.py` reads it: updates, loss, speed and time left.
+
+    Args:
+        update: that was made.
+        total: updates of the whole run.
+        loss: with its unit, if it has one.
+        first: the first update of this attempt that was heard of, and when, by `time.monotonic`.
+    """
     first_update, since = first
-    line = f"update {update}/{total} ({100 * update // total} %), loss {stats['loss']} bits"
+    line = f"update {update}/{total} ({100 * update // total} %), loss {loss}"
     if update == first_update:
         return line
     seconds_an_update = (time.monotonic() - since) / (update - first_update)

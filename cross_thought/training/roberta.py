@@ -3,7 +3,6 @@
 Needs neither of these libraries, and nothing in the files can run code.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -86,10 +85,7 @@ def read_fairseq(path: Path, *, source: str | None = None) -> Roberta:
     """Read a fairseq checkpoint of RoBERTa or Cross-Thought; a dict.txt beside it goes with it.
 
     Checkpoints of fairseq up to 0.10 have `args`. Those of later versions, with `cfg` in its place, are refused.
-
-    Args:
-        path: the checkpoint.
-        source: named in messages; None: the path.
+    Messages name `source`; None: the path.
 
     Raises:
         UserError: as `load_checkpoint`; if it is a model of another kind.
@@ -117,11 +113,8 @@ def read_fairseq(path: Path, *, source: str | None = None) -> Roberta:
 def read_hugging_face(folder: Path, *, source: str | None = None) -> Roberta:
     """Read a folder that Hugging Face's library has saved a RoBERTa in.
 
-    Its token type embedding, that of type 0, is added to every position's: so the states are the same.
-
-    Args:
-        folder: of config.json, model.safetensors, and tokenizer.json or vocab.json and merges.txt.
-        source: named in messages; None: the folder.
+    It has config.json, model.safetensors, and tokenizer.json or vocab.json and merges.txt. Its token type embedding,
+    that of type 0, is added to every position's: so the states are the same. Messages name `source`; None: the folder.
 
     Raises:
         UserError: if a file is missing or damaged, or it is a model of another kind.
@@ -237,8 +230,3 @@ def _or_damaged(path: Path, read: Callable[[], Any]) -> Any:
         raise UserError(f"{path} cannot be read ({error.strerror}): fetch or save it again") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}): fetch or save it again") from None
-
-
-def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a dictionary, as final checkpoints note it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -45,7 +45,7 @@ def test_any_table(content: bytes, task: object, tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_bytes(content)
     try:
-        examples = read_split(task, "train", RawFile(path=str(path)))
+        examples = read_split(task, "train", RawFile(path=str(path)))[0]
     except UserError as error:
         assert_one_sentence(error)
         return
@@ -76,7 +76,7 @@ def test_a_table_comes_back_as_it_was(rows: list[tuple[str, str, str]], ends: st
         task = task_from_config("mine", PLAIN | {"labels": labels})
     except UserError:
         assume(False)
-    examples = read_split(task, "train", RawFile(path=str(path)))
+    examples = read_split(task, "train", RawFile(path=str(path)))[0]
     assert examples == [Example(label, (one, two)) for one, two, label in rows]
     write_prepared(tmp_path / "prepared.tsv", examples)
     assert list(read_prepared(tmp_path / "prepared.tsv")) == examples

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "workflow_scripts"
 PACKAGE = {
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((REPOSITORY / "cross_thought").rglob("*.py"))
@@ -120,6 +121,16 @@ def test_fairseq_is_known_to_its_own_folder_alone() -> None:
         assert "fairseq" not in reached(frozenset({module})), module
 
 
+@pytest.mark.parametrize("script", ["pretrain", "finetune"])
+def test_a_training_job_leaves_fairseq_to_the_process_that_trains(script: str) -> None:
+    assert "fairseq" not in reached(imports_of(SCRIPTS / f"{script}.py"))
+
+
+def test_what_scores_by_accuracy_alone_waits_for_no_scikit_learn() -> None:
+    for script in ("score", "choose_setting", "plot_losses", "plot_cross_attention"):
+        assert "sklearn" not in reached(imports_of(SCRIPTS / f"{script}.py")), script
+
+
 def roots(path: Path) -> set[str]:
     """Return the top level names of all that a file imports, late or not."""
     return {name.split(".")[0] for name in imports_of(path, late=True)}
@@ -192,9 +203,20 @@ def providers() -> dict[str, list[str]]:
 def test_a_scripts_imports_are_in_its_environment(script: str, environment: str) -> None:
     packages = re.findall(r"- ([\w-]+)==", (REPOSITORY / "envs" / environment).read_text(encoding="utf-8"))
     provided = with_dependencies(packages)
-    for name in others(reached(imports_of(REPOSITORY / "workflow_scripts" / script))):
+    for name in others(reached(imports_of(SCRIPTS / script))):
         distributions = {re.sub(r"[-_.]+", "-", found).lower() for found in providers()[name]}
         assert distributions & provided, f"{script} imports {name}, which envs/{environment} lacks"
+
+
+def test_metrics_are_computed_where_scikit_learn_is() -> None:
+    """It is imported late."""
+    computing = [
+        pair for pair in scripts() if "cross_thought.evaluation.metrics" in reached(imports_of(SCRIPTS / pair[0]))
+    ]
+    assert ("score.py", "report.yaml") in computing
+    for script, environment in computing:
+        packages = re.findall(r"- ([\w-]+)==", (REPOSITORY / "envs" / environment).read_text(encoding="utf-8"))
+        assert {"scikit-learn", "scipy"} <= with_dependencies(packages), script
 
 
 def test_environments_have_the_versions_of_the_plain_set_up() -> None:

@@ -9,7 +9,7 @@ import pytest
 from cross_thought.errors import UserError
 from cross_thought.jobs import logged_job
 from cross_thought.progress import main
-from cross_thought.training.launch import _explain, _progress
+from cross_thought.training.launch import _explain, progress_line
 
 
 def log(path: Path, *lines: str, age_s: float, error: str = "") -> None:
@@ -28,7 +28,7 @@ def log(path: Path, *lines: str, age_s: float, error: str = "") -> None:
 
 def report(update: int, total: int) -> str:
     """Return a line of progress: two updates a second."""
-    return _progress({"loss": "6.125"}, update, total, (update - 20, time.monotonic() - 10))
+    return progress_line(update, total, "6.125 bits", (update - 20, time.monotonic() - 10))
 
 
 @pytest.fixture

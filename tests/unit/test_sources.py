@@ -15,7 +15,9 @@ FILES = {
     "cross_thought/tables/__init__.py": "",
     "cross_thought/tables/marks.py": "def mark():\n    import cross_thought.numbers\n    return 'known.tsv'\n",
     "cross_thought/tables/templates/page.html": "<p>",
-    "cross_thought/numbers.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cross_thought.types\n",
+    "cross_thought/numbers.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cross_thought.types\n"
+    "try:\n    pass\nexcept ValueError:\n    match 1:\n        case 1:\n            from cross_thought import spare\n",
+    "cross_thought/spare.py": "",
     "cross_thought/types.py": "",
     "cross_thought/other/__init__.py": "",
     "resources/known.tsv": "1",
@@ -36,7 +38,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def code_hash(repository: Path) -> str:
-    for function in (sources._needed_by, sources._beside, sources._content_hash, sources.fingerprint):
+    for function in (
+        sources._needed_by,
+        sources._files_of,
+        sources._beside,
+        sources._content_hash,
+        sources.fingerprint,
+    ):
         function.cache_clear()
     return sources.code_hash(repository / SCRIPT, repository / "envs/report.yaml")
 
@@ -62,6 +70,16 @@ def test_a_hash_is_the_same_in_another_folder(repository: Path, monkeypatch: pyt
     other = Path(shutil.copytree(repository, repository.with_name("elsewhere")))
     monkeypatch.setattr(sources, "REPOSITORY", other)
     assert code_hash(other) == before
+
+
+def test_a_hash_does_not_depend_on_what_was_looked_at_before(repository: Path) -> None:
+    (repository / "cross_thought/tables/plots.py").write_text("import cross_thought.other\n")
+    (repository / "workflow_scripts/plot.py").write_text("import cross_thought.tables.plots\n")
+    alone = code_hash(repository)
+    for function in (sources._needed_by, sources._beside):
+        function.cache_clear()
+    sources.code_hash(repository / "workflow_scripts/plot.py")
+    assert sources.code_hash(repository / SCRIPT, repository / "envs/report.yaml") == alone
 
 
 @pytest.mark.parametrize("size", [5, 3_000_000, 70_000_000])

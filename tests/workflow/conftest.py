@@ -47,21 +47,31 @@ TWO_PROCESSES = ONE_PROCESS | {"hardware": {"processes": 2}}
 PRETRAINED = "results/pretrain/cross_thought/seed-1"
 
 
-def run_snakemake(directory: Path, *arguments: str, overlay: dict | None = None) -> subprocess.CompletedProcess:
+PROGRAM = ("-m", "snakemake")
+
+
+def run_snakemake(
+    directory: Path, *arguments: str, overlay: dict | None = None, program: tuple[str, str] = PROGRAM
+) -> subprocess.CompletedProcess:
     """Run the workflow in a folder, with an overlay for its config.
 
     Args:
         directory: where results/ is made; a clone made by `clone_with_python` runs its own workflow.
         arguments: targets and flags.
         overlay: what is laid over config.yaml.
+        program: what Python runs.
     """
-    with start_snakemake(directory, *arguments, overlay=overlay) as process:
+    with start_snakemake(directory, *arguments, overlay=overlay, program=program) as process:
         stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def start_snakemake(
-    directory: Path, *arguments: str, overlay: dict | None = None, output: IO | None = None
+    directory: Path,
+    *arguments: str,
+    overlay: dict | None = None,
+    program: tuple[str, str] = PROGRAM,
+    output: IO | None = None,
 ) -> subprocess.Popen:
     """Start the workflow as `run_snakemake` does, in a process group of its own, and leave it running.
 
@@ -70,7 +80,7 @@ def start_snakemake(
     is_clone = (directory / "Snakefile").exists()
     snakefile = (directory if is_clone else REPOSITORY) / "Snakefile"
     python = directory / ".venv/bin/python" if is_clone else sys.executable
-    command = [str(python), "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "2"]
+    command = [str(python), *program, "--snakefile", str(snakefile), "--cores", "2"]
     if overlay is not None:
         (directory / "overlay.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
         command += ["--configfile", "overlay.yaml"]

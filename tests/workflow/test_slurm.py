@@ -53,6 +53,13 @@ PROFILE = {
     "groups": dict.fromkeys(DATA, "data") | dict.fromkeys(TABLES, "tables"),
     "resources": {"mem_mb": 6000},  # what a group asks for at most
 }
+# SLURM's plugin looks at its jobs after 2 s, and each time that none has ended 10 s later than before. Nobody waits here.
+LOOKING_OFTEN = (
+    "-c",
+    "import asyncio; from snakemake.cli import main; "
+    "from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor; "
+    "RemoteExecutor.sleep = lambda self: asyncio.sleep(2); main()",
+)
 PROFILES = tuple(
     f"--profile={name}" for name in (REPOSITORY / "profiles/cluster", REPOSITORY / "profiles/slurm", "my-cluster")
 )
@@ -81,7 +88,7 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
     directory = tmp_path_factory.mktemp("disturbed")
     write_profile(directory, PROFILE)
     with (directory / "out").open("w+") as output:
-        process = start_snakemake(directory, *PROFILES, overlay=TINIEST, output=output)
+        process = start_snakemake(directory, *PROFILES, overlay=TINIEST, program=LOOKING_OFTEN, output=output)
         try:
             disturb(cluster, directory)
             process.wait(900)  # a group does its jobs one by one
@@ -194,7 +201,7 @@ def test_processes_on_two_nodes_train_as_those_on_one(
 ) -> None:
     write_profile(binarized, PROFILE | {"set-resources": {"pretrain_model": {"gpu": 2, "mem_mb": 3000}}})
     overlay = TWO_PROCESSES | {"hardware": {"processes": 2, "nodes": 2}}
-    done = run_snakemake(binarized, f"{PRETRAINED}/model.pt", *PROFILES, overlay=overlay)
+    done = run_snakemake(binarized, f"{PRETRAINED}/model.pt", *PROFILES, overlay=overlay, program=LOOKING_OFTEN)
     assert done.returncode == 0, done.stderr[-5000:]
     found, expected = (losses(folder / PRETRAINED / "history.tsv") for folder in (binarized, run_of_two_processes))
     assert found == expected

@@ -30,7 +30,7 @@ COLUMNS = FILES | {"header": False, "input_columns": [1, 2, 3, 4], "label_column
 def read(entry: dict, path: Path, *rows: str) -> list[Example]:
     """Read rows whose fields are separated by `|`."""
     path.write_text("".join(row.replace("|", "\t") + "\n" for row in rows))
-    return read_split(task_from_config("mine", entry), "train", RawFile(path=str(path)))
+    return read_split(task_from_config("mine", entry), "train", RawFile(path=str(path)))[0]
 
 
 def candidates_of(example: Example) -> set[str]:
@@ -86,7 +86,7 @@ def test_no_empty_text_fills_up_the_candidates(tmp_path: Path) -> None:
 def test_rows_without_labels_are_gathered_too(tmp_path: Path) -> None:
     (tmp_path / "test.tsv").write_text("q\ta\nq\tb\n")
     task = task_from_config("mine", ROWS | {"files": FILES["files"] | {"test": "test.tsv"}})
-    (example,) = read_split(task, "test", RawFile(path=str(tmp_path / "test.tsv")))
+    (example,) = read_split(task, "test", RawFile(path=str(tmp_path / "test.tsv")))[0]
     assert (example.label, candidates_of(example)) == ("", {"a", "b", ""})
 
 

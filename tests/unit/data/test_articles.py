@@ -22,7 +22,7 @@ FETCH = """
 import logging, os, signal, sys, time
 from pathlib import Path
 import datasets, huggingface_hub
-from cross_thought.data import articles
+from cross_thought.data import transfer
 from cross_thought.data.download import Download, fetch
 from cross_thought.errors import exit_on_user_error
 from cross_thought.data.transfer import Partial
@@ -30,7 +30,7 @@ from cross_thought.data.transfer import Partial
 time.sleep = lambda seconds: None
 datasets.config.STREAMING_READ_MAX_RETRIES = 1
 huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.1
-articles._SECONDS_BETWEEN_NOTES = -1
+transfer._SECONDS_BETWEEN_NOTES = -1
 keep = Partial.keep
 
 def keep_and_die(self, handle, **origin):

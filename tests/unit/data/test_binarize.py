@@ -15,7 +15,7 @@ from benchmarks.stock_bpe import StockEncoder
 from cross_thought.data import binarize, bpe
 from cross_thought.data.definitions import Split, Task
 from cross_thought.data.glue import prepare_task
-from cross_thought.data.indexed import read_dataset
+from cross_thought.data.indexed import read_dataset, read_sizes
 from cross_thought.data.prepared import Example, read_prepared, write_prepared
 from cross_thought.data.raw_files import raw_files
 from cross_thought.data.tasks import TASKS
@@ -284,7 +284,7 @@ def test_documents_reach_fairseq_as_documents(vocabulary: Path, tmp_path: Path) 
     bpe.encode_file(tmp_path / "text", tmp_path / "encoded", vocabulary=vocabulary, workers=1)
     binarize.binarize_corpus({"train": tmp_path / "encoded"}, vocabulary, tmp_path / "data")
     dataset = data_utils.load_indexed_dataset(str(tmp_path / "data" / "train"), None, None)
-    assert dataset.sizes.tolist() == [3, 3, 1, 2, 1, 2]
+    assert dataset.sizes.tolist() == read_sizes(tmp_path / "data" / "train").tolist() == [3, 3, 1, 2, 1, 2]
     blocks = TokenBlockDataset(dataset, dataset.sizes, 100, pad=1, eos=2, break_mode="complete_doc", document_sep_len=1)
     assert len(blocks) == 3
 

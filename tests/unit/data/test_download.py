@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.data.download import Download, checkpoint_download, fetch, read_table, record_checksum
+from cross_thought.data.download import Download, _check, checkpoint_download, fetch, read_table, record_checksum
 from cross_thought.data.transfer import Partial
 from cross_thought.errors import UserError
 
@@ -404,6 +404,20 @@ def test_the_table_is_complete() -> None:
     assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
     assert table["checkpoints/cross_thought.pt"].size_text == "size not published"
     assert len(table["gpt2_bpe/encoder.json"].mirrors) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system does not count what a process reads")
+def test_a_file_is_read_once_for_both_checksums(tmp_path: Path) -> None:
+    def num_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])  # rchar
+
+    content = bytes(8 << 20)
+    (tmp_path / "file").write_bytes(content)
+    item = Download(name="file", url="http://x.org/file", md5=hashlib.md5(content).hexdigest())
+    before = num_read()
+    _check(tmp_path / "file", item, tmp_path / "lock.tsv")
+    assert num_read() - before < 1.1 * len(content)
+    assert (tmp_path / "lock.tsv").read_text().endswith(f"\t{hashlib.sha256(content).hexdigest()}\n")
 
 
 def test_an_md5_alone_is_held_and_the_rest_locked(url: Callable[[str], str], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def own_task(**changes: object) -> Task:
 
 def read(task: Task, path: Path, content: bytes) -> list[Example]:
     path.write_bytes(content)
-    return read_split(task, "train", RawFile(path=str(path)))
+    return read_split(task, "train", RawFile(path=str(path)))[0]
 
 
 @pytest.mark.parametrize("name", [*GLUE, "AX", "SNLI"])

@@ -126,8 +126,8 @@ def test_a_pattern_and_a_list_are_read_one_after_the_other(tmp_path: Path, monke
     task = task_from_config("mine", config["tasks"]["mine"])
     raw = raw_files(task, data_dir=None)
     assert raw["valid"].paths == ("part-1.csv", "part-0.csv")
-    assert read_split(task, "train", raw["train"]) == EXAMPLES
-    assert read_split(task, "valid", raw["valid"]) == [EXAMPLES[1], EXAMPLES[0]]
+    assert read_split(task, "train", raw["train"])[0] == EXAMPLES
+    assert read_split(task, "valid", raw["valid"])[0] == [EXAMPLES[1], EXAMPLES[0]]
     with pytest.raises(UserError, match=r"tasks.mine.files.train is 'gone-\*.csv', which matches no file; correct the"):
         load_config({"tasks": {"mine": entry | {"files": {"train": "gone-*.csv", "valid": "part-1.csv"}}}})
     with pytest.raises(UserError, match="tasks.mine.files.train.path is 'gone.csv', which is no file"):
@@ -138,7 +138,7 @@ def test_sick_is_a_regression_and_a_classification() -> None:
     files = {"train": str(real("sick/SICK_train.txt")), "valid": str(real("sick/SICK_trial.txt"))}
     entry = {"files": files, "input_columns": ["sentence_A", "sentence_B"]}
     scores = task_from_config("sick", entry | {"label_column": "relatedness_score", "score_scale": 5})
-    examples = read_split(scores, "train", raw_files(scores, data_dir=None)["train"])
+    examples = read_split(scores, "train", raw_files(scores, data_dir=None)["train"])[0]
     assert len(examples) == 4500
     assert examples[0].label == "4.5"
     assert all(1 <= float(example.label) <= 5 for example in examples)
@@ -146,7 +146,7 @@ def test_sick_is_a_regression_and_a_classification() -> None:
     judged = task_from_config(
         "sick", entry | {"label_column": "entailment_judgment", "labels": labels, "metrics": ["macro_f1"]}
     )
-    examples = read_split(judged, "valid", raw_files(judged, data_dir=None)["valid"])
+    examples = read_split(judged, "valid", raw_files(judged, data_dir=None)["valid"])[0]
     assert len(examples) == 500
     assert set(Counter(example.label for example in examples)) == set(labels)
 
@@ -160,7 +160,7 @@ def test_wikiqa_is_answer_selection_and_a_classification(tmp_path: Path) -> None
         "labels": ["0", "1"],
     }
     pairs = task_from_config("wikiqa", entry)
-    examples = read_split(pairs, "valid", raw_files(pairs, data_dir=None)["valid"])
+    examples = read_split(pairs, "valid", raw_files(pairs, data_dir=None)["valid"])[0]
     assert len(examples) == 1130
     ranked = entry | {"right_label": "1", "num_candidates": 20}
     right, number = Counter(), Counter()
@@ -247,7 +247,7 @@ def test_a_first_row_with_a_label_is_no_header(
     ):
         prepare(tmp_path, entry)
     task = task_from_config("mine", entry | {"header": False})
-    assert len(read_split(task, "train", RawFile(path=str(tmp_path / name)))) == 3
+    assert len(read_split(task, "train", RawFile(path=str(tmp_path / name)))[0]) == 3
 
 
 def test_quotes_that_pandas_wrote_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

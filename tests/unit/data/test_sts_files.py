@@ -95,13 +95,13 @@ def test_a_year_is_read_from_the_archive_as_from_ones_own_folder(tmp_path: Path)
     expected = [Example(str(number), (f"{name} one", "two")) for number, name in enumerate(names)]
     raw = raw_files(task, data_dir=str(tmp_path))["test"]
     assert (len(raw.paths), len(raw.inputs), raw.member) == (3, 6, None)
-    assert read_split(task, "test", raw) == expected
+    assert read_split(task, "test", raw)[0] == expected
     with tarfile.open(tmp_path / "senteval" / "senteval.tar", "w") as tar:
         tar.add(folder, "STS/STS13-en-test")
     (folder / "STS.input.OnWN.txt").unlink()
     packed = raw_files(task, data_dir=str(tmp_path))["test"]
     assert packed.inputs == (str(tmp_path / "senteval" / "senteval.tar"),)
-    assert read_split(task, "test", packed) == expected
+    assert read_split(task, "test", packed)[0] == expected
     assert missing_files(task, data_dir=str(tmp_path)) == []
     (tmp_path / "senteval" / "senteval.tar").unlink()
     assert missing_files(task, data_dir=str(tmp_path)) == ["senteval/STS/STS13-en-test/STS.input.OnWN.txt"]
@@ -139,7 +139,7 @@ def test_sick_in_its_own_files() -> None:
     path = REAL_DATA / "sick" / "SICK_trial.txt"
     if not path.is_file():
         pytest.skip(f"needs {path}")
-    examples = read_split(TASKS["SICK-R"], "valid", RawFile(path=str(path)))
+    examples = read_split(TASKS["SICK-R"], "valid", RawFile(path=str(path)))[0]
     assert len(examples) == 500
     assert examples[0].label == "3.6"
     assert examples[0].sentences[1] == "There is no boy playing outdoors and there is no man smiling"

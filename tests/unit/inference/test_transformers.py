@@ -226,6 +226,33 @@ def test_a_head_that_may_have_been_trained_since_is_saved_without_figures(tuned:
     assert np.array_equal(before.predict_proba(PAIRS), after.predict_proba(PAIRS))
 
 
+@pytest.mark.parametrize("name", ["labels", "scores"])
+def test_a_head_that_was_trained_since_forgets_the_name_and_the_files_of_the_exports_task(
+    tuned: Path, name: str
+) -> None:
+    model = CrossThoughtForSequenceClassification.from_pretrained(tuned / name)
+    labels = torch.tensor([1.0]) if name == "scores" else torch.tensor([1])
+    model(torch.tensor([[0, 5, 6, 2]]), labels=labels).loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    folder = saved(model, tuned / name)
+    before, after = (SentenceClassifier.from_pretrained(path, device="cpu") for path in (tuned / name, folder))
+    assert before.task.columns
+    forgotten = {"task": "a task in transformers", "num_sentences": None, "columns": (), "header": True, "metrics": {}}
+    assert after.task == replace(before.task, **forgotten)  # scale and length are part of what it computes
+    again = CrossThoughtForSequenceClassification.from_pretrained(folder)
+    tokens = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])
+    with torch.no_grad():
+        assert torch.equal(model.eval()(tokens).logits, again(tokens).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_head_that_was_only_cast_keeps_the_exports_task(tuned: Path, dtype: torch.dtype) -> None:
+    model = CrossThoughtForSequenceClassification.from_pretrained(tuned / "labels").to(dtype)
+    folder = saved(model, tuned / "labels")
+    name = json.loads((tuned / "labels/config.json").read_text())["fine_tuned_on"]["task"]
+    assert json.loads((folder / "config.json").read_text())["fine_tuned_on"]["task"] == name
+
+
 @pytest.mark.parametrize(
     ("name", "options", "kind"),
     [
