@@ -57,7 +57,7 @@ test-image: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(RUN) pytest tests/workflow/test_image.py
 
 # the workflow tests run the rest of the package in processes of their own, which are not counted
-coverage: .venv/installed-dev
+coverage: .venv/installed-dev .venv/installed-checks
 	$(RUN) pytest --cov --cov-report=term tests/unit tests/parity
 
 lint: .venv/installed-dev

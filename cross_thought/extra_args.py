@@ -49,7 +49,7 @@ _UNSUPPORTED = {
 
 
 def check_all_extra_args(config: Mapping) -> None:
-    """Check them wherever a config has them, as `check_extra_args` does."""
+    """Refuse, by a UserError for the first, what `check_extra_args` refuses, wherever a config has such flags."""
     hardware = config["hardware"]
     for name, model in config["models"].items():
         arguments, place = model["pretraining"]["extra_args"], f"models.{name}.pretraining.extra_args"
@@ -68,6 +68,9 @@ def check_extra_args(arguments: Sequence[str], *, place: str, hardware: Mapping[
         place: key of the config that they stand under.
         hardware: that entry of the config.
         finetuning: whether it is a fine-tuning that gets them.
+
+    Raises:
+        UserError: for the first one.
     """
     for argument in arguments:
         flag = argument.partition("=")[0]

@@ -66,7 +66,9 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path, *, is_folder: bool = False) -> None:
-    """Refuse, before there is a result to lose, a place where no file, or folder, can be written; it may be there.
+    """Refuse, before there is a result to lose, a place where no file, or folder, can be written.
+
+    One that is there may be written over.
 
     Raises:
         UserError: if it is there as the other of the two, or nothing can be written where it is to lie.
@@ -202,14 +204,14 @@ def read_chunks(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield a file in pieces of whole lines, each with its byte offset; a byte order mark at the start is left out.
 
-    A line longer than `chunk_bytes`, which are read at once, comes whole. Only `\\n` ends a line.
+    A line longer than `chunk_bytes` comes whole. Only `\\n` ends a line.
 
     Args:
         path: a file, or a zip or tar archive.
         member: the file inside the archive.
         start: byte to start at, the beginning of a line.
         end: byte to stop before; None: read all.
-        chunk_bytes: as above.
+        chunk_bytes: bytes to read at once.
     """
     with open_bytes(path, member=member) as handle:
         if start:

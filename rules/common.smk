@@ -20,7 +20,7 @@ from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
 from cross_thought.data.captions import caption_files, with_caption_files
-from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH, TASK_SIZES as DEMO_TASKS
+from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH, TASK_SIZES as DEMO_TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
 from cross_thought.data.pairs import pair_tasks_of, shown_name, tuned_place
 from cross_thought.data.raw_files import DOWNLOADS_DIR, missing_files, own_or_download

@@ -53,7 +53,7 @@ rule generate_demo:
         corpus=f"{DEMO_DIR}/corpus.txt",
         tasks=expand(
             f"{DEMO_DIR}/{{task}}/{{split}}.tsv",
-            task=DEMO_TASKS,
+            task=list(DEMO_TASK_SIZES),
             split=["train", "dev", "test"],
         ),
         pairs=f"{DEMO_DIR}/demo-find/pairs.tsv",

@@ -32,7 +32,8 @@ WARMUP_SHARE = 0.06  # of the updates, where fairseq publishes no figure for the
 def planned_updates(row_lengths: np.ndarray, *, settings: dict) -> int:
     """Return how many updates the epochs make, as fairseq batches shuffled rows.
 
-    `row_lengths` are the tokens of each training example; `settings` has batch_size, max_tokens (padded), num_epochs.
+    `row_lengths` are the tokens of each training example, shape (examples,); `settings` has batch_size, max_tokens
+    (padded) and num_epochs.
     """
     num_batches, rows, longest = 1, 0, 0
     for length in np.random.default_rng(1).permutation(row_lengths).tolist():
@@ -50,6 +51,8 @@ def row_lengths(data: Path) -> np.ndarray:
 
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
     """Return the settings with the updates that the epochs make, and a share of them as warm-up, where they have none.
+
+    `row_lengths` are as of `planned_updates`.
 
     Raises:
         UserError: if the warm-up takes as long as that.

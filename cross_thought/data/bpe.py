@@ -122,7 +122,7 @@ def _with_gpt2_words(model: models.BPE) -> Tokenizer:
 def train_vocabulary(text: Path, output_dir: Path, *, vocab_size: int, workers: int) -> None:
     """Learn a vocabulary of `vocab_size` symbols at most, the 256 bytes included, from the stripped lines of a text.
 
-    With it goes fairseq's dictionary of that text, which so many processes encode for it.
+    With it goes fairseq's dictionary of that text, for which `workers` processes encode it.
 
     Raises:
         UserError: if the text is not UTF-8 or empty.

@@ -169,17 +169,19 @@ def noting(
 ) -> Iterator[Callable[[], bool]]:
     """Note what has come when the transfer breaks, and hand out what does so every few seconds, and tells if it did.
 
-    `origin` returns what another try needs to go on from there; nothing: it cannot.
+    `origin` returns what another try needs to go on from there; nothing: it cannot, and nothing is noted.
     """
     noted = time.monotonic()
 
     def note() -> bool:
         nonlocal noted
-        is_due = time.monotonic() - noted > _SECONDS_BETWEEN_NOTES
-        if is_due and (needed := origin()):
+        if time.monotonic() - noted <= _SECONDS_BETWEEN_NOTES:
+            return False
+        noted = time.monotonic()
+        needed = origin()
+        if needed:
             partial.keep(handle, **needed)
-            noted = time.monotonic()
-        return is_due
+        return bool(needed)
 
     try:
         yield note

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cross_thought.encoder.layers import SelfAttention, TransformerLayer, dropout, round_up, small_block
+from cross_thought.encoder.layers import SelfAttention, TransformerLayer, dropout, max_padded_scores, round_up
 from cross_thought.encoder.segments import (
     Blocks,
     PackedRows,
@@ -188,7 +188,9 @@ class CrossThoughtEncoder(nn.Module):
         positions = count_positions(keep) - 1
         positions[:, config.num_slots :] += start_position
         # 4, 5
-        rows = pack_rows(keep, keep.sum(1).tolist(), small_block(config.embed_dim // config.num_heads, keep.device))
+        rows = pack_rows(
+            keep, keep.sum(1).tolist(), max_padded_scores(config.embed_dim // config.num_heads, keep.device)
+        )
         hidden_states = self._embed(row_tokens, positions, rows)
         for layer in self.layers:
             hidden_states = self._run_layer(layer, hidden_states, rows.blocks)
@@ -325,7 +327,7 @@ class CrossThoughtEncoder(nn.Module):
             lengths = self._report_cut(lengths)
             keep = cut_long_rows(keep, config.max_row_length)
         # 2, 3: of the last layer only the slots are read
-        rows = pack_rows(keep, lengths, small_block(config.embed_dim // config.num_heads, keep.device))
+        rows = pack_rows(keep, lengths, max_padded_scores(config.embed_dim // config.num_heads, keep.device))
         hidden_states = self._embed(row_tokens, count_positions(keep), rows)
         for layer in self.layers[:-1]:
             hidden_states = self._run_layer(layer, hidden_states, rows.blocks)

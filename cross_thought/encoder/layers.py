@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cross_thought.encoder.segments import Block, Blocks
 
-# what attention in bfloat16 pays from on a CPU: width of a head, scores of a block of rows
-_WIDE_HEAD, _LARGE_BLOCK = 64, 2**16
+# on a CPU, attention in bfloat16 pays from this width of a head on, and pads up to so many scores of a block
+_WIDE_HEAD, _MAX_PADDED_SCORES = 64, 2**16
 _KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -101,14 +101,14 @@ def round_up(states: Tensor) -> Tensor:
     return torch.cat([states, states.new_zeros(num_filling, *states.shape[1:])]) if num_filling else states
 
 
-def small_block(head_dim: int, device: torch.device) -> int:
+def max_padded_scores(head_dim: int, device: torch.device) -> int:
     """Return up to how many scores `attention_blocks` is to take several runs of rows together.
 
     In bfloat16 on a CPU, the plain products that training takes cost a small block more than pads do; without gradients
     the fused kernel does not.
     """
     in_bfloat16 = device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    return _LARGE_BLOCK if in_bfloat16 and torch.is_grad_enabled() and head_dim >= _WIDE_HEAD else 0
+    return _MAX_PADDED_SCORES if in_bfloat16 and torch.is_grad_enabled() and head_dim >= _WIDE_HEAD else 0
 
 
 def _attention_kernels(device: torch.device) -> AbstractContextManager:
@@ -165,25 +165,25 @@ class SelfAttention(nn.Module):
         projected = self.q_proj(queries), self.k_proj(hidden_states), self.v_proj(hidden_states)
         dtype = projected[0].dtype
         # converting and planning many small products costs more than bfloat16 saves
-        is_narrow = queries.size(1) < _WIDE_HEAD * self.num_heads
-        narrow = is_narrow and dtype == torch.bfloat16 and queries.device.type == "cpu"
-        if narrow:
+        has_narrow_heads = queries.size(1) < _WIDE_HEAD * self.num_heads
+        in_float32 = has_narrow_heads and dtype == torch.bfloat16 and queries.device.type == "cpu"
+        if in_float32:
             projected = tuple(states.float() for states in projected)
-        with _attention_kernels(queries.device), torch.autocast("cpu", enabled=False) if narrow else nullcontext():
+        with _attention_kernels(queries.device), torch.autocast("cpu", enabled=False) if in_float32 else nullcontext():
             parts = zip(blocks, *map(_split, projected, (query_sizes, state_sizes, state_sizes)), strict=True)
-            attended = [self._attend(*part, padded=queries_per_row is None) for part in parts]
+            attended = [self._attend(*part, query_each=queries_per_row is None) for part in parts]
         num_filling = queries.size(0) - sum(query_sizes)
         if num_filling:
             attended.append(attended[0].new_zeros(num_filling, queries.size(1)))
         return (attended[0] if len(attended) == 1 else torch.cat(attended)).to(dtype)
 
-    def _attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor, *, padded: bool) -> Tensor:
-        """Attend within the rows of a block; `padded` tells whether there is a query for each state."""
+    def _attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor, *, query_each: bool) -> Tensor:
+        """Attend within the rows of a block; `query_each` tells whether there is a query for each state."""
 
         def heads(states: Tensor) -> Tensor:
             return states.view(block.num_rows, -1, self.num_heads, states.size(1) // self.num_heads).transpose(1, 2)
 
-        query = block.pad(query) if padded else query
+        query = block.pad(query) if query_each else query
         # (rows, H, ..., d / H)
         query_heads, key_heads, value_heads = heads(query), heads(block.pad(key)), heads(block.pad(value))
         dropped = self.dropout if self.training else 0.0
@@ -199,7 +199,7 @@ class SelfAttention(nn.Module):
                 query_heads, key_heads, value_heads, attn_mask=block.is_state, dropout_p=dropped
             )
         attended = attended.transpose(1, 2).reshape(query.shape)
-        return block.unpad(attended) if padded else attended
+        return block.unpad(attended) if query_each else attended
 
 
 class TransformerLayer(nn.Module):

@@ -249,7 +249,8 @@ def attention_blocks(groups: list[tuple[int, int]], max_scores: int = 0, device:
 
     Args:
         groups: runs of packed rows of equal length, as (number of rows, length), longest first.
-        max_scores: runs are put together as long as the rectangle has at most so many scores, rows * length ** 2.
+        max_scores: runs are put together as long as the rectangle has at most so many scores, rows * length ** 2;
+            its length is rounded up to a multiple of 8 after that.
         device: of the states.
 
     Returns:

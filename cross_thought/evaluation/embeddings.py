@@ -71,7 +71,7 @@ class Similarities:
 
     def chance(self) -> dict[str, float]:
         """Return what cosines that know nothing of the scores can expect."""
-        return dict.fromkeys(self.metrics(), 0.0)
+        return {"spearman": 0.0, "pearson": 0.0}
 
     def sizes(self) -> dict[str, int]:
         """Return how much was evaluated."""
@@ -91,6 +91,10 @@ class PartedSimilarities(Similarities):
         of_parts = [correlation("spearman", score[place], cosine[place]) for place in places]
         known = [value for value in of_parts if value is not None]
         return super().metrics() | {SPEARMAN_MEAN: fmean(known) if len(known) == len(of_parts) else None}
+
+    def chance(self) -> dict[str, float]:
+        """Return what cosines that know nothing of the scores can expect."""
+        return super().chance() | {SPEARMAN_MEAN: 0.0}
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,11 @@ def _mean_of_counted(metric: str, labels: Iterable[str], scores: Iterable[float]
 
 
 def ranks_of_labels(task: Task, labels: Sequence[str], rankings: Sequence[str]) -> list[float]:
-    """Return at which place, from 1, each ranking has its first right candidate; infinite where none is right."""
+    """Return at which place, from 1, each ranking has its first right candidate; infinite where none is right.
+
+    Raises:
+        UserError: if a ranking is none, or lacks a right candidate.
+    """
     ranks = []
     for label, ranking in zip(labels, rankings, strict=True):
         numbers, right = _numbers(task, label, ranking), right_numbers(label)

@@ -189,8 +189,8 @@ def precision_of(hardware: str) -> str:
 def describe(task: Task, *, data: Path | None = None, best: Mapping[str, Any] | None = None) -> FineTunedTask:
     """Return what a model that is fine-tuned on a task has to know of it.
 
-    Its binarized form tells where sentences were cut; None, or not told there: not known. Of the checkpoint that is
-    best on the dev set, fairseq's accuracy is noted.
+    `data`, its binarized form, tells where sentences were cut; None, or not told there: not known. Of `best`, the
+    checkpoint that is best on the dev set, fairseq's accuracy is noted.
     """
     split = task.splits.get("valid") or next(iter(task.splits.values()))
     limit = None if data is None else read_summary(data).get("max_sentence_tokens")

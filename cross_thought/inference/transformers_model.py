@@ -116,7 +116,7 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _new_weights: tuple[str, ...] = ()  # names of weights begin so that a file may lack: they are drawn
     task: FineTunedTask | None = None  # that its head was fine-tuned on
-    loaded_head: Sequence[Tensor] = ()  # the weights that it was loaded with
+    loaded_head: Sequence[Tensor | None] = ()  # the weights that it was loaded with; None: they are elsewhere
 
     def __init__(self, config: CrossThoughtConfig) -> None:
         super().__init__(config)
@@ -145,7 +145,7 @@ class CrossThoughtPreTrainedModel(PreTrainedModel):
         if info["mismatched_keys"]:
             model.task = None  # a head with other outputs was drawn anew
         head = (weight for name, weight in model.named_parameters() if name.startswith(HEAD_PREFIX))
-        model.loaded_head = [weight.detach().cpu().clone() for weight in head if not weight.is_meta]
+        model.loaded_head = [None if weight.is_meta else weight.detach().cpu().clone() for weight in head]
         return (model, info) if wants_info else model
 
     def get_input_embeddings(self) -> torch.nn.Module:
@@ -334,8 +334,11 @@ class CrossThoughtForSequenceClassification(CrossThoughtPreTrainedModel):
 
     def _is_head_trained(self) -> bool:
         """Whether the head's weights are others than those that it was loaded with, if it was, in whatever type."""
-        pairs = list(zip(self.classification_heads.parameters(), self.loaded_head, strict=False))
-        return not pairs or not all(now.is_meta or torch.equal(now.cpu(), then.to(now.dtype)) for now, then in pairs)
+        weights = list(self.classification_heads.parameters())
+        if len(weights) != len(self.loaded_head):
+            return True
+        pairs = zip(weights, self.loaded_head, strict=True)
+        return not all(then is None or now.is_meta or torch.equal(now.cpu(), then.to(now.dtype)) for now, then in pairs)
 
 
 def _longest(task: FineTunedTask | None) -> int | None:

@@ -170,6 +170,7 @@ def _column_of(row: Any) -> str:
 
 
 def _cell(row: Any) -> str:
+    # a published figure's row has no verdict
     return layout.mean_sd_n(row) + (DAGGER if str(row.verdict).startswith(("ahead", "behind")) else "")
 
 

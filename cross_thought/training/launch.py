@@ -58,7 +58,7 @@ _KNOWN_FAILURES = {
 def run_key(arguments: Sequence[str], data: Path, *, start: Path | None = None) -> str:
     """Return a short name for a training run: a hash of the arguments that define it, and of what it reads.
 
-    That is a folder of binarized data, and the checkpoint that it starts from; None: from scratch.
+    `data` is a folder of binarized data, `start` the checkpoint that it starts from; None: from scratch.
     """
     digest = hashlib.sha256(json.dumps(list(arguments)).encode())
     # hidden files are no data: Snakemake keeps a time stamp in a folder that a rule has made

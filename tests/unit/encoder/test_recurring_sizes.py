@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig, encoder
-from cross_thought.encoder.layers import round_up, small_block
+from cross_thought.encoder.layers import max_padded_scores, round_up
 
 Forward = Callable[[CrossThoughtEncoder, Tensor], Tensor]
 FORWARDS: dict[str, Forward] = {
@@ -93,18 +93,18 @@ def test_rows_attend_in_blocks_as_they_do_alone(name: str, plain: bool) -> None:
     alone = run()
     with pytest.MonkeyPatch.context() as patch:
         for max_scores in (500, 10**6):
-            patch.setattr(encoder, "small_block", lambda *_, scores=max_scores: scores)
+            patch.setattr(encoder, "max_padded_scores", lambda *_, scores=max_scores: scores)
             torch.testing.assert_close(run(), alone, rtol=1e-9, atol=1e-9)
 
 
 def test_blocks_are_for_training_with_wide_heads_in_bfloat16_on_a_cpu() -> None:
     cpu = torch.device("cpu")
-    assert small_block(64, cpu) == 0  # in float32 it does not pay
+    assert max_padded_scores(64, cpu) == 0  # in float32 it does not pay
     with torch.autocast("cpu", torch.bfloat16):
-        assert small_block(64, cpu) > 0
-        assert small_block(32, cpu) == small_block(64, torch.device("cuda")) == 0
+        assert max_padded_scores(64, cpu) > 0
+        assert max_padded_scores(32, cpu) == max_padded_scores(64, torch.device("cuda")) == 0
         with torch.no_grad():
-            assert small_block(64, cpu) == 0
+            assert max_padded_scores(64, cpu) == 0
 
 
 def test_rows_of_zeros_are_few_and_sizes_too() -> None:
