@@ -11,6 +11,9 @@ ifeq ($(shell test -w "$$HOME" && echo yes),)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
+# some machines tell Python to keep no bytecode: then each of our many processes would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install docs demo verify test quick test-image image coverage lint format clean
 
 install: .venv/installed
