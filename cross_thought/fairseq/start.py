@@ -6,6 +6,7 @@ A RoBERTa, or another Cross-Thought encoder, becomes a checkpoint of the config'
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from cross_thought.files import atomic_file, file_hash
 from cross_thought.training.roberta import ENCODER, Roberta, read_fairseq, read_hugging_face, read_merges
 
 _POSITIONS, _WORDS = f"{ENCODER}embed_positions.weight", f"{ENCODER}embed_tokens.weight"
+_HEAD_BIAS = "encoder.lm_head.bias"
 _CROSS_LAYERS = f"{ENCODER}crossthought_layers."
 _NUM_SPECIALS = 4  # before the symbols of a dict.txt, and one, `<mask>`, after them
 _ROBERTA_OFFSET = 2  # RoBERTa's first token has this row of its positions: the pads' id, and one
@@ -42,7 +44,7 @@ def write_start(
         UserError: if a file is damaged or of another kind, has another vocabulary than this run, or not the sizes that
             the config asks for.
     """
-    roberta = _read(files, beside=output)
+    roberta = _without_padding(_read(files, beside=output), vocabulary)
     check_vocabulary(roberta, vocabulary)
     state = start_state(roberta, vocabulary, name=name, model=model, seed=seed)
     with atomic_file(output) as partial, open(partial, "wb") as file:
@@ -60,6 +62,18 @@ def _read(files: Sequence[Path], *, beside: Path) -> Roberta:
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=".unpacked-") as folder:
         unpack(first, Path(folder), required="model.pt", optional=("dict.txt",))
         return read_fairseq(Path(folder, "model.pt"), source=str(first))
+
+
+def _without_padding(roberta: Roberta, vocabulary: Path) -> Roberta:
+    """Leave out rows of words that no token has, behind this run's last: some round their number up, for speed."""
+    num_symbols, num_rows = len(load_dictionary(vocabulary / "dict.txt")), len(roberta.weights[_WORDS])
+    if roberta.tokens is None or num_rows <= num_symbols or max(roberta.tokens.values(), default=0) >= num_symbols:
+        return roberta
+    print(
+        f"{roberta.source}: {num_rows - num_symbols} rows of its {num_rows} words are no token's: left out", flush=True
+    )
+    cut = {name: roberta.weights[name][:num_symbols] for name in (_WORDS, _HEAD_BIAS) if name in roberta.weights}
+    return replace(roberta, weights={**roberta.weights, **cut})
 
 
 def check_vocabulary(roberta: Roberta, vocabulary: Path) -> None:
@@ -98,7 +112,9 @@ def _check_tokens(roberta: Roberta, vocabulary: Path, remedy: str) -> None:
     # fillers, which make the dictionary's size a multiple of 8, stand for nothing
     real = {number: token for number, token in enumerate(ours) if not token.startswith("madeupword")}
     theirs = {number: token for token, number in (roberta.tokens or {}).items()}
-    _refuse_difference(roberta, {number: theirs.get(number) for number in real}, real, vocabulary / "dict.txt", remedy)
+    beyond = {number: token for number, token in theirs.items() if number >= len(ours)}
+    known = {number: theirs.get(number) for number in real}
+    _refuse_difference(roberta, known | beyond, real, vocabulary / "dict.txt", remedy)
     merges = read_merges(vocabulary / "vocab.bpe")
     _refuse_difference(
         roberta, dict(enumerate(roberta.merges)), dict(enumerate(merges)), vocabulary / "vocab.bpe", remedy

@@ -183,19 +183,25 @@ def _whole(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
 
 def _hugging_face_vocabulary(folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return the ids of all tokens, and the merges."""
-    if (folder / "tokenizer.json").is_file():
-        document = _read_json(folder / "tokenizer.json")
+    if (path := folder / "tokenizer.json").is_file():
+        document = _read_json(path)
 
         def parts() -> tuple[dict[str, int], tuple[str, ...]]:
             added = {token["content"]: token["id"] for token in document.get("added_tokens", ())}
             merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in document["model"]["merges"])
-            return document["model"]["vocab"] | added, tuple(merges)
+            return _numbers(document["model"]["vocab"] | added), tuple(merges)
 
-        return _or_damaged(folder / "tokenizer.json", parts)
+        return _or_damaged(path, parts)
+    tokens = _read_json(folder / "vocab.json")
     return (
-        _read_json(folder / "vocab.json"),
+        _or_damaged(folder / "vocab.json", lambda: _numbers(tokens)),
         _or_damaged(folder / "merges.txt", lambda: read_merges(folder / "merges.txt")),
     )
+
+
+def _numbers(tokens: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens with their ids as whole numbers, which no file is sure to have."""
+    return {token: int(number) for token, number in tokens.items()}
 
 
 def read_merges(path: Path) -> tuple[str, ...]:

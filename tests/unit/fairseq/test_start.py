@@ -110,6 +110,26 @@ def test_a_roberta_without_its_head_gets_a_drawn_one(folder: Path, capsys: pytes
     assert found["encoder.lm_head.dense.weight"].std().item() == pytest.approx(0.15, rel=0.1)
 
 
+@pytest.mark.parametrize("with_head", [True, False])
+def test_rows_without_a_token_are_left_out(with_head: bool, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    vocabulary, num_tokens = folder / "vocabulary", len(token_ids(folder / "vocabulary"))
+    roberta = hugging_face_roberta(vocabulary, folder / "padded", with_head=with_head)
+    expected = start(folder / "padded", vocabulary)["model"]
+    roberta.resize_token_embeddings(num_tokens + 1, pad_to_multiple_of=64)
+    roberta.save_pretrained(folder / "padded")
+    found = start(folder / "padded", vocabulary)["model"]
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
+    num_rows = roberta.config.vocab_size
+    assert num_rows > num_tokens
+    said = f"{num_rows - num_tokens} rows of its {num_rows} words are no token's: left out"
+    assert said in capsys.readouterr().out
+    tokens = token_ids(vocabulary) | {"<new>": num_tokens}
+    (folder / "padded/vocab.json").write_text(json.dumps(tokens))
+    with pytest.raises(UserError, match=rf"entry {num_tokens} is '<new>' there, missing here; set bpe"):
+        start(folder / "padded", vocabulary)
+
+
 def test_a_cross_thought_checkpoint_keeps_cross_layers_and_positions(folder: Path) -> None:
     vocabulary = folder / "vocabulary"
     first = start(folder / "roberta", vocabulary, cross_layers="random")
@@ -185,6 +205,9 @@ def change_weights(folder: Path, *, without: str = "", **more: torch.Tensor) -> 
         (lambda folder: change_config("model_type", "bert", folder), "model_type in its config.json is 'bert', but"),
         (lambda folder: change_config("hidden_act", "relu", folder), "hidden_act in its config.json is 'relu', but"),
         (lambda folder: (folder / "roberta/config.json").write_text("{"), "config.json is damaged"),
+        (lambda folder: (folder / "roberta/vocab.json").write_text('{"<s>": "a"}'), "vocab.json is damaged"),
+        (lambda folder: (folder / "roberta/vocab.json").write_text('{"<s>": [0]}'), "vocab.json is damaged"),
+        (lambda folder: (folder / "roberta/vocab.json").write_text("{}"), "entry 0 is missing there, '<s>' here"),
         (lambda folder: (folder / "roberta/model.safetensors").write_bytes(b"no"), "model.safetensors cannot be read"),
         (lambda folder: change_weights(folder, without="layer.2.intermediate"), "lacks the weights .*layers.2.fc1.bias"),
         (lambda folder: change_weights(folder, without="word_embeddings"), "holds no RoBERTa: give a checkpoint"),
