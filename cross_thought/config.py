@@ -7,9 +7,9 @@ here (a file that is not there, not UTF-8, not YAML). Needs neither torch nor fa
 where only Snakemake is installed.
 """
 
+import argparse
 import copy
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -331,15 +331,23 @@ def _check_processes(name: str, model: Config, hardware: Config) -> None:
         raise UserError(f"config: hardware.processes {processes} is no multiple of hardware.nodes {nodes}: change one")
 
 
+def main() -> None:
+    """Check a config as `snakemake` would, and the files that ship."""
+    parser = argparse.ArgumentParser(prog="python -m cross_thought.config", description=main.__doc__)
+    parser.add_argument("files", nargs="*", help="laid over config.yaml, one after the other")
+    files = parser.parse_args().files
+    for needed in (BASE, SCHEMA, REGISTRY_FILE, COLLECTIONS_FILE):
+        repository_file(needed)
+    check_registry(read_yaml(REGISTRY_FILE))
+    check_collections(read_yaml(COLLECTIONS_FILE))
+    checked = load_files(files)
+    tasks_of(checked["tasks"])
+    embedding_tasks_of(checked)
+    retrieval_tasks_of(checked)
+    pair_tasks_of(checked)
+    print("config: all right")
+
+
 if __name__ == "__main__":
     with exit_on_user_error():
-        for needed in (BASE, SCHEMA, REGISTRY_FILE, COLLECTIONS_FILE):
-            repository_file(needed)
-        check_registry(read_yaml(REGISTRY_FILE))
-        check_collections(read_yaml(COLLECTIONS_FILE))
-        checked = load_files(sys.argv[1:])
-        tasks_of(checked["tasks"])
-        embedding_tasks_of(checked)
-        retrieval_tasks_of(checked)
-        pair_tasks_of(checked)
-        print("config: all right")
+        main()

@@ -30,6 +30,9 @@ COMMANDS = ("train", "preprocess", "validate")
 
 def main() -> None:
     """Run the command that the first argument names."""
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         given = f", not {sys.argv[1]!r}" if len(sys.argv) > 1 else ""
         sys.exit(f"usage: python -m cross_thought.fairseq {'|'.join(COMMANDS)} ARGS{given}")

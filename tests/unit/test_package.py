@@ -127,3 +127,11 @@ def test_a_commands_imports_are_in_its_extra(command: str, module: str) -> None:
     provided = with_dependencies(name.partition(">")[0] for name in required)
     for name in others(reached(frozenset({module, "cross_thought.__main__"}))):
         assert {found.lower() for found in providers()[name]} & provided, f"{command} imports {name}"
+
+
+@pytest.mark.parametrize("module", ["", ".config", ".fairseq", ".plan", ".progress", ".tables.verify"])
+def test_a_command_says_how_it_is_used(module: str) -> None:
+    command = [sys.executable, "-m", f"cross_thought{module}", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m cross_thought{module} " in done.stdout or "usage: cross-thought" in done.stdout
