@@ -81,7 +81,7 @@ def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path
 
 def config_of(overlay: str) -> dict:
     """Return a config that ships, with what it is laid over."""
-    if overlay in ("captions-ablations.yaml", "captions-tuned.yaml"):
+    if overlay.startswith("captions-"):
         return load_files(REPOSITORY / "config" / name for name in ("captions.yaml", overlay))
     return yaml.safe_load((REPOSITORY / "config" / overlay).read_text(encoding="utf-8"))
 
