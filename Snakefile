@@ -82,14 +82,17 @@ rule predict:
         expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
 
 
+# the config beside the tables is the one they were made by: `verify` goes by it
 rule embeddings:
     input:
+        "results/config.yaml",
         expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
         expand("results/tables/mteb.{ending}", ending=["csv", "md", "tex"]) if config["mteb_tasks"] else [],
 
 
 rule retrieval:
     input:
+        "results/config.yaml",
         expand("results/tables/retrieval.{ending}", ending=["csv", "md", "tex"]) if RETRIEVAL_TASKS else [],
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -127,3 +129,14 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert "tune_embeddings" not in planned(tmp_path, target, overlay=overlay)
     os.utime(made / "settings.json", (now + 60, now + 60))
     assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)
+
+
+def test_a_part_of_the_tables_brings_its_config_along(clone: Path) -> None:
+    other = TINY | {"embedding_tasks": {"demo-overlap": {}}}
+    assert "write_config" not in planned(clone, "embeddings")
+    assert planned(clone, "embeddings", overlay=other) >= {"tabulate_embeddings", "write_config"}
+    assert run_snakemake(clone, "embeddings", overlay=other).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "cross_thought.tables.verify"], cwd=clone, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
