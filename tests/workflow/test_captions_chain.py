@@ -27,6 +27,17 @@ def captions(name: str, count: int) -> list[str]:
     return [f"{start} a {' and a '.join(picture)} number {n} .\n" for n, picture in enumerate(pictures)]
 
 
+def write_sick(folder: Path) -> None:
+    """Write SICK's train and trial files: the first pairs of the real ones, or such as they might have."""
+    folder.mkdir(parents=True)
+    for name in ("SICK_train.txt", "SICK_trial.txt"):
+        lines = ["pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment"]
+        lines += [f"{n}\tA man plays {n} balls\tA dog has {n % 3} balls\t{1 + n % 5}.5\tNEUTRAL" for n in range(20)]
+        if (real := REAL_DATA / "sick" / name).is_file():
+            lines = real.read_text(encoding="utf-8").splitlines()[:21]
+        (folder / name).write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run `config/captions.yaml` on few pictures, for a few updates, as far as the new tables need."""
@@ -37,6 +48,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(gzip.compress("".join(captions(name, NUM_PICTURES[split])).encode()))
     overlay = yaml.safe_load((REPOSITORY / "config/captions.yaml").read_text(encoding="utf-8")) | {"data_dir": "own"}
+    write_sick(directory / "own/senteval/SICK")
+    overlay |= yaml.safe_load((REPOSITORY / "config/captions-similarity.yaml").read_text(encoding="utf-8"))
     overlay["bpe"]["vocab_size"] = 400
     overlay["model_defaults"]["pretraining"] |= {"max_updates": 3, "warmup_updates": 1, "batch_size": 8}
     overlay["finetuning"] |= {"num_epochs": 1}
@@ -90,10 +103,21 @@ def test_captions_are_looked_for_among_those_of_other_pictures(run: Path) -> Non
         ("bm25", ""),
         ("chance", ""),
     }
-    assert {row["num_queries"] for row in rows(table, split="test")} == {str(NUM_PICTURES["test"])}
+    queries = {row["num_queries"] for row in rows(table, split="test", task="captions-find")}
+    assert queries == {str(NUM_PICTURES["test"])}
     if (REAL_DATA / "multi30k").is_dir():
         (found,) = rows(table, split="test", metric="mrr", model="bm25")
         assert float(found["mean"]) > 50
+
+
+def test_cosines_are_held_against_the_scores_of_people(run: Path) -> None:
+    found = rows(run / "results/tables/embeddings.csv", task="sick", metric="spearman")
+    assert {(row["model"], row["pooling"], row["num_examples"]) for row in found} == {
+        ("cross_thought", "mean", "40"),
+        ("cross_thought", "concat", "40"),
+        ("tf-idf", "", "40"),
+        ("chance", "", "40"),
+    }
 
 
 def test_another_own_file_trains_anew(run: Path) -> None:
