@@ -32,9 +32,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Hand out a temporary sibling of `path` to write to, and put it in place when the block ends well.
 
     Raises:
-        UserError: before the block runs, if `path` is a folder.
+        UserError: before the block runs, if `path` is a folder, a device or a pipe.
     """
     _check_kind(path, is_folder=False)
+    path = _followed(path)
     partial = _sibling(path)
     try:
         yield partial
@@ -52,6 +53,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         UserError: before the block runs, if `path` is a file.
     """
     _check_kind(path, is_folder=True)
+    path = _followed(path)
     partial = _sibling(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -65,15 +67,20 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_output(path: Path, *, is_folder: bool = False) -> None:
+def check_output(path: Path, *, is_folder: bool = False, sources: Iterable[Path] = ()) -> None:
     """Refuse, before there is a result to lose, a place where no file, or folder, can be written.
 
-    One that is there may be written over.
+    One that is there may be written over, unless it is, or holds, one of the `sources`, which are still to be read.
 
     Raises:
-        UserError: if it is there as the other of the two, or nothing can be written where it is to lie.
+        UserError: if it is there as something else, or what is read would be lost, or nothing can be written where it
+            is to lie.
     """
     _check_kind(path, is_folder=is_folder)
+    for source in sources:
+        if source.exists() and source.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"{path} would take the place of what is read, {source}: give another name for the output")
+    path = _followed(path)
     above = next(parent for parent in path.parents if parent.exists())
     if not above.is_dir():
         raise UserError(f"{above} is a file where a folder is needed for {path.name}: correct the path")
@@ -82,11 +89,20 @@ def check_output(path: Path, *, is_folder: bool = False) -> None:
 
 
 def _check_kind(path: Path, *, is_folder: bool) -> None:
-    """Refuse a file where a folder is to be written, and the other way round."""
+    """Refuse to put a file in the place of anything but a file, and a folder in that of anything but a folder."""
     if not is_folder and path.is_dir():
         raise UserError(f"{path} is a folder where a file is to be written: give another name")
+    if not is_folder and path.exists() and not path.is_file():
+        raise UserError(
+            f"{path} is a device or a pipe, and a file would take its place: give another name, or send stdout there"
+        )
     if is_folder and path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file where a folder is to be written: give another name")
+
+
+def _followed(path: Path) -> Path:
+    """Return what a symbolic link leads to, which is what is written: the link stays."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _follow_umask(path: Path) -> None:

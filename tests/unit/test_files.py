@@ -134,6 +134,42 @@ def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_no_file_takes_the_place_of_a_pipe_or_of_what_is_read(tmp_path: Path) -> None:
+    """As root, /dev/null itself would be gone."""
+    os.mkfifo(tmp_path / "pipe")
+    for check in (check_output, lambda path: atomic_file(path).__enter__()):
+        with pytest.raises(
+            UserError, match="pipe is a device or a pipe, and a file would take its place: give another"
+        ):
+            check(tmp_path / "pipe")
+    (tmp_path / "rows.tsv").touch()
+    (tmp_path / "link.tsv").symlink_to("rows.tsv")
+    for output in (tmp_path / "rows.tsv", tmp_path / "link.tsv"):
+        with pytest.raises(
+            UserError, match=r"\.tsv would take the place of what is read, .*rows\.tsv: give another name"
+        ):
+            check_output(output, sources=[tmp_path / "rows.tsv"])
+    with pytest.raises(UserError, match="would take the place of what is read"):
+        check_output(tmp_path, is_folder=True, sources=[tmp_path / "rows.tsv"])
+    check_output(tmp_path / "other.tsv", sources=[tmp_path / "rows.tsv", tmp_path / "other.tsv"])  # not there
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk/folder").mkdir(parents=True)
+    for name in ("file", "folder", "new"):
+        (tmp_path / name).symlink_to(f"disk/{name}")
+    for name in ("file", "new"):
+        check_output(tmp_path / name)
+        with atomic_file(tmp_path / name) as partial:
+            partial.write_text("text")
+    check_output(tmp_path / "folder", is_folder=True)
+    with atomic_directory(tmp_path / "folder") as partial:
+        (partial / "inner").touch()
+    assert all((tmp_path / name).is_symlink() for name in ("file", "folder", "new"))
+    assert (tmp_path / "disk/file").read_text() == (tmp_path / "disk/new").read_text() == "text"
+    assert sorted(path.name for path in (tmp_path / "disk").rglob("*")) == ["file", "folder", "inner", "new"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_told_of_before_the_work(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
