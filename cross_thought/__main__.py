@@ -175,6 +175,11 @@ def _loading(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("vocabulary", "revision", "device", "precision")}
 
 
+def _source(options: argparse.Namespace) -> Path:
+    """Return the file that is read."""
+    return STDIN if options.input == "-" else Path(options.input)
+
+
 def _embed(options: argparse.Namespace) -> None:
     to_stdout = options.output == "-"
     if to_stdout and sys.stdout.isatty():
@@ -182,13 +187,13 @@ def _embed(options: argparse.Namespace) -> None:
     if not to_stdout and not options.output.endswith(".npy"):
         raise UserError(f"--output {options.output}: embeddings are written as .npy; give a name that ends so")
     if not to_stdout:
-        check_output(Path(options.output))
+        check_output(Path(options.output), sources=[_source(options)])
     encoder = SentenceEncoder.from_pretrained(options.model, **_loading(options))
     with tempfile.TemporaryDirectory(prefix="cross-thought-") as scratch:
         output = Path(scratch, "embeddings.npy") if to_stdout else Path(options.output)
         num_sentences = embed_file(
             encoder,
-            Path("/dev/stdin" if options.input == "-" else options.input),
+            _source(options),
             output,
             pooling=options.pooling,
             normalize=options.normalize,
@@ -213,14 +218,14 @@ def _predict(options: argparse.Namespace) -> None:
     if not to_stdout and (format_of(options.output) != TSV or options.output.lower().endswith(".gz")):
         raise UserError(f"--output {options.output}: predictions are written as TSV; give a name that ends in .tsv")
     if not to_stdout:
-        check_output(Path(options.output))
+        check_output(Path(options.output), sources=[_source(options)])
     form = Form(columns=tuple(options.columns or ()), form=options.format, header=options.header)
     classifier = SentenceClassifier.from_pretrained(
         options.model, **_loading(options), labels=options.labels, score_scale=options.score_scale
     )
     num_rows = predict_files(
         classifier,
-        [STDIN if options.input == "-" else Path(options.input)],
+        [_source(options)],
         None if to_stdout else Path(options.output),
         form=form,
         probabilities=options.probabilities,

@@ -70,7 +70,7 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
     for column in columns:
         if isinstance(column, str) and column not in table.names:
             hint = form_hint(table.names) or _REMEDY
-            raise UserError(f"{table.where}: no column {column!r} among {', '.join(table.names)}; {hint}")
+            raise UserError(f"{table.where}: no column {column!r} among {', '.join(table.names) or 'none'}; {hint}")
         if isinstance(column, str) and table.names.count(column) > 1:
             raise UserError(f"{table.where}: several columns are named {column!r}; give the number of the one meant")
     indices = [table.names.index(column) if isinstance(column, str) else column - 1 for column in columns]

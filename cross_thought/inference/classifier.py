@@ -1,7 +1,7 @@
 """Labels, scores or rankings for text: `SentenceClassifier` for Python, `predict_file` for files of any size."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from cross_thought.data.readers import JSON_LINES, TSV, format_of
 from cross_thought.encoder.heads import SELECTION, FineTunedTask
 from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
-from cross_thought.errors import UserError
-from cross_thought.files import atomic_file, count_lines, is_read_once
+from cross_thought.errors import UserError, shown
+from cross_thought.files import atomic_file, check_output, count_lines, is_read_once
 from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
+from cross_thought.inference.texts import as_list
 from cross_thought.training.devices import usable_device
 
 _BLOCK_ROWS, _BLOCK_SENTENCES = 1 << 12, 1 << 14  # that are tokenized together, about
@@ -130,7 +131,7 @@ class SentenceClassifier:
 
         Raises:
             ValueError: if a row has another number of sentences, or a sentence holds half a surrogate pair.
-            TypeError: if a sentence is no string, or `rows` is one.
+            TypeError: if a sentence is no string, or `rows` is one, or they, or a row, go by names as a dict does.
         """
         answers = [answer for answer, _ in self._answered(rows, show_progress)]
         if self.task.kind == SELECTION:
@@ -157,10 +158,8 @@ class SentenceClassifier:
     def _answered(self, rows: Iterable[Row], show_progress: bool) -> Iterator[tuple[str, list[float] | None]]:
         if isinstance(rows, str):
             raise TypeError(f"{rows!r} is one text: give a list of rows")
-        rows = list(rows)
-        numbered = (
-            InputRow(f"row {number}", (row,) if isinstance(row, str) else tuple(row)) for number, row in enumerate(rows)
-        )
+        rows = as_list(rows, what="rows")
+        numbered = (InputRow(f"row {number}", _texts(row, number)) for number, row in enumerate(rows))
         with _progress(len(rows), show_progress) as progress:
             try:
                 yield from self.answered(numbered, progress)
@@ -215,6 +214,15 @@ class SentenceClassifier:
             raise UserError(f"{row.place}: no candidate; give one or more, or take the row out")
 
 
+def _texts(row: Row, number: int) -> tuple[str, ...]:
+    """Return the sentences of a row."""
+    if isinstance(row, str):
+        return (row,)
+    if isinstance(row, Mapping | bytes) or not isinstance(row, Iterable):
+        raise TypeError(f"row {number} is {shown(row)}: give a text, or a list of texts in the order of the task's")
+    return tuple(row)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Form:
     """How a file of rows is read.
@@ -242,6 +250,11 @@ class Form:
         if any(isinstance(column, int) and column < 1 for column in columns):
             raise UserError(f"columns {', '.join(map(str, columns))}: numbers count from 1; correct them (--columns)")
         number = len(columns)
+        if len(set(columns)) < number:
+            raise UserError(
+                f"columns {', '.join(map(str, columns))}: one stands there twice; name a column for each sentence "
+                "(--columns)"
+            )
         if task.kind == SELECTION and number < 3:
             raise UserError(
                 f"columns {', '.join(map(str, columns))} are too few to choose an answer from: name the question's, "
@@ -284,8 +297,10 @@ def predict_files(
 
     Raises:
         UserError: if a file is missing or is not of that form, a row cannot be answered, the task has no probabilities,
-            or the output cannot be written.
+            or the output cannot be written, or is one of the sources.
     """
+    if output is not None:
+        check_output(output, sources=sources)
     task = classifier.task
     form = form.of(task)
     names: Sequence[str] = ()

@@ -21,6 +21,7 @@ from cross_thought.files import atomic_file, check_output, count_lines, is_read_
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
 from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
+from cross_thought.inference.texts import as_list, check_prompt
 from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -166,15 +167,16 @@ class SentenceEncoder:
             single string, shape (embedding_dim(pooling),).
 
         Raises:
-            TypeError: if a sentence is no string.
-            ValueError: if there is no such pooling or prompt, or a sentence holds half a surrogate pair.
+            TypeError: if a sentence is no string, or they go by names, as a dict or a data frame does.
+            ValueError: if there is no such pooling or prompt, or a sentence or the prompt holds half a surrogate pair.
 
         Source: method.md, what the paper adds.
         """
         recipe = self._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
         if isinstance(sentences, str):
             return self._encode([sentences], [recipe], batch_tokens, show_progress=False)[0][0]
-        return self._encode(list(sentences), [recipe], batch_tokens, show_progress=show_progress)[0]
+        listed = as_list(sentences, what="sentences")
+        return self._encode(listed, [recipe], batch_tokens, show_progress=show_progress)[0]
 
     def encode_by_poolings(self, sentences: Iterable[str], poolings: Sequence[str]) -> dict[str, np.ndarray]:
         """Embed sentences by each of several poolings, in one pass of the encoder: what `encode` gives, to the bit."""
@@ -198,6 +200,7 @@ class SentenceEncoder:
             raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
         if prompt is None:
             prompt = self.settings.default_prompt if prompt_name is None else self.settings.prompts[prompt_name]
+        check_prompt(prompt)
         layers = list(self.layers)
         if normalize is False and layers and isinstance(layers[-1], Normalize):
             layers.pop()
@@ -302,7 +305,9 @@ class SentenceEncoder:
     def _slot_states(self, embeddings: np.ndarray) -> Tensor:
         """Return slot states, shape (n, k, d), of embeddings of pooling `concat`."""
         weight = self.encoder.embed_tokens.weight
-        states = torch.from_numpy(embeddings).to(device=weight.device, dtype=weight.dtype)
+        # torch takes neither a view that runs backwards nor other bytes, and warns of what may not be written
+        plain = np.require(embeddings, np.float32, ["C", "W"])
+        states = torch.from_numpy(plain).to(device=weight.device, dtype=weight.dtype)
         return states.unflatten(1, (self.encoder.config.num_slots, -1))
 
 
@@ -333,12 +338,12 @@ def embed_file(
         The number of lines.
 
     Raises:
-        UserError: if the text is missing or not UTF-8, the output cannot be written, or there is no such pooling or
-            prompt.
+        UserError: if the text is missing or not UTF-8, the output cannot be written or is the text itself, or there is
+            no such pooling or prompt.
     """
     outputs = output if isinstance(output, Mapping) else {pooling or encoder.settings.pooling: output}
     for path in outputs.values():
-        check_output(path)
+        check_output(path, sources=[source])
     told: dict[str, Any] = {"normalize": normalize, "prompt": prompt, "prompt_name": prompt_name}
     try:
         recipes = [encoder._recipe(pooling=name, **told) for name in outputs]

@@ -99,7 +99,7 @@ def export_model(
 
     Raises:
         UserError: if the source or the vocabulary is missing, damaged or does not fit, the folder to write holds
-            something else or cannot be written, or the format does not carry all that the source has.
+            something else, or the source, or cannot be written, or the format does not carry all that the source has.
     """
     if output_format not in FORMATS:
         raise UserError(f"format {output_format!r} is none of {', '.join(FORMATS)}")
@@ -108,7 +108,7 @@ def export_model(
     if output_format == "onnx":
         from cross_thought.inference import onnx_graphs  # the other formats do without its packages
     _check_replaceable(output_dir)
-    check_output(output_dir, is_folder=True)
+    check_output(output_dir, is_folder=True, sources=[source])
     if results is not None and not (results / "tables").is_dir():
         raise UserError(f"{results} has no tables/: name a results folder of the workflow (--results)")
     saved, tokenizer, settings, arguments = _load(

@@ -61,11 +61,15 @@ class CrossThoughtModule(InputModule):
 
         Raises:
             TypeError: if one is no string.
-            ValueError: if one holds half a surrogate pair, which is no text.
+            ValueError: if one, or the prompt, holds half a surrogate pair, which is no text.
         """
         for sentence in inputs:  # by its value: the library has put them in another order
             if not isinstance(sentence, str):
                 raise TypeError(f"{sentence!r} is not a string: give sentences")
+        try:
+            (prompt or "").encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"prompt {prompt!r} holds half a surrogate pair, which is no text") from None
         tokens = SentenceTokenizer(self.tokenizer.backend_tokenizer, vocab_size=self.encoder.config.vocab_size)
         rows = tokens.token_ids(inputs, prompt=prompt or "")
         input_ids = tokens.pad([cut_row(row, self.max_seq_length) for row in rows])

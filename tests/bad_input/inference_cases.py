@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -103,6 +104,20 @@ def predict(rows: str, *options: str, task: FineTunedTask | None = PAIRS, output
     return sentence
 
 
+def predict_onto_the_rows() -> str:
+    """Predict the rows of a file into that file."""
+    Path("rows.tsv").write_text("first\tsecond\nx\ty\n")
+    sentence = command("predict", "--model", "model.pt", "--input", "rows.tsv", "--output", "rows.tsv")
+    assert Path("rows.tsv").read_text() == "first\tsecond\nx\ty\n"
+    return sentence
+
+
+def predict_into_a_pipe() -> str:
+    """Predict into what is no file; as root, even /dev/null could be replaced."""
+    os.mkfifo("pipe")
+    return command("predict", "--model", "model.pt", "--output", "pipe")
+
+
 def export_onto_a_file() -> str:
     """Export to where a file is."""
     Path("exported").touch()
@@ -162,6 +177,10 @@ WAYS = [
     ("a row to predict with a tab in a sentence", partial(predict, "first\tsecond\nx\ty\tz\n")),
     ("one column for a task of two sentences", partial(predict, "first\tsecond\nx\ty\n", "--columns", "first")),
     ("three names for two labels", partial(predict, "first\tsecond\nx\ty\n", "--labels", "a", "b", "c")),
+    ("a column to predict that is named twice", partial(predict, "first\tsecond\n", "--columns", "first", "first")),
+    ("predictions into the file of their rows", predict_onto_the_rows),
+    ("predictions into a pipe or a device", predict_into_a_pipe),
+    ("an export into the folder of its model", partial(export_changed, _LIBRARY, {}, "--output", "export")),
     ("probabilities of scores", partial(predict, "first\nx\n", "--probabilities", task=SCORES)),
     ("predictions into a CSV file", partial(predict, "first\tsecond\n", output="predictions.csv")),
 ]

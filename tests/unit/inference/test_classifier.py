@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -385,9 +386,14 @@ def test_a_file_that_does_not_fit_leaves_nothing(
         ([("q", "a", "b"), ("q", "", " ")], {"num_sentences": 4}, ValueError, "row 1: no candidate; give one or more"),
         ([(" ", "a", "b")], {"num_sentences": 4}, ValueError, "row 0: the question is empty"),
         ([("q", 3, "x")], {"num_sentences": 4}, TypeError, "sentence 1 is 3, not a string"),
+        ([("a", "b"), {"first": "a", "second": "b"}], {}, TypeError, "row 1 is {'first': 'a', 'second': 'b'}: give a"),
+        ([("a", "b"), 7], {}, TypeError, "row 1 is 7: give a text, or a list of texts in the order of the task's"),
+        ([b"ab"], {}, TypeError, "row 0 is b'ab': give a text"),
+        ({"a": "b"}, {}, TypeError, "dict goes by names, which would be taken for rows: give a list of rows"),
+        (pandas.DataFrame({"a": ["x"], "b": ["y"]}), {}, TypeError, "DataFrame goes by names, which would be taken"),
     ],
 )
-def test_rows_that_cannot_be_answered(rows: list, about: dict, error: type, said: str, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_answered(rows: Any, about: dict, error: type, said: str, tmp_path: Path) -> None:
     labels = {} if not about else {"labels": None}
     with pytest.raises(error, match=re.escape(said)):
         load(write_fine_tuned(tmp_path / "m", **about, **labels)).predict(rows)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from checkpoints import TEXT, write_checkpoint
@@ -169,6 +170,10 @@ def test_candidates_rank_alike_whether_embedded_before_or_not(encoder: SentenceE
     several = encoder.rank([TEXT[1], TEXT[0]], before)
     assert [index for index, _ in several[1]] == [index for index, _ in ranked]
     assert [weight for _, weight in several[1]] == pytest.approx(weights, abs=1e-6)
+    # as they may lie on a disk, or come out of an index: float64, in other bytes, backwards, read-only
+    backwards = before.astype(">f8")[::-1]
+    backwards.flags.writeable = False
+    assert encoder.rank(TEXT[0], backwards) == [(2 - index, weight) for index, weight in encoder.rank(TEXT[0], before)]
     with pytest.raises(ValueError, match=r"candidates of shape \(3, 32\) must be one or more embeddings of pooling"):
         encoder.rank(TEXT[0], encoder.encode(TEXT[1:]))
 
@@ -178,6 +183,16 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
         encoder.encode(["a", 3])
     with pytest.raises(ValueError, match=r"sentence 0 holds half a surrogate pair, which is no text: 'a\\ud800'"):
         encoder.encode(["a\ud800"])
+    for names in ({"a": "b"}, pandas.DataFrame({"a": ["b"]})):
+        with pytest.raises(
+            TypeError, match=r"(dict|DataFrame) goes by names, which would be taken for sentences: give a"
+        ):
+            encoder.encode(names)
+    assert encoder.encode(pandas.Series(["a", "b"])).shape == (2, 32)
+    with pytest.raises(ValueError, match=r"prompt '\\udcff' holds half a surrogate pair, which is no text"):
+        encoder.encode(["a"], prompt="\udcff")
+    with pytest.raises(TypeError, match="prompt 5 is not a string"):
+        encoder.encode(["a"], prompt=5)
     for sentences in (["a"], []):
         with pytest.raises(ValueError, match="pooling 'max' is none of mean, concat, slot0"):
             encoder.encode(sentences, pooling="max")
@@ -200,6 +215,8 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
         (["--input", "{tmp}", "--output", "{tmp}/e.npy"], "it is a folder where a file is needed"),
         (["--output", "{tmp}/folder.npy"], "folder.npy is a folder where a file is to be written: give another name"),
         (["--output", "{tmp}/good.txt/e.npy"], "good.txt is a file where a folder is needed for e.npy"),
+        (["--prompt", "\udcff", "--output", "{tmp}/e.npy"], "prompt '\\udcff' holds half a surrogate pair"),
+        (["--input", "{tmp}/e.npy", "--output", "{tmp}/e.npy"], "e.npy would take the place of what is read"),
         (["--prompt-name", "q", "--output", "{tmp}/e.npy"], "prompt_name 'q' is no prompt of this model: it has none"),
         (["--batch-tokens", "0"], "'0' is no number of at least 1"),
         (["--pooling", "max"], "invalid choice: 'max'"),

@@ -252,6 +252,8 @@ def test_what_is_no_sentence_is_refused(export: Path, culprit: object) -> None:
     with pytest.raises(TypeError) as caught:
         load(export).encode(["a", culprit])
     assert str(caught.value) == f"{culprit!r} is not a string: give sentences"
+    with pytest.raises(ValueError, match=r"prompt '\\udcff' holds half a surrogate pair, which is no text"):
+        load(export).encode(["a"], prompt="\udcff")
 
 
 def test_a_prompt_cannot_be_left_out_of_slots(export: Path) -> None:
