@@ -24,6 +24,10 @@ _HOME = {
 __all__ = ["CrossThoughtEncoder", "EncoderConfig", "SentenceClassifier", "SentenceEncoder", "__version__"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)

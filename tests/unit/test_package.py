@@ -13,6 +13,7 @@ import pytest
 from checkpoints import TEXT, write_checkpoint
 from test_architecture import others, providers, reached, with_dependencies
 
+import cross_thought
 from cross_thought import SentenceEncoder, __version__
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,6 +52,15 @@ def run(installed: Path, *command: str, path: Path | None = None) -> subprocess.
     return subprocess.run(
         [sys.executable, *command], cwd=installed, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def test_what_users_import_is_listed() -> None:
+    """By `dir`, which completion and `help` ask, before it is loaded."""
+    listed = subprocess.run(
+        [sys.executable, "-c", "import cross_thought, sys; print(*dir(cross_thought)); assert 'torch' not in sys.modules"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert set(cross_thought.__all__) <= set(listed)
 
 
 def test_the_wheel_has_all_that_the_package_has(installed: Path) -> None:
