@@ -108,15 +108,14 @@ def known_ids(config: EncoderConfig, tokens: Tensor) -> Tensor:
 
 def _encode_slots(parts: Any, config: EncoderConfig, tokens: Tensor, keep: Tensor, max_length: int | None) -> Tensor:
     """Compute the slot states of sentence rows, shape (rows, k, d); of a row that keeps nothing, of no meaning."""
-    # each sentence to the left edge, so that its own <s> follows the k - 1 slots
-    length = tokens.size(1)
-    columns = torch.arange(length, device=tokens.device) + keep.int().argmax(1, keepdim=True)
-    places = columns.clamp(max=length - 1)
-    tokens, keep = tokens.gather(1, places), keep.gather(1, places) & (columns < length)
-    extra = config.num_slots - 1
-    keep = F.pad(keep, (extra, 0), value=True)
+    # words beyond are left out, not only hidden: time and memory would grow with the longest row's; and each sentence
+    # goes to the left edge, so that its own <s> follows the k - 1 slots
     longest = min(max_length or config.max_sentence_length, config.max_sentence_length)
-    keep = cut_long_rows(keep, longest + extra)
+    keep = cut_long_rows(keep, longest)
+    columns = torch.arange(tokens.size(1), device=tokens.device)
+    places = (columns - tokens.size(1) * keep.long()).argsort(1)[:, :longest]
+    extra = config.num_slots - 1
+    tokens, keep = tokens.gather(1, places), F.pad(keep.gather(1, places), (extra, 0), value=True)
     states = _embed(parts, config, F.pad(tokens, (extra, 0), value=config.bos_id), count_positions(keep))
     for layer in parts.layers[:-1]:
         states = _run_layer(layer, states, states, keep)

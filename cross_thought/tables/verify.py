@@ -331,8 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(number, file=sys.stderr)
     if wrong:
         remedy = (
-            f"a file was changed after it was made, or is of another config than {options.results}/config.yaml: restore "
-            "it, or delete it and run `snakemake` again"
+            f"a file was changed after it was made, or is of another config than {options.results}/config.yaml: "
+            "restore it, or delete it and run `snakemake` again"
         )
         if options.results.is_file():
             remedy = "a file was changed after the archive was made, or this is other code than the archive's own"
