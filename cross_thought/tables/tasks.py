@@ -280,6 +280,8 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {dropped:,}{of} {examples} left out."
         if found.get("unanswered"):
             yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
+        if found.get("in_train"):
+            yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
         if found.get("quoted"):
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 
