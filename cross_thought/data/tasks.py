@@ -352,7 +352,7 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
     if len(texts) < 2 or len(set(texts)) < len(texts):
         raise UserError(f"{place}.{key} {list(texts)} must be two or more different labels, or null for regression")
     for text in texts:
-        if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
+        if text != text.strip() or not text or set(text) & set("\t\n\r") or text in RESERVED_LABELS:
             raise UserError(f"{place}.{key} has {text!r}, which cannot be a label: rename it in files and config")
     return texts, names is not None
 
