@@ -222,9 +222,11 @@ def task_notes(
         f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.": averaged,
         f"Left out of the average by custom: {', '.join(left_out)}.": left_out,
         "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: a "
-        f"paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two seeds or "
-        "more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test of each seed's "
-        "two models. No p value is corrected for the number of tests.": (rows["control"] != "").any(),
+        f"paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval, and p, which of n examples is at "
+        "least 2 / 2^n) and, with two seeds or more, Welch's t-test over the seeds. Otherwise it is `inside noise`. "
+        "McNemar: the exact test of each seed's two models. No p value is corrected for the number of tests.": (
+            rows["control"] != ""
+        ).any(),
     }
     for name, task in ran.items():
         used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
