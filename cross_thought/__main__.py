@@ -210,7 +210,15 @@ def _embed(options: argparse.Namespace) -> None:
     is_positions = longest == encoder.encoder.config.max_sentence_length
     limit = "the positions that the encoder has" if is_positions else f"{longest} tokens, as the export has it"
     cut = f", {num_cut} of them cut to {limit}" if num_cut else ""
-    print(f"embedded {num_sentences} sentences{cut}", file=sys.stderr)
+    print(f"embedded {num_sentences} sentences{cut}{_unknown(encoder)}", file=sys.stderr)
+
+
+def _unknown(model: SentenceEncoder | SentenceClassifier) -> str:
+    """Say how much of what a model has read its vocabulary does not know; "" where it knows all."""
+    if not model.num_unknown_tokens:
+        return ""
+    share = 100 * model.num_unknown_tokens / model.num_tokens
+    return f"; {share:.2g} % of the tokens are unknown to the vocabulary, and read as <unk>"
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -233,7 +241,7 @@ def _predict(options: argparse.Namespace) -> None:
     )
     num_cut, longest = classifier.num_cut_sentences, classifier.max_seq_length
     cut = f", {num_cut} sentences of them cut to {longest} tokens, as in training" if num_cut else ""
-    print(f"predicted {num_rows} rows{cut}", file=sys.stderr)
+    print(f"predicted {num_rows} rows{cut}{_unknown(classifier)}", file=sys.stderr)
     form = form.of(classifier.task)
     has_lines = (form.form or format_of(options.input)) not in (JSON_LINES, PARQUET)
     if has_lines and form.header and not any(isinstance(column, str) for column in form.columns):

@@ -23,6 +23,15 @@ logger = logging.getLogger(__name__)
 
 _GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# how files begin that are often taken for text: what they are, and what makes UTF-8 of them
+_NO_UTF8 = {
+    b"\xfd7zXZ\x00": ("packed by xz", "unpack it (xz -d)"),
+    b"BZh91AY&SY": ("packed by bzip2", "unpack it (bzip2 -d)"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "unpack it (zstd -d)"),
+    b"PK\x03\x04": ("a zip archive, as spreadsheets are", "unpack it, or save the table as CSV"),
+    b"\xff\xfe": ("UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
+    b"\xfe\xff": ("UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
+}
 CHUNK_BYTES = 1 << 24
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -215,6 +224,13 @@ def decode(data: bytes, *, path: Path | str, offset: int) -> str:
         ) from error
 
 
+def _refuse_no_utf8(data: bytes, where: str) -> None:
+    """Refuse a file by what it begins with: to remove those bytes would not help."""
+    for start, (what, remedy) in _NO_UTF8.items():
+        if data.startswith(start):
+            raise UserError(f"{where} is {what}, and text is read as UTF-8, plain or packed by gzip: {remedy}")
+
+
 def read_chunks(
     path: Path, *, member: str | None = None, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[tuple[int, bytes]]:
@@ -228,6 +244,9 @@ def read_chunks(
         start: byte to start at, the beginning of a line.
         end: byte to stop before; None: read all.
         chunk_bytes: bytes to read at once.
+
+    Raises:
+        UserError: as `open_bytes`, and if the file begins like one that is packed otherwise, or like UTF-16.
     """
     with open_bytes(path, member=member) as handle:
         if start:
@@ -235,8 +254,10 @@ def read_chunks(
         offset = position = start
         pending: list[bytes] = []  # the beginning of a line whose end has not been read yet
         while block := handle.read(chunk_bytes if end is None else min(chunk_bytes, end - position)):
-            if position == 0 and block.startswith(BYTE_ORDER_MARK):
-                block, offset, position = block[3:], 3, 3
+            if position == 0:
+                _refuse_no_utf8(block, str(path) if member is None else f"{path}:{member}")
+                if block.startswith(BYTE_ORDER_MARK):
+                    block, offset, position = block[3:], 3, 3
             position += len(block)
             cut = block.rfind(b"\n") + 1
             if cut == 0:

@@ -42,6 +42,7 @@ def embed_collection(
         for partial in partials:
             write_json(partial / "counts.json", counts)
     print(counts)
+    print(f"{encoder.num_unknown_tokens} of {encoder.num_tokens} tokens are unknown to the vocabulary (<unk>)")
 
 
 if "snakemake" in globals():

@@ -57,6 +57,7 @@ def embed_tasks(
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)
         print(f"{task.name}, {pooling}: {document['splits']}")
+    print(f"{encoder.num_unknown_tokens} of {encoder.num_tokens} tokens are unknown to the vocabulary (<unk>)")
 
 
 if "snakemake" in globals():

@@ -46,6 +46,7 @@ def predict(
     )
     num_rows = predict_files(classifier, files, output, form=form, probabilities=not task.is_regression)
     print(f"{num_rows} rows, {classifier.num_cut_sentences} sentences cut to {classifier.max_seq_length} tokens")
+    print(f"{classifier.num_unknown_tokens} of {classifier.num_tokens} tokens are unknown to the vocabulary (<unk>)")
 
 
 if "snakemake" in globals():

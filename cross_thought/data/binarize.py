@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,15 @@ logger = logging.getLogger(__name__)
 EOS_ID = 2
 UNKNOWN_ID = 3
 _SECONDS_BETWEEN_LOGS = 10
+
+
+class Written(NamedTuple):
+    """What a dataset has: items, those that were cut; tokens, each item's `</s>` among them, those that are `<unk>`."""
+
+    items: int
+    cut: int
+    tokens: int
+    unknown: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +85,10 @@ def symbol_map(vocabulary: Path) -> SymbolMap:
     return SymbolMap(table=table, newline_id=newline_id, dictionary_size=dictionary_size)
 
 
-def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> tuple[int, int]:
+def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens: int | None = None) -> Written:
     """Write one encoded text as a fairseq dataset, `PREFIX.bin` and `PREFIX.idx`.
 
     Items longer than `max_tokens`, their `</s>` included, are cut to this many and keep their `</s>`; None: no cut.
-
-    Returns:
-        The number of items, and of those that were cut.
 
     Raises:
         UserError: if `max_tokens` leaves no word.
@@ -108,7 +115,7 @@ def write_dataset(encoded: Path, prefix: Path, *, symbols: SymbolMap, max_tokens
     logger.info("%s: %d items, %d tokens, %.3g%% of them <unk>", encoded, num_items, num_ids, share)
     if num_cut:
         logger.info("%s: %d items longer than %d tokens cut", encoded, num_cut, max_tokens)
-    return num_items, num_cut
+    return Written(num_items, num_cut, num_ids, num_unknown)
 
 
 def cut_items(ids: np.ndarray, sizes: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +145,7 @@ def binarize_corpus(encoded: Mapping[str, Path], vocabulary: Path, output_dir: P
     symbols = symbol_map(vocabulary)
     with atomic_directory(output_dir) as folder:
         shutil.copyfile(vocabulary / "dict.txt", folder / "dict.txt")
-        return {split: write_dataset(path, folder / split, symbols=symbols)[0] for split, path in encoded.items()}
+        return {split: write_dataset(path, folder / split, symbols=symbols).items for split, path in encoded.items()}
 
 
 def binarize_task(
@@ -151,7 +158,8 @@ def binarize_task(
         prepared: folder of its TSV files, for the labels.
         encoded: folder of its encoded sentences, `SPLIT/sentence1`, ....
         vocabulary: folder with the BPE files and dict.txt.
-        output_dir: gets input0, input1, ... and label, and `summary.json` with the sentences that were cut.
+        output_dir: gets input0, input1, ... and label, and `summary.json` with the sentences that were cut, and where
+            there are unknown tokens, their number and that of all.
         max_sentence_tokens: longer sentences, `</s>` included and `<s>` not, are cut to this; None: no cut.
 
     Raises:
@@ -164,22 +172,25 @@ def binarize_task(
             inputs.mkdir()
             shutil.copyfile(vocabulary / "dict.txt", inputs / "dict.txt")
         (folder / "label").mkdir()
-        summary: dict[str, dict[str, int]] = {split: {"cut": 0} for split in task.splits}
+        summary: dict[str, dict[str, int]] = {}
         for split in task.splits:
+            found = []
             examples = list(read_prepared(prepared / f"{split}.tsv"))
             for number in range(task.num_sentences):
-                num_items, num_cut = write_dataset(
+                written = write_dataset(
                     encoded / split / f"sentence{number + 1}",
                     folder / f"input{number}" / split,
                     symbols=symbols,
                     max_tokens=max_sentence_tokens,
                 )
-                summary[split]["cut"] += num_cut
-                if num_items != len(examples):
+                found.append(written)
+                if written.items != len(examples):
                     raise UserError(
-                        f"{encoded / split} has {num_items} sentences for the {len(examples)} rows of "
+                        f"{encoded / split} has {written.items} sentences for the {len(examples)} rows of "
                         f"{prepared / split}.tsv: delete both folders and run again"
                     )
+            _, num_cut, num_tokens, num_unknown = map(sum, zip(*found, strict=True))
+            summary[split] = {"cut": num_cut} | ({"tokens": num_tokens, "unknown": num_unknown} if num_unknown else {})
             write_labels(task, examples, folder / "label", split)
         write_json(folder / SUMMARY, {**summary, "max_sentence_tokens": max_sentence_tokens})
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cross_thought.data.readers import json_object
 from cross_thought.errors import UserError
 from cross_thought.files import matching_files, read_lines
 
@@ -228,7 +229,9 @@ def _text_of(line: str, place: str, text_field: str) -> str:
         UserError: if there is none.
     """
     try:
-        record = json.loads(line.strip("\ufeff"))
+        record = json.loads(line.strip("\ufeff"), object_pairs_hook=json_object)
+    except KeyError as error:
+        raise UserError(f"{place}: the key {error.args[0]!r} stands twice; leave one") from None
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, json.JSONDecodeError):

@@ -59,6 +59,8 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Exa
             f"fetch the file again, or set tasks.{task.name}.check_rows to false if yours differs on purpose"
         )
     _check_all_or_no_labels(rows)
+    if rows and not rows[0].label and split.label_column is not None:
+        logger.info("%s %s: no labels in column %r, so not scored", task.name, split_name, split.label_column)
     if task.selection is None:
         examples = [Example(row.label, row.sentences) for row in rows]
     else:
@@ -129,6 +131,24 @@ def _label_figures(task: Task, examples: Sequence[Example]) -> dict[str, float]:
     return {label: counts[label] for label in task.labels}
 
 
+def _count_in_train(task: Task, splits: Mapping[str, tuple[list[Example], SplitSummary]]) -> None:
+    """Count, and say in the log, the examples of other splits that train has as well, whatever their labels."""
+
+    def texts(example: Example) -> tuple[str, ...]:
+        # of answer selection the question, for its candidates stand in another order in each split
+        return tuple(map(str.strip, example.sentences if task.selection is None else example.sentences[:1]))
+
+    trained_on = set(map(texts, splits["train"][0])) if "train" in splits else set()
+    for split_name, (examples, summary) in splits.items():
+        if split_name == "train":
+            continue
+        summary.in_train = sum(texts(example) in trained_on for example in examples)
+        if summary.in_train:
+            logger.warning(
+                "%s %s: %d of %d examples stand in train, too", task.name, split_name, summary.in_train, len(examples)
+            )
+
+
 def _with_as_many(examples: Sequence[Example], num_sentences: int) -> list[Example]:
     """Return questions with empty candidates to as many sentences as another split has."""
     return [
@@ -160,6 +180,7 @@ def prepare_task(
         if split_name == "train" and task.selection is None:
             _check_classes(task, examples, where=raw[split_name].path)
         splits[split_name] = examples, summary
+    _count_in_train(task, splits)
     num_sentences = max(len(example.sentences) for examples, _ in splits.values() for example in examples)
     with atomic_directory(output_dir) as folder:
         for split_name, (examples, summary) in splits.items():
@@ -172,7 +193,7 @@ def prepare_task(
                 split: {
                     key: value
                     for key, value in vars(summary).items()
-                    if (key != "questions" or task.selection) and (key != "parts" or value)
+                    if (key != "questions" or task.selection) and (key not in ("parts", "in_train") or value)
                 }
                 for split, (_, summary) in splits.items()
             },

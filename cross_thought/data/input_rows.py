@@ -1,6 +1,6 @@
 """Rows of sentences out of a file to predict, in the forms of task files, however many there are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ def input_rows(
     member: str | None = None,
     form: str | None = None,
     header: bool = True,
+    optional: Collection[Column] = (),
 ) -> Iterator[InputRow]:
     """Read the sentences of a file's rows as they are asked for, in flat memory but of a Parquet file that is packed.
 
@@ -46,6 +47,7 @@ def input_rows(
         member: the file inside the archive.
         form: one of `readers.FORMATS`; None: told by the file's ending.
         header: of TSV and CSV, whether the first line names the columns.
+        optional: those of the columns that a JSON object may lack, or have null in: they are empty then.
 
     Yields:
         The rows, from which no label is read. A tab or line break in a cell is a space, as in a task's prepared files.
@@ -56,7 +58,7 @@ def input_rows(
     """
     form = form or format_of(member or str(path))
     if form == JSON_LINES:
-        return _json_rows(path, member, columns)
+        return _json_rows(path, member, columns, optional)
     named = next((column for column in columns if isinstance(column, str)), None)
     if named is not None and not header:
         raise UserError(f"the column {named!r} has a name, but the file has no header: give its number")
@@ -88,18 +90,22 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
         yield _row(place, [cells[index] for index in indices], columns, is_tsv=table.form == TSV)
 
 
-def _json_rows(path: Path, member: str | None, columns: Sequence[Column]) -> Iterator[InputRow]:
+def _json_rows(
+    path: Path, member: str | None, columns: Sequence[Column], optional: Collection[Column]
+) -> Iterator[InputRow]:
     """Yield the rows of JSON lines."""
     where = str(path) if member is None else f"{path}:{member}"
     for number, value in json_values(read_lines(path, member=member, chunk_bytes=_CHUNK_BYTES), where):
         place = f"{where}, line {number}"
-        cells = [json_cell(_json_value(value, column, place), place) for column in columns]
+        cells = [json_cell(_json_value(value, column, optional, place), place) for column in columns]
         yield _row(place, cells, columns, is_tsv=False)
 
 
-def _json_value(value: dict | list, column: Column, place: str) -> Any:
+def _json_value(value: dict | list, column: Column, optional: Collection[Column], place: str) -> Any:
     """Return what stands in a column of a line."""
     if isinstance(value, dict):
+        if column in optional and value.get(column) is None:
+            return ""
         if column not in value:
             raise UserError(f"{place}: no key {column!r} among {', '.join(value)}; {_REMEDY}")
         return value[column]

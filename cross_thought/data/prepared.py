@@ -63,8 +63,9 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
 
     Returns:
         Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`, and if
-        there are any, the questions `unanswered`, without a right candidate; of all of them the sentences `cut` at the
-        positions, and the cells that seem `quoted`. None where no summary was written.
+        there are any, the questions `unanswered`, without a right candidate, and the examples that are `in_train`, too;
+        of all of them the sentences `cut` at the positions, the cells that seem `quoted`, and if there are any, the
+        `tokens` that are `unknown` to the vocabulary, beside all `tokens`. None where no summary was written.
     """
     summary, cut = read_summary(prepared), read_summary(binarized)
     if not summary or not cut:
@@ -77,5 +78,7 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
             sizes = {"examples": rows["used"], "dropped": dropped}
         unanswered = rows.get("questions", {}).get(NO_RIGHT, 0)
         sizes |= {"unanswered": unanswered} if unanswered else {}
-        counts[split] = sizes | {"cut": cut[split]["cut"], "quoted": rows["quoted"]}
+        sizes |= {"in_train": rows["in_train"]} if rows.get("in_train") else {}
+        read = {key: value for key, value in cut[split].items() if key in ("cut", "tokens", "unknown")}
+        counts[split] = sizes | read | {"quoted": rows["quoted"]}
     return counts

@@ -76,6 +76,8 @@ def form_hint(cells: Sequence[str | None]) -> str:
     text = cells[0] if len(cells) == 1 else None
     if text and text.lstrip().startswith(("{", "[")):
         return "is it JSON lines? set `format: jsonl`, or name it .jsonl"
+    if text and text.count(";") > text.count(","):
+        return "is it separated by semicolons? save it with commas, as CSV, or with tabs, as TSV"
     if text and "," in text:
         return "is it CSV? set `format: csv`, or name it .csv"
     return ""
@@ -227,7 +229,9 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=json_object)
+        except KeyError as error:
+            raise UserError(f"{where}, line {number}: the key {error.args[0]!r} stands twice; leave one") from None
         except (ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -235,7 +239,20 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
             ) from None
         if not isinstance(value, dict | list):
             raise UserError(f"{where}, line {number}: {line[:40]!r} is no JSON object; write one a line")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            raise UserError(
+                f"{where}, line {number}: a JSON array of objects; write an object a line (jq -c '.[]' OLD > NEW)"
+            )
         yield number, value
+
+
+def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as an `object_pairs_hook`; a KeyError has a key that stands twice, and not its last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def json_cell(value: Any, place: str) -> str | None:

@@ -22,6 +22,7 @@ from cross_thought.files import atomic_directory, read_lines, write_json
 logger = logging.getLogger(__name__)
 
 PASSAGES, QUERIES = "passages", "queries"
+_TITLE = "title"
 
 # query -> passage -> relevance; right are those above 0
 Judgements = dict[str, dict[str, int]]
@@ -73,7 +74,9 @@ def _texts(paths: Sequence[str], columns: Sequence[Column], *, task: RetrievalTa
     """Yield the rows of files: the id, and the text's columns."""
     for path in paths:
         file, member = _source(task, path)
-        yield from input_rows(file, columns or _told(path, task, key), member=member, header=task.header)
+        optional = () if columns else (_TITLE,)
+        told = columns or _told(path, task, key)
+        yield from input_rows(file, told, member=member, header=task.header, optional=optional)
 
 
 def _source(task: RetrievalTask, path: str) -> tuple[Path, str | None]:
@@ -82,11 +85,15 @@ def _source(task: RetrievalTask, path: str) -> tuple[Path, str | None]:
 
 
 def _told(path: str, task: RetrievalTask, key: str) -> list[Column]:
-    """Return the columns of id and text by their names, or the first two where they have none."""
+    """Return the columns of id, title and text by their names, or the first two where they have none.
+
+    Of JSON lines, any may have a title, though the first has none.
+    """
     file, member = _source(task, path)
-    if format_of(path) == JSON_LINES:
-        _, first = next(json_values(read_lines(file, member=member), path), (0, []))
-        names = list(first)
+    is_json = format_of(path) == JSON_LINES
+    if is_json:
+        _, first = next(json_values(read_lines(file, member=member), path), (0, {}))
+        names = list(first) if isinstance(first, dict) else []
     else:
         names = read_table(file, member=member, header=task.header).names
         if not task.header and not names:
@@ -94,10 +101,10 @@ def _told(path: str, task: RetrievalTask, key: str) -> list[Column]:
     name = next((name for name in ("id", "_id") if name in names), None)
     if name is None or "text" not in names:
         raise UserError(
-            f"{path}: no columns `id` and `text` among {', '.join(map(str, names)) or 'none'}; name those meant in "
+            f"{path}: no columns `id` and `text` among {', '.join(names) or 'none'}; name those meant in "
             f"retrieval_tasks.{task.name}.{key}"
         )
-    return [name, *(["title"] if "title" in names else []), "text"]
+    return [name, *([_TITLE] if is_json or _TITLE in names else []), "text"]
 
 
 def _id_and_text(row: InputRow) -> tuple[str, str]:
@@ -144,7 +151,8 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
         file, member = _source(task, path)
         for number, line in enumerate(read_lines(file, member=member), start=1):
             fields = line.split()
-            if not fields or (number == 1 and len(fields) > 2 and not _is_integer(fields[-1])):  # a header
+            is_named = number == 1 and len(fields) > 2 and not _is_integer(fields[-1])
+            if not fields or (is_named and fields[0] not in queries):  # a header
                 continue
             place = f"{path}, line {number}"
             if len(fields) not in (3, 4):

@@ -36,6 +36,7 @@ class SplitSummary:
         labels: examples written with each label; of scores, the lowest, the mean and the highest.
         parts: of a split of the form STS, how many examples each part has, in the order of the files.
         questions: in answer selection, how many have which oddity, and candidates that were added or left out.
+        in_train: of another split than train, examples that train has, too; in answer selection, by their question.
     """
 
     files: list[str]
@@ -49,6 +50,7 @@ class SplitSummary:
     labels: dict[str, float] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
     questions: Counter[str] = field(default_factory=Counter)
+    in_train: int = 0
 
 
 class TaskRow(NamedTuple):
@@ -117,8 +119,9 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             texts = [BREAK.sub(" ", text) for text in texts]
         sentences = tuple(texts)
         summary.empty += task.selection is None and not all(map(str.strip, sentences))
-        question_id = "" if id_index is None else cells[id_index] or ""
-        if id_index is not None and not question_id.strip():
+        # space around an id does not count, as around a question's text
+        question_id = "" if id_index is None else (cells[id_index] or "").strip()
+        if id_index is not None and not question_id:
             raise UserError(f"{place}: no question id in column {split.question_id_column!r}; fill it in")
         yield TaskRow(place, label, sentences, question_id)
 

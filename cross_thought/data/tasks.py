@@ -211,6 +211,12 @@ def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task
         if required not in files:
             raise UserError(f"{place}.files lacks `{required}`: give a path for train and for valid")
     labels, has_numbers = _labels(place, entry)
+    if labels is not None and entry.get("score_scale") is not None:
+        raise UserError(f"{place}.score_scale is {entry['score_scale']}, but the task has labels: leave it out")
+    in_files = tuple(map(str, range(len(labels or ())))) if has_numbers else labels or ()
+    for key in ("no_label", "ignored_labels"):
+        if twice := next((label for label in listed(entry.get(key) or ()) if label in in_files), None):
+            raise UserError(f"{place}.{key} has {twice!r}, which is one of its labels: take it out of either")
     splits = {split: _split(place, split, entry, section=section, is_learnt=is_learnt) for split in files}
     columns = next(iter(splits.values())).input_columns
     selection = _selection(place, entry, columns, labels)
@@ -352,7 +358,7 @@ def _labels(place: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...] | Non
     if len(texts) < 2 or len(set(texts)) < len(texts):
         raise UserError(f"{place}.{key} {list(texts)} must be two or more different labels, or null for regression")
     for text in texts:
-        if text != text.strip() or not text or "\t" in text or "\n" in text or text in RESERVED_LABELS:
+        if text != text.strip() or not text or set(text) & set("\t\n\r") or text in RESERVED_LABELS:
             raise UserError(f"{place}.{key} has {text!r}, which cannot be a label: rename it in files and config")
     return texts, names is not None
 

@@ -33,7 +33,7 @@ class Comparison:
     difference: float | None  # of the means over seeds
     ci_low: float | None  # the bootstrap's 95 % interval over examples
     ci_high: float | None
-    p_examples: float | None  # the bootstrap's, two-sided
+    p_examples: float | None  # the bootstrap's, two-sided; of n examples at least 2 / 2^n
     p_seeds: float | None  # Welch's over seeds, two-sided; None unless both models have two seeds or more
     p_mcnemar: dict[int, float]  # of each seed that both models have: exact, for accuracy
 
@@ -90,7 +90,9 @@ def compare(
         for seed in predictions
         if metric == "accuracy" and seed in control_predictions
     }
-    return Comparison(difference, low, high, bootstrap_p_value(resampled), welch_p_value(*defined), p_mcnemar)
+    # resamples of a few examples that all say the same agree: no less is granted than by their signs, an exact test
+    p_examples = max(bootstrap_p_value(resampled), 2.0 ** (1 - len(labels)))
+    return Comparison(difference, low, high, p_examples, welch_p_value(*defined), p_mcnemar)
 
 
 def bootstrap_p_value(differences: np.ndarray) -> float:
@@ -217,13 +219,22 @@ def _classification(
 
 def _correlation(of_ranks: bool, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Correlate the labels, or their ranks, with each set of answers; NaN where a side is constant but for rounding."""
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    centred = (_ranks(side, weights) if of_ranks else side - side.mean() for side in [labels, *answers])
+    total = weights.sum(axis=1, keepdims=True)
+    shares = weights / total
+    # at most 1, so that what is constant but for rounding is so on any scale
+    centred = (_ranks(side, weights) / total if of_ranks else _scaled(side) for side in [labels, *answers])
     first, *others = (side - (shares * side).sum(axis=1, keepdims=True) for side in centred)
     variance, *variances = ((shares * side**2).sum(axis=1) for side in [first, *others])
     product = variance * np.stack(variances)
     covariance = np.stack([(shares * first * side).sum(axis=1) for side in others])
-    return np.divide(covariance, np.sqrt(product), out=np.full(product.shape, np.nan), where=product > 1e-18)
+    return np.divide(covariance, np.sqrt(product), out=np.full(product.shape, np.nan), where=product > 1e-24)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Centre scores, and scale them to at most 1."""
+    centred = values - values.mean()
+    largest = np.abs(centred).max()
+    return centred / largest if largest > 0 else centred
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ class SentenceClassifier:
     Attributes:
         task: what it was fine-tuned on.
         num_cut_sentences: sentences so far that were longer than in training; words beyond were cut.
+        num_tokens, num_unknown_tokens: those read so far, and those of them that the vocabulary has not, `<unk>`.
 
     Raises:
         UserError: if there is no such device or precision.
@@ -62,6 +63,7 @@ class SentenceClassifier:
         self._model = FineTunedModel(saved, device=device, precision=precision)
         self._tokenizer = tokenizer
         self.num_cut_sentences = 0
+        self.num_tokens = self.num_unknown_tokens = 0
 
     @classmethod
     def from_pretrained(
@@ -195,6 +197,8 @@ class SentenceClassifier:
                     ids = next(sentences)
                     self.num_cut_sentences += len(ids) > self.max_seq_length
                     known = [number if number < vocab_size else unk_id for number in cut_row(ids, self.max_seq_length)]
+                    self.num_tokens += len(known) - 1  # as where data are binarized, without `<s>`
+                    self.num_unknown_tokens += known.count(unk_id)
                     tokens.append([] if is_selection and not text.strip() else known)
                 yield tokens
             num_sentences += len(texts)

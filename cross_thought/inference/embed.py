@@ -55,6 +55,7 @@ class SentenceEncoder:
 
     Attributes:
         num_cut_sentences: sentences so far that were longer than `max_seq_length`.
+        num_tokens, num_unknown_tokens: those read so far, and those of them that the vocabulary has not, `<unk>`.
         max_seq_length: tokens that a sentence may have, its `<s>` and `</s>` included.
 
     Raises:
@@ -80,6 +81,7 @@ class SentenceEncoder:
         longest = encoder.config.max_sentence_length
         self.max_seq_length = min(self.settings.max_seq_length or longest, longest)
         self.num_cut_sentences = 0
+        self.num_tokens = self.num_unknown_tokens = 0
         try:
             self.embedding_dim()
         except ValueError as error:
@@ -241,6 +243,9 @@ class SentenceEncoder:
         found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
             tokens = self.tokenizer.pad([rows[number] for number in batch]).to(self.device)
+            num_unknown = (tokens == self.tokenizer.unk_id).sum(dim=1).cpu().numpy()
+            self.num_unknown_tokens += int(num_unknown @ copies[batch])
+            self.num_tokens += int(np.array([len(rows[number]) - 1 for number in batch]) @ copies[batch])  # without <s>
             slot_states = self.encoder.embed_sentences(tokens).float()
             for recipe, vectors in zip(recipes, found, strict=True):
                 pooled = pool_slots(slot_states, recipe.pooling)

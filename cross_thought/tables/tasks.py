@@ -222,9 +222,11 @@ def task_notes(
         f"Average: over {', '.join(averaged)} (each task counts once), seed by seed.": averaged,
         f"Left out of the average by custom: {', '.join(left_out)}.": left_out,
         "A difference is called `ahead` or `behind` only if it is outside both kinds of noise at the 5 % level: a "
-        f"paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval and p) and, with two seeds or "
-        "more, Welch's t-test over the seeds. Otherwise it is `inside noise`. McNemar: the exact test of each seed's "
-        "two models. No p value is corrected for the number of tests.": (rows["control"] != "").any(),
+        f"paired bootstrap over the examples ({NUM_RESAMPLES:,} resamples; interval, and p, which of n examples is at "
+        "least 2 / 2^n) and, with two seeds or more, Welch's t-test over the seeds. Otherwise it is `inside noise`. "
+        "McNemar: the exact test of each seed's two models. No p value is corrected for the number of tests.": (
+            rows["control"] != ""
+        ).any(),
     }
     for name, task in ran.items():
         used = ours.loc[ours["task"] == name, "num_train_examples"].dropna()
@@ -275,11 +277,16 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
         if found.get("cut"):
             of = f" of {number * task.num_sentences:,}" if number and not task.selection else ""
             yield f"{place}: {found['cut']:,}{of} sentences cut at the positions."
+        if found.get("unknown"):
+            share = 100 * found["unknown"] / found["tokens"]
+            yield f"{place}: {share:.2g} % of the tokens are unknown to the vocabulary."
         if dropped:
             of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
             yield f"{place}: {dropped:,}{of} {examples} left out."
         if found.get("unanswered"):
             yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
+        if found.get("in_train"):
+            yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
         if found.get("quoted"):
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import lzma
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -164,6 +165,12 @@ REFUSED = [
         b"4.5\n",
         {"format": "sts", "input_columns": ["sentence1", "sentence2"], "label_column": "score", "labels": None},
     ),
+    ("JSON lines with a key twice", b'{"label": "no", "label": "yes"}\n', HEADER + ROWS, {"format": "jsonl"}),
+    ("a JSON array", b'[{"premise": "a", "hypothesis": "b", "label": "no"}]', HEADER + ROWS, {"format": "jsonl"}),
+    ("CSV by semicolons", b"premise;hypothesis;label\na cat;an animal;yes\n", HEADER + ROWS, {"format": "csv"}),
+    ("packed by xz", lzma.compress(HEADER + ROWS), HEADER + ROWS, {}),
+    ("a spreadsheet", b"PK\x03\x04", HEADER + ROWS, {}),
+    ("UTF-16", (HEADER + ROWS).decode().encode("utf-16"), HEADER + ROWS, {}),
     ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
 ]
 # what looks wrong, train.tsv, and the examples that come out beside those of ROWS
@@ -183,6 +190,7 @@ COLLECTIONS = [
     ("an id with a space", b"q\twho\n", b"a b\tone\n", b"q 0 a 1\n"),
     ("a judgement of a query that is not there", b"q\twho\n", b"a\tone\n", b"r 0 a 1\n"),
     ("a relevance that is no number", b"q\twho\n", b"a\tone\n", b"q 0 a 1\nq 0 a yes\n"),
+    ("the same in the first line, which is no header then", b"q\twho\n", b"a\tone\n", b"q 0 a 1.0\nq 0 a 1\n"),
     ("judgements of another collection", b"q\twho\n", b"a\tone\n", b"q 0 x 1\n"),
 ]
 CORPORA = [

@@ -1,5 +1,7 @@
 """Lines by `\\n` alone, errors by byte offset, and nothing half-written in place."""
 
+import bz2
+import lzma
 import os
 import stat
 import tempfile
@@ -48,6 +50,26 @@ def test_invalid_utf8_is_named_by_file_and_byte(bad: bytes, tmp_path: Path) -> N
     path.write_bytes(good + bad + b"\nmore\n")
     with pytest.raises(UserError, match=rf"text: byte {len(good)} \(0x{bad[0]:02x}\) is not valid UTF-8"):
         list(read_lines(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "remedy"),
+    [
+        (lzma.compress(b"text\n"), "packed by xz", "unpack it (xz -d)"),
+        (bz2.compress(b"text\n"), "packed by bzip2", "unpack it (bzip2 -d)"),
+        (b"\x28\xb5\x2f\xfd rest", "packed by zstd", "unpack it (zstd -d)"),
+        (b"PK\x03\x04 rest", "a zip archive, as spreadsheets are", "unpack it, or save the table as CSV"),
+        ("text\n".encode("utf-16"), "UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
+    ],
+)
+def test_what_is_often_taken_for_text_is_named(data: bytes, what: str, remedy: str, tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as error:
+        list(read_lines(path))
+    assert str(error.value) == f"{path} is {what}, and text is read as UTF-8, plain or packed by gzip: {remedy}"
+    path.write_bytes(b"BZh is a name\nPK, too\n")
+    assert list(read_lines(path)) == ["BZh is a name", "PK, too"]
 
 
 def test_archive_members(tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_several_right_candidates_in_a_row(tmp_path: Path) -> None:
 def test_questions_are_told_apart_by_their_id(tmp_path: Path) -> None:
     examples = read(IDS, tmp_path / "a.tsv", "1|q|a|1", "2|q|b|1", "1|q|c|0")
     assert [candidates_of(example) for example in examples] == [{"a", "c"}, {"b"}]
+    spaced = read(IDS, tmp_path / "a.tsv", "1|q|a|1", "1 | q|b|0")
+    assert [candidates_of(example) for example in spaced] == [{"a", "b"}]
 
 
 def test_what_is_unfit_is_left_out_where_the_task_says_so(tmp_path: Path) -> None:

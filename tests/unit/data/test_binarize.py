@@ -258,6 +258,13 @@ def test_long_sentences_are_cut_before_their_end_and_counted(
     assert all(row[0] == 0 and row[-1] == 2 for row in rows)
     assert "2 items longer than 6 tokens cut" in caplog.text
     assert json.loads((data / "summary.json").read_text()) == {"train": {"cut": 2}, "max_sentence_tokens": 6}
+    # the same as the log has
+    (tmp_path / "unknown").mkdir()
+    unknown = binarize_examples(task, {"train": [Example("1", ("the ☃ cat",))]}, vocabulary, tmp_path / "unknown")
+    counts = json.loads((unknown / "summary.json").read_text())["train"]
+    (row,) = read_dataset(unknown / "input0" / "train")
+    assert counts == {"cut": 0, "tokens": len(row), "unknown": row.tolist().count(3)}
+    assert counts["unknown"] >= 3 < counts["tokens"]
     assert [[0, *ids.tolist()] for ids in read_dataset(data / "input0" / "train")] == rows
     with pytest.raises(UserError, match="which leaves no word"):
         binarize.write_dataset(

@@ -266,6 +266,7 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
         ('{"text": "b"', "no JSON (column 13: Expecting ',' delimiter); each line of this file must be a JSON object"),
         ('["b"]', "a JSON list instead of an object with the field 'text'"),
         ('{"body": "b", "id": 1}', "no field 'text' among body, id; name the text's in corpus.text_field"),
+        ('{"text": "b", "text": "c"}', "the key 'text' stands twice; leave one"),
         ('{"text": null}', "the field 'text' holds null instead of text; mend or remove that line"),
         ('{"text": "\\ud800"}', "\\ud800 is half a character (a lone surrogate); mend that line"),
         ("[" * 100_000, "no JSON ("),

@@ -187,7 +187,7 @@ def test_wikiqa_is_answer_selection_and_a_classification(tmp_path: Path) -> None
     (tmp_path / "summary.json").write_text('{"train": {"cut": 1}, "valid": {"cut": 7}}')
     assert read_counts(tmp_path / "out", tmp_path) == {
         "train": {"available": 126, "used": 126, "cut": 1, "quoted": 0},
-        "valid": {"examples": 126, "dropped": 0, "cut": 7, "quoted": 0},
+        "valid": {"examples": 126, "dropped": 0, "in_train": 126, "cut": 7, "quoted": 0},
     }
 
 
@@ -297,6 +297,7 @@ def test_fields_beyond_the_named_columns_may_be_allowed(tmp_path: Path) -> None:
     ("content", "columns", "message"),
     [
         ("one,two,label\na,b,yes\n", {}, "no column 'one' among one,two,label; is it CSV? set `format: csv`, or name it .csv"),
+        ("one;two;label\na, b;c;yes\n", {}, "among one;two;label; is it separated by semicolons? save it with commas"),
         ('{"one": 1, "two": 2}\n', {}, "is it JSON lines? set `format: jsonl`, or name it .jsonl"),
         ("one,two,label\na,b,yes\n", {"input_columns": [1, 2], "label_column": 3}, "line 2: 1 fields where columns 1, 2, 3 are needed; is it CSV?"),
         ('"one"\t"two"\t"label"\n"a"\t"b"\t"yes"\n', {"input_columns": [1, 2], "label_column": 3}, "is the file quoted? set `format: quoted-tsv`"),
@@ -354,7 +355,31 @@ def test_a_sample_is_counted_against_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"train": {"cut": 0}, "valid": {"cut": 0}}')
     counts = read_counts(tmp_path / "out", tmp_path)
     assert counts["train"] == {"available": 30, "used": 8, "cut": 0, "quoted": 0}
-    assert counts["valid"] == {"examples": 20, "dropped": 10, "cut": 0, "quoted": 0}
+    assert counts["valid"] == {"examples": 20, "dropped": 10, "in_train": 8, "cut": 0, "quoted": 0}
+
+
+def test_examples_that_train_has_too_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "train.csv", [("a", "b", "yes"), ("c", "d", "no")])
+    write(tmp_path / "valid.csv", [(" a", "b", "no"), ("b", "a", "yes"), ("a", "b", "yes")])
+    write(tmp_path / "test.csv", [("e", "f", "yes")])
+    files = {split: f"{split}.csv" for split in ("train", "valid", "test")}
+    _, summary = prepare(tmp_path, ENTRY | {"files": files})
+    assert [summary[split].get("in_train") for split in files] == [None, 2, None]
+    assert caplog.messages == ["mine valid: 2 of 3 examples stand in train, too"]
+    asked = {"right_label": "yes", "metrics": ["mrr"]}
+    write(tmp_path / "valid.csv", [("a", "another candidate", "yes"), ("b", "a", "yes")])
+    _, summary = prepare(tmp_path, ENTRY | {"files": files} | asked)
+    assert summary["valid"]["in_train"] == 1
+
+
+def test_a_test_file_that_is_not_scored_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    write(tmp_path / "a.csv", ROWS)
+    write(tmp_path / "t.csv", ROWS, ("one", "two", "Label"))
+    prepare(tmp_path, ENTRY | {"files": {"train": "a.csv", "valid": "a.csv", "test": "t.csv"}})
+    assert [said for said in caplog.messages if "scored" in said] == [
+        "mine test: no labels in column 'label', so not scored"
+    ]
 
 
 def test_a_test_sets_unread_labels_do_not_make_it_an_embedding_split(tmp_path: Path) -> None:

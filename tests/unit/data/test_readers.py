@@ -219,6 +219,8 @@ def test_values_of_parquet_are_their_shortest_text(tmp_path: Path) -> None:
         ("a.json", b'[\n{"x": 1}\n]\n', "a.json, line 1: not JSON (Expecting value"),
         ("a.jsonl", b'"text"\n', "a.jsonl, line 1: '\"text\"' is no JSON object; write one a line"),
         ("a.jsonl", b'{"x": 1}\n[1]\n', "a.jsonl has objects and lists"),
+        ("a.jsonl", b'{"x": 1, "y": 2, "x": 3}\n', "a.jsonl, line 1: the key 'x' stands twice; leave one"),
+        ("a.json", b'[{"x": 1}, {"x": 2}]\n', "a.json, line 1: a JSON array of objects; write an object a line (jq -c"),
         ("a.jsonl", b'{"x": "\\ud800"}\n', "a.jsonl, line 1: half a surrogate pair in '\\ud800'"),
         ("a.parquet", b"no parquet", "a.parquet is no sound Parquet file (Parquet magic bytes not found"),
         ("a.tsv.gz", gzip.compress(b"x\ty\n" * 99, mtime=0)[:-12], "a.tsv.gz is no sound gzip file"),

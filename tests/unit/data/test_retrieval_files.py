@@ -95,6 +95,14 @@ def test_beirs_layout(tmp_path: Path) -> None:
     assert load_config({"retrieval_tasks": config["retrieval_tasks"]})["retrieval_tasks"] == config["retrieval_tasks"]
 
 
+@pytest.mark.parametrize("lacking", [{}, {"title": None}])
+def test_a_passage_may_lack_a_title_that_others_have(lacking: dict, tmp_path: Path) -> None:
+    lines = [{"_id": "a", "text": "keeps hens"} | lacking, {"_id": "b", "title": "The mill", "text": "burns"}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found, _ = prepared(tmp_path, config_of(tmp_path, passages=str(tmp_path / "p.jsonl")))
+    assert found["passages.txt"] == ["keeps hens", "The mill burns"]
+
+
 def beir_zip(path: Path, files: dict[str, str]) -> None:
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -254,6 +262,7 @@ def test_files_without_a_header_other_columns_and_trecs_judgements(tmp_path: Pat
         ({"qrels.tsv": QRELS + "q9\ta\t1\n"}, "qrels.tsv, line 5: the query 'q9' is none of"),
         ({"qrels.tsv": QRELS + "q1\ta\t1\n"}, "qrels.tsv, line 5: query 'q1' and passage 'a' are judged twice"),
         ({"qrels.tsv": QRELS + "q1\tb\thigh\n"}, "qrels.tsv, line 5: the relevance 'high' is no whole number"),
+        ({"qrels.tsv": "q1\ta\t2.0\nq2\tb\t1\n"}, "qrels.tsv, line 1: the relevance '2.0' is no whole number"),
         ({"qrels.tsv": QRELS + "q1\tb\n"}, "qrels.tsv, line 5: 'q1\\tb' is no judgement, which has query, passage"),
         ({"qrels.tsv": "q1\ta\t0\n"}, "qrels.tsv judges no passage right, by a relevance above 0"),
         ({"qrels.tsv": "q1\tother\t1\n"}, "qrels.tsv: none of its right passages is in"),

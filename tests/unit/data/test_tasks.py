@@ -196,6 +196,13 @@ def test_answer_selection_of_ones_own() -> None:
         ("RTEE", {}, "tasks.RTEE is unknown: choose from CoLA"),
         ("RTE", {"labels": ["a", "b"]}, "tasks.RTE.labels belongs to a task of your own, which also needs `files`"),
         ("mine", OWN | {"files": {"train": "a"}}, "tasks.mine.files lacks `valid`"),
+        ("mine", OWN | {"score_scale": 5}, "tasks.mine.score_scale is 5, but the task has labels: leave it out"),
+        (
+            "mine",
+            OWN | {"ignored_labels": ["-", "no"]},
+            "tasks.mine.ignored_labels has 'no', which is one of its labels",
+        ),
+        ("mine", OWN | {"no_label": "yes"}, "tasks.mine.no_label has 'yes', which is one of its labels: take it out"),
         ("mine", OWN | {"input_columns": []}, "tasks.mine.input_columns is missing"),
         ("mine", OWN | {"input_columns": [1, 2, 4]}, "tasks.mine.labels is of no use with 3 input_columns"),
         ("mine", OWN | {"num_candidates": 4}, "tasks.mine.num_candidates needs `right_label`"),

@@ -121,6 +121,28 @@ def test_a_clear_difference_is_called_ahead_and_behind() -> None:
     assert (one.p_seeds, one.verdict) == (None, "ahead (one seed)")
 
 
+@pytest.mark.parametrize(("number", "p", "verdict"), [(1, 1, "inside"), (5, 1 / 16, "inside"), (6, 1 / 32, "ahead")])
+def test_a_few_examples_prove_no_more_than_their_signs(number: int, p: float, verdict: str) -> None:
+    """All resamples of examples that one model alone gets right say the same, be it a single example."""
+    right, wrong = {seed: ["1"] * number for seed in (1, 2)}, {seed: ["0"] * number for seed in (1, 2)}
+    comparison = compare(TASKS["SST-2"], "accuracy", right[1], right, wrong, num_resamples=500)
+    assert (comparison.difference, comparison.p_examples) == (1, p)
+    assert comparison.p_examples >= comparison.p_mcnemar[1]  # the exact test
+    assert comparison.verdict.startswith(verdict)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e9])
+def test_correlations_are_compared_on_any_scale(scale: float) -> None:
+    task = TASKS["STS-B"]
+    labels, ours = draw("STS-B", 40, seed=8)
+    theirs = draw("STS-B", 40, seed=9)[1]
+    expected = compare(task, "pearson", labels, {1: ours}, {1: theirs}, num_resamples=100)
+    scaled = [[repr(float(score) * scale) for score in side] for side in (labels, ours, theirs)]
+    found = compare(task, "pearson", scaled[0], {1: scaled[1]}, {1: scaled[2]}, num_resamples=100)
+    for name in ("difference", "ci_low", "ci_high", "p_examples"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-9)
+
+
 def test_noise_of_the_seeds_alone_withholds_the_verdict() -> None:
     """One lucky seed of three: clear over examples, not over seeds."""
     labels = ["0", "1"] * 200

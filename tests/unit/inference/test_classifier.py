@@ -172,6 +172,16 @@ def test_stdin_to_stdout(pairs_model: Path) -> None:
     assert b"predicted 96 rows" in done.stderr
 
 
+def test_tokens_that_the_vocabulary_has_not_are_counted(pairs_model: Path) -> None:
+    classifier = load(pairs_model)
+    classifier.predict([("a \u2603", "b"), ("b", "b")])
+    tokenizer = classifier._tokenizer
+    ids = [number for row in tokenizer.token_ids(["a \u2603", "b", "b", "b"]) for number in row[1:]]  # without `<s>`
+    unknown = sum(number == 3 or number >= tokenizer.vocab_size for number in ids)
+    assert (classifier.num_tokens, classifier.num_unknown_tokens) == (len(ids), unknown)
+    assert unknown > 0
+
+
 def test_single_sentences_and_scores(tmp_path: Path) -> None:
     one = load(write_fine_tuned(tmp_path / "one", num_sentences=1))
     assert set(one.predict(TEXT)) <= {"no", "yes", "maybe"}

@@ -154,6 +154,18 @@ def test_a_sentence_that_is_too_long_is_cut_and_counted(checkpoint: Path, encode
     assert b"embedded 1 sentences, 1 of them cut to the positions that the encoder has" in done.stderr
 
 
+def test_tokens_that_the_vocabulary_has_not_are_counted(checkpoint: Path, encoder: SentenceEncoder) -> None:
+    texts = ["a \u2603 b", "short", "a \u2603 b"]
+    ids = [number for row in encoder.tokenizer.token_ids(texts) for number in row[1:]]  # without `<s>`
+    unknown = sum(number == 3 or number >= encoder.tokenizer.vocab_size for number in ids)
+    assert unknown > 0
+    before = encoder.num_tokens, encoder.num_unknown_tokens
+    encoder.encode(texts)
+    assert (encoder.num_tokens - before[0], encoder.num_unknown_tokens - before[1]) == (len(ids), unknown)
+    done = run_command("embed", "--model", str(checkpoint), input="\n".join(texts).encode())
+    assert f"; {100 * unknown / len(ids):.2g} % of the tokens are unknown to the vocabulary" in done.stderr.decode()
+
+
 def test_lower_precision_is_close(checkpoint: Path, encoder: SentenceEncoder) -> None:
     half = SentenceEncoder.from_pretrained(checkpoint, device="cpu", precision="bfloat16").encode(TEXT)
     assert half.dtype == np.float32

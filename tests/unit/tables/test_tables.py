@@ -145,7 +145,15 @@ def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_r
     counts = {
         "RTE": {
             "train": {"available": 2490, "used": 1000, "cut": 0, "quoted": 0},
-            "valid": {"examples": 277, "dropped": 3, "cut": 12, "quoted": 281},
+            "valid": {
+                "examples": 277,
+                "dropped": 3,
+                "in_train": 5,
+                "cut": 12,
+                "tokens": 900,
+                "unknown": 310,
+                "quoted": 281,
+            },
         },
         "MRPC": {"train": {"available": 10, "used": 10}},
     }
@@ -154,7 +162,9 @@ def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_r
     said = [
         "RTE: fine-tuned on 1,000 of its 2,490 training examples.",
         "RTE (valid): 12 of 554 sentences cut at the positions.",
+        "RTE (valid): 34 % of the tokens are unknown to the vocabulary.",
         "RTE (valid): 3 of 280 examples left out.",
+        "RTE (valid): 5 of 277 examples stand in the train set, too.",
         "RTE (valid): 281 cells seem to be in quote marks, which were kept as text.",
     ]
     assert [note for note in page.notes if note.startswith("RTE")] == said
