@@ -105,7 +105,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml")))
 def test_overlays_plan(overlay: str, plan: Callable[[str], str]) -> None:
-    if "{data_dir}" in str(config_of(overlay)):
+    if "{data_dir}" in (REPOSITORY / "config" / overlay).read_text(encoding="utf-8"):
         pytest.skip("needs files of one's own")
     assert plan(overlay)
 
