@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,7 @@ def _text_of(line: str, place: str, text_field: str) -> str:
         UserError: if there is none.
     """
     try:
-        record = json.loads(line.strip("\ufeff"), object_pairs_hook=json_object)
-    except KeyError as error:
-        raise UserError(f"{place}: the key {error.args[0]!r} stands twice; leave one") from None
+        record = json.loads(line.strip("\ufeff"), object_pairs_hook=partial(json_object, place=place))
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, json.JSONDecodeError):

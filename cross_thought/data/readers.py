@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -228,10 +229,9 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        once = partial(json_object, place=f"{where}, line {number}")
         try:
-            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=json_object)
-        except KeyError as error:
-            raise UserError(f"{where}, line {number}: the key {error.args[0]!r} stands twice; leave one") from None
+            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -246,12 +246,17 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, as an `object_pairs_hook`; a KeyError has a key that stands twice, and not its last."""
+def json_object(pairs: list[tuple[str, Any]], *, place: str) -> dict[str, Any]:
+    """Return an object of JSON, for an `object_pairs_hook`.
+
+    Raises:
+        UserError: naming the place, if a key stands twice: JSON's readers take the last one in silence.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise KeyError(next(name for name in names if names.count(name) > 1))
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{place}: the key {twice!r} stands twice; leave one")
     return found
 
 

@@ -42,7 +42,7 @@ class SentenceTokenizer:
             first: number of the first one, for messages.
 
         Raises:
-            TypeError: if a sentence is no string.
+            TypeError: if a sentence, or the prompt, is no string.
             ValueError: if one holds half a surrogate pair, which is no text.
         """
         # the transformers library shares the tokenizer, and leaves its own settings in it
@@ -52,6 +52,7 @@ class SentenceTokenizer:
         try:
             encodings = self.tokenizer.encode_batch_fast([(prompt + sentence).strip() for sentence in sentences])
         except (AttributeError, TypeError):  # the library does not say which
+            check_prompt(prompt)
             numbered = enumerate(sentences, first)
             number, culprit = next((n, s) for n, s in numbered if not (isinstance(s, str) and _is_text(s)))
             if isinstance(culprit, str):
@@ -70,6 +71,19 @@ class SentenceTokenizer:
     def known(self, tokens: Tensor) -> Tensor:
         """Return ids with `<unk>` in place of those that the encoder has no row for, shape as given."""
         return tokens.masked_fill(tokens >= self.vocab_size, self.unk_id)
+
+
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt that cannot be put before a sentence.
+
+    Raises:
+        TypeError: if it is no string.
+        ValueError: if it holds half a surrogate pair, which is no text.
+    """
+    if not isinstance(prompt, str):
+        raise TypeError(f"prompt {prompt!r} is not a string")
+    if not _is_text(prompt):
+        raise ValueError(f"prompt {prompt!r} holds half a surrogate pair, which is no text")
 
 
 def cut_row(row: Sequence[int], max_length: int) -> Sequence[int]:

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
-from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
+from cross_thought.encoder.tokenizer import SentenceTokenizer, check_prompt, cut_row
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, check_output, count_lines, is_read_once, read_lines
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
 from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
-from cross_thought.inference.texts import as_list, check_prompt
+from cross_thought.inference.texts import as_list
 from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -237,16 +237,17 @@ class SentenceEncoder:
         places = []
         for ids in self.tokenizer.token_ids(sentences, prompt=recipes[0].prompt, first=first):
             self.num_cut_sentences += len(ids) > self.max_seq_length
-            places.append(numbers.setdefault(tuple(cut_row(ids, self.max_seq_length)), len(numbers)))
+            row = tuple(cut_row(ids, self.max_seq_length))
+            self.num_tokens += len(row) - 1  # without `<s>`
+            places.append(numbers.setdefault(row, len(numbers)))
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
         found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]
         for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
-            tokens = self.tokenizer.pad([rows[number] for number in batch]).to(self.device)
-            num_unknown = (tokens == self.tokenizer.unk_id).sum(dim=1).cpu().numpy()
+            tokens = self.tokenizer.pad([rows[number] for number in batch])
+            num_unknown = (tokens == self.tokenizer.unk_id).sum(dim=1).numpy()  # here, for a GPU would be waited for
             self.num_unknown_tokens += int(num_unknown @ copies[batch])
-            self.num_tokens += int(np.array([len(rows[number]) - 1 for number in batch]) @ copies[batch])  # without <s>
-            slot_states = self.encoder.embed_sentences(tokens).float()
+            slot_states = self.encoder.embed_sentences(tokens.to(self.device)).float()
             for recipe, vectors in zip(recipes, found, strict=True):
                 pooled = pool_slots(slot_states, recipe.pooling)
                 for layer in recipe.layers:

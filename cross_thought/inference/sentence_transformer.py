@@ -66,10 +66,6 @@ class CrossThoughtModule(InputModule):
         for sentence in inputs:  # by its value: the library has put them in another order
             if not isinstance(sentence, str):
                 raise TypeError(f"{sentence!r} is not a string: give sentences")
-        try:
-            (prompt or "").encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"prompt {prompt!r} holds half a surrogate pair, which is no text") from None
         tokens = SentenceTokenizer(self.tokenizer.backend_tokenizer, vocab_size=self.encoder.config.vocab_size)
         rows = tokens.token_ids(inputs, prompt=prompt or "")
         input_ids = tokens.pad([cut_row(row, self.max_seq_length) for row in rows])

@@ -1,7 +1,7 @@
 """What callers give as text: refused where it would be taken for something else in silence."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 _Item = TypeVar("_Item")
 
@@ -16,18 +16,3 @@ def as_list(items: Iterable[_Item], *, what: str) -> list[_Item]:
     if isinstance(items, Mapping) or is_table:
         raise TypeError(f"{type(items).__name__} goes by names, which would be taken for {what}: give a list of {what}")
     return list(items)
-
-
-def check_prompt(prompt: Any) -> None:
-    """Refuse a prompt that cannot be put before a sentence.
-
-    Raises:
-        TypeError: if it is no string.
-        ValueError: if it holds half a surrogate pair, which is no text.
-    """
-    if not isinstance(prompt, str):
-        raise TypeError(f"prompt {prompt!r} is not a string")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"prompt {prompt!r} holds half a surrogate pair, which is no text") from None
