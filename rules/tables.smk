@@ -1,7 +1,9 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
-# what of the config they are computed by: another number of GPUs tabulates nothing anew
+# what of the config they are computed by: another number of GPUs, or a checkpoint that is kept, tabulates nothing anew
 TABLE_CONFIG = {key: config[key] for key in CONFIG_KEYS}
+TABLE_CONFIG["finetuning"] = without_keeping(config["finetuning"])
+TABLE_CONFIG["tasks"] = {name: without_keeping(entry) for name, entry in config["tasks"].items()}
 
 
 for table in RESULTS.made_of:
