@@ -25,9 +25,7 @@ def prepared_tasks(config: Mapping[str, Any]) -> dict[str, Task]:
     """Return every task whose text is prepared, by name; `config` is the effective one."""
     sections = task_entries(config)
     of_task = {name: section for section in reversed(sections) for name in sections[section]}
-    return {
-        name: task_from_config(name, sections[section][name], section=section) for name, section in of_task.items()
-    }
+    return {name: task_from_config(name, sections[section][name], section=section) for name, section in of_task.items()}
 
 
 def needs_corpus(config: Mapping[str, Any]) -> bool:

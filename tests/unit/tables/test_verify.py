@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
 from cross_thought.tables.provenance import assemble
@@ -132,15 +133,9 @@ def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
 
 
 def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
-    folder = made_once.folder
-    tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path", "ablations")}
-    document = assemble(
-        config_path=folder / "config.yaml",
-        data_paths=[folder / "cross_path"],
-        table_paths=tables,
-        starts={"MRPC": "MNLI"},
-        results=folder,
-    )
+    folder, config = made_once.folder, made_once.config
+    run = RunResults(config | {"tasks": config["tasks"] | {"MRPC": {"start_from": "MNLI"}}}, folder)
+    document = assemble(run, config_path=folder / "config.yaml", data_paths=[folder / "cross_path"])
     json.dumps(document, allow_nan=False)
     assert document["made"]["config"]["sha256"] == file_hash(folder / "config.yaml")
     assert {"commit", "dirty", "packages", "cpu", "cores", "memory_gb", "gpus", "at"} <= set(document["made"])
