@@ -301,18 +301,15 @@ def read_lines(path: Path, *, member: str | None = None, chunk_bytes: int = CHUN
         UserError: if the file is missing or not UTF-8 (with the byte offset), or one line with a `\\r` in it is all.
     """
     where = str(path) if member is None else f"{path}:{member}"
-    held = ""  # a first line, until another one comes
+    held = b""  # a first line with returns in it, until another one comes
     for number, (offset, chunk) in enumerate(read_chunks(path, member=member, chunk_bytes=chunk_bytes)):
-        text = decode(chunk, path=where, offset=offset)
-        line = "" if number else text.strip()
-        if "\r" in line and "\n" not in line:
-            held = text
+        if number == 0 and b"\r" in chunk.strip() and b"\n" not in chunk.strip():
+            held = chunk
             continue
-        yield from split_lines(held)
-        held = ""
-        yield from split_lines(text)
+        yield from split_lines(decode(held + chunk, path=where, offset=offset - len(held)))
+        held = b""
     if held:
-        refuse_returns(where, num_returns=held.strip().count("\r"), num_lines=1)
+        refuse_returns(where, num_returns=held.strip().count(b"\r"), num_lines=1)
 
 
 def refuse_returns(where: str, *, num_returns: int, num_lines: int) -> NoReturn:
