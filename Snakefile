@@ -54,7 +54,7 @@ rule all:
     default_target: True
     input:
         all_tables(),
-        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
+        all_predictions(),
 
 
 rule download:
@@ -74,12 +74,12 @@ rule pretrain:
 
 rule finetune:
     input:
-        all_metrics(),
+        RESULTS.evaluations("metrics.json"),
 
 
 rule predict:
     input:
-        expand("results/predict/{name}/predictions.tsv", name=config["predict"]),
+        all_predictions(),
 
 
 # the config beside the tables is the one they were made by: `verify` goes by it

@@ -20,16 +20,15 @@ from cross_thought.jobs import import_from
 from cross_thought.sources import code_hash, fingerprint
 from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
 from cross_thought.data.captions import caption_files, with_caption_files
-from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH, TASK_SIZES as DEMO_TASK_SIZES
+from cross_thought.data.demo import TASK_SIZES as DEMO_TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
-from cross_thought.data.pairs import pair_tasks_of, shown_name, tuned_place
+from cross_thought.data.pairs import pair_tasks_of, shown_name
 from cross_thought.data.raw_files import DOWNLOADS_DIR, missing_files, own_or_download
-from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.run_inputs import GPT2_FILES, corpus_inputs, prepared_tasks, run_inputs, task_inputs
+from cross_thought.data.run_results import CONFIG_KEYS, RunResults
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name, starts_of
-from cross_thought.data.sweeps import grids_of, kept_tasks, without_lists
-from cross_thought.data.tasks import DATA_KEYS, REGISTRY, embedding_tasks_of
-from cross_thought.data.tasks import poolings_of, task_entries, tasks_of
+from cross_thought.data.sweeps import kept_tasks, without_lists
+from cross_thought.data.tasks import DATA_KEYS, REGISTRY, task_entries
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
@@ -43,24 +42,18 @@ try:
         files=map(Path, workflow.configfiles),
         command_line=workflow.config_settings.config,
     )
-    TASKS = tasks_of(config["tasks"])
-    EMBEDDING_TASKS = embedding_tasks_of(config)
-    POOLINGS = poolings_of(config)
+    RESULTS = RunResults(config)
     PAIR_TASKS = pair_tasks_of(config)
-    RETRIEVAL_TASKS = retrieval_tasks_of(config)
-    SWEEPS = grids_of(TASKS, config)  # task -> setting's name -> setting
     PREPARED_TASKS = prepared_tasks(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 MODELS = {name: as_trained(model) for name, model in config["models"].items()}
-SEEDS = config["seeds"]
+SEEDS, PRETRAINING_SEEDS = RESULTS.seeds, RESULTS.pretraining_seeds
+TASKS, EMBEDDING_TASKS, RETRIEVAL_TASKS = RESULTS.tasks, RESULTS.embedding_tasks, RESULTS.retrieval_tasks
+SWEEPS, POOLINGS = RESULTS.sweeps, RESULTS.poolings
+TRAINED_MODELS, TUNED_MODELS, ENCODERS = RESULTS.trained_models, RESULTS.tuned_models, RESULTS.encoders
 TUNING = {key: value for key, value in config["embedding_tuning"].items() if key != "pairs"}
-# each model tuned on each task, by the name that paths have for it
-TUNED_MODELS = {tuned_place(model, task): (model, task) for task in PAIR_TASKS for model in MODELS}
-ENCODERS = [*MODELS, *TUNED_MODELS]
-TRAINED_MODELS = [name for name, model in MODELS.items() if model["source"] == "pretrain"]
-PRETRAINING_SEEDS = SEEDS if config["pretraining_seed"] == "each" else [config["pretraining_seed"]]
 
 
 PRETRAINED = "results/pretrain/{model}/seed-{seed}/model.pt"
@@ -130,6 +123,14 @@ def code_of(script, environment):
     """Return a hash of a script's code, wherever it stands, and of the environment file that it runs in."""
     place = Path(REPOSITORY)
     return code_hash(place / "workflow_scripts" / script, place / "envs" / Path(environment).name)
+
+
+def code_of_table(table):
+    """Return the same of a table, whose module alone counts of those that the script knows; and its figure's."""
+    others = ["workflow_scripts/make_table.py", "envs/report.yaml"]
+    others += ["cross_thought/tables/figures.py"] if table in RESULTS.figures.values() else []
+    place = Path(REPOSITORY)
+    return code_hash(place / "cross_thought" / "tables" / f"{table}.py", *map(place.joinpath, others))
 
 
 def training_data(files, **settings):

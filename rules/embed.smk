@@ -1,5 +1,8 @@
 """Embeddings without fine-tuning. In: pre-trained checkpoints, prepared pairs. Out: each pair scored, with metrics."""
 
+OF_MODEL = "results/embeddings/{{model}}/{task}/{pooling}/seed-{{seed}}/{file}"
+OF_WORDS = [evaluation for evaluation in RESULTS.embedding_evaluations() if evaluation[0] not in ENCODERS]
+
 if EMBEDDING_TASKS:
 
     # One job for all tasks: it starts and loads the model once, which takes longer than most tasks do.
@@ -9,8 +12,8 @@ if EMBEDDING_TASKS:
             vocabulary="results/bpe/vocabulary",
             prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
         output:
-            pairs=model_embeddings("pairs.tsv"),
-            metrics=model_embeddings("metrics.json"),
+            pairs=expand(OF_MODEL, task=EMBEDDING_TASKS, pooling=POOLINGS, file="pairs.tsv"),
+            metrics=expand(OF_MODEL, task=EMBEDDING_TASKS, pooling=POOLINGS, file="metrics.json"),
         log:
             "results/logs/embed_tasks/{model}/seed-{seed}.log",
         benchmark:
@@ -34,8 +37,8 @@ if EMBEDDING_TASKS:
         input:
             prepared=expand("results/tasks/{task}", task=EMBEDDING_TASKS),
         output:
-            pairs=lexical_embeddings("pairs.tsv"),
-            metrics=lexical_embeddings("metrics.json"),
+            pairs=RESULTS.of_evaluations("embeddings", OF_WORDS, "pairs.tsv"),
+            metrics=RESULTS.of_evaluations("embeddings", OF_WORDS, "metrics.json"),
         log:
             "results/logs/embed_words.log",
         benchmark:
@@ -52,27 +55,3 @@ if EMBEDDING_TASKS:
             code=code_of("embed_words.py", "report.yaml"),
         script:
             "../workflow_scripts/embed_words.py"
-
-    rule tabulate_embeddings:
-        input:
-            metrics=all_embeddings("metrics.json"),
-            lexical=lexical_embeddings("metrics.json"),
-            references=os.path.join(REPOSITORY, "resources", "reference_embeddings.tsv"),
-        output:
-            **table_files("embeddings", "embeddings"),
-        log:
-            "results/logs/tabulate_embeddings.log",
-        benchmark:
-            "results/benchmarks/tabulate_embeddings.jsonl"
-        conda:
-            "../envs/report.yaml"
-        threads: 1
-        resources:
-            mem_mb=growing(1000),
-            runtime=growing(10),
-        params:
-            models=[shown_name(model) for model in ENCODERS],
-            tasks=list(EMBEDDING_TASKS.values()),
-            code=code_of("tabulate_embeddings.py", "report.yaml"),
-        script:
-            "../workflow_scripts/tabulate_embeddings.py"

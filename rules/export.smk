@@ -5,7 +5,7 @@ rule export_encoder:
     input:
         checkpoint=lambda wildcards: encoder_path(wildcards.model, wildcards.seed),
         vocabulary="results/bpe/vocabulary",
-        tables=expand("results/tables/{name}.csv", name=TABLES),
+        tables=expand("results/tables/{name}.csv", name=RESULTS.made_of),
         provenance="results/provenance.json",
     output:
         directory("results/exports/{model}/seed-{seed}"),

@@ -1,4 +1,4 @@
-"""Embeddings by the library mteb. In: checkpoints. Out: scores of each model, pooling and seed, and their table."""
+"""Embeddings by the library mteb. In: checkpoints. Out: scores of each model, pooling and seed."""
 
 if config["mteb_tasks"]:
 
@@ -26,23 +26,3 @@ if config["mteb_tasks"]:
             code=code_of("evaluate_mteb.py", "mteb.yaml"),
         script:
             "../workflow_scripts/evaluate_mteb.py"
-
-    rule tabulate_mteb:
-        input:
-            scores=all_mteb_scores(),
-        output:
-            **table_files("mteb", "MTEB"),
-        log:
-            "results/logs/tabulate_mteb.log",
-        benchmark:
-            "results/benchmarks/tabulate_mteb.jsonl"
-        conda:
-            "../envs/report.yaml"
-        threads: 1
-        resources:
-            mem_mb=growing(1000),
-            runtime=growing(10),
-        params:
-            code=code_of("tabulate_mteb.py", "report.yaml"),
-        script:
-            "../workflow_scripts/tabulate_mteb.py"

@@ -102,10 +102,10 @@ if RETRIEVAL_TASKS:
 
     rule score_retrieval:
         input:
-            runs=all_retrieval("run.trec"),
+            runs=RESULTS.retrieval("run.trec"),
             prepared=expand("results/collections/{collection}", collection=RETRIEVAL_TASKS),
         output:
-            all_retrieval("metrics.json"),
+            RESULTS.retrieval("metrics.json"),
         log:
             "results/logs/score_retrieval.log",
         benchmark:
@@ -117,30 +117,8 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(4000),
             runtime=growing(60),
         params:
-            runs=retrieval_runs(),
+            runs=RESULTS.retrieval_evaluations(),
             tasks=RETRIEVAL_TASKS,
             code=code_of("score_retrieval.py", "report.yaml"),
         script:
             "../workflow_scripts/score_retrieval.py"
-
-    rule tabulate_retrieval:
-        input:
-            all_retrieval("metrics.json"),
-        output:
-            **table_files("retrieval", "retrieval"),
-        log:
-            "results/logs/tabulate_retrieval.log",
-        benchmark:
-            "results/benchmarks/tabulate_retrieval.jsonl"
-        conda:
-            "../envs/report.yaml"
-        threads: 1
-        resources:
-            mem_mb=growing(1000),
-            runtime=growing(10),
-        params:
-            models=[shown_name(model) for model in ENCODERS],
-            tasks=RETRIEVAL_TASKS,
-            code=code_of("tabulate_retrieval.py", "report.yaml"),
-        script:
-            "../workflow_scripts/tabulate_retrieval.py"

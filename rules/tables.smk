@@ -1,173 +1,45 @@
 """Tables, figures, provenance, submissions. In: metrics, predictions, loss curves, cross-path reports. Out: results."""
 
-
-rule tabulate_tasks:
-    input:
-        metrics=all_metrics(),
-        predictions=all_predictions(),
-        references=os.path.join(REPOSITORY, "resources", "reference_results.tsv"),
-    output:
-        **table_files("tasks", "task results"),
-    log:
-        "results/logs/tabulate_tasks.log",
-    benchmark:
-        "results/benchmarks/tabulate_tasks.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        models=list(MODELS),
-        tasks=config["tasks"],
-        control=config["control"],
-        num_settings={task: len(settings) for task, settings in SWEEPS.items()},
-        code=code_of("tabulate_tasks.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_tasks.py"
+# what of the config they are computed by: another number of GPUs, or a checkpoint that is kept, tabulates nothing anew
+TABLE_CONFIG = {key: config[key] for key in CONFIG_KEYS}
+TABLE_CONFIG["finetuning"] = without_keeping(config["finetuning"])
+TABLE_CONFIG["tasks"] = {name: without_keeping(entry) for name, entry in config["tasks"].items()}
 
 
-rule tabulate_sweeps:
-    input:
-        choices=all_choices(),
-    output:
-        **table_files("sweeps", "sweeps"),
-    log:
-        "results/logs/tabulate_sweeps.log",
-    benchmark:
-        "results/benchmarks/tabulate_sweeps.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=code_of("tabulate_sweeps.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_sweeps.py"
+for table in RESULTS.made_of:
 
-
-rule tabulate_pretraining:
-    input:
-        histories=all_histories(),
-    output:
-        **table_files("pretraining", "pre-training"),
-    log:
-        "results/logs/tabulate_pretraining.log",
-    benchmark:
-        "results/benchmarks/tabulate_pretraining.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        cuts=sorted({MODELS[name]["segment_by"] for name in TRAINED_MODELS}),
-        starts=starts_of(config["models"]),
-        code=code_of("tabulate_pretraining.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_pretraining.py"
-
-
-rule tabulate_masked_words:
-    input:
-        words=all_masked_words(),
-    output:
-        **table_files("masked_words", "masked words"),
-        **figure_files("masked_words", "masked words"),
-    log:
-        "results/logs/tabulate_masked_words.log",
-    benchmark:
-        "results/benchmarks/tabulate_masked_words.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=code_of("tabulate_masked_words.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_masked_words.py"
-
-
-rule tabulate_cross_path:
-    input:
-        reports=all_cross_path(),
-    output:
-        **table_files("cross_path", "cross path"),
-    log:
-        "results/logs/tabulate_cross_path.log",
-    benchmark:
-        "results/benchmarks/tabulate_cross_path.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=code_of("tabulate_cross_path.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_cross_path.py"
-
-
-rule tabulate_ablations:
-    input:
-        histories=all_histories(),
-        reports=all_cross_path(),
-        words=all_masked_words(),
-        metrics=all_metrics(),
-        embeddings=all_embeddings("metrics.json", models=MODELS, poolings=POOLINGS[:1]),
-    output:
-        **table_files("ablations", "ablations"),
-        **figure_files("ablations", "ablations"),
-    log:
-        "results/logs/tabulate_ablations.log",
-    benchmark:
-        "results/benchmarks/tabulate_ablations.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        config=config,
-        code=code_of("tabulate_ablations.py", "report.yaml"),
-    script:
-        "../workflow_scripts/tabulate_ablations.py"
-
-
-rule plot_losses:
-    input:
-        histories=all_histories(),
-    output:
-        **figure_files("losses", "loss curves"),
-    log:
-        "results/logs/plot_losses.log",
-    benchmark:
-        "results/benchmarks/plot_losses.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=code_of("plot_losses.py", "report.yaml"),
-    script:
-        "../workflow_scripts/plot_losses.py"
+    rule:
+        name:
+            f"tabulate_{table}"
+        input:
+            RESULTS.made_of[table],
+            [RESULTS.published[table]] if table in RESULTS.published else [],
+        output:
+            **table_outputs(table),
+        log:
+            f"results/logs/tabulate_{table}.log",
+        benchmark:
+            f"results/benchmarks/tabulate_{table}.jsonl"
+        conda:
+            "../envs/report.yaml"
+        threads: 1
+        resources:
+            # all predictions are read, and resampled
+            mem_mb=growing(4000 if table == "tasks" else 1000),
+            runtime=growing(60 if table == "tasks" else 10),
+        params:
+            table=table,
+            config=TABLE_CONFIG,
+            code=code_of_table(table),
+        script:
+            "../workflow_scripts/make_table.py"
 
 
 rule plot_cross_attention:
     input:
-        case_study(),
+        RESULTS.case_study(),
     output:
-        **figure_files("cross_attention", "case study of cross layer 0"),
+        **figure_files("cross_attention"),
     log:
         "results/logs/plot_cross_attention.log",
     benchmark:
@@ -182,30 +54,6 @@ rule plot_cross_attention:
         code=code_of("plot_cross_attention.py", "report.yaml"),
     script:
         "../workflow_scripts/plot_cross_attention.py"
-
-
-rule plot_tasks:
-    input:
-        metrics=all_metrics(),
-        predictions=all_predictions(),
-    output:
-        **figure_files("tasks", "task results"),
-    log:
-        "results/logs/plot_tasks.log",
-    benchmark:
-        "results/benchmarks/plot_tasks.jsonl"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(10),
-    params:
-        models=list(MODELS),
-        tasks=config["tasks"],
-        code=code_of("plot_tasks.py", "report.yaml"),
-    script:
-        "../workflow_scripts/plot_tasks.py"
 
 
 rule write_config:
@@ -231,7 +79,7 @@ rule write_config:
 rule record_provenance:
     input:
         config="results/config.yaml",
-        tables=expand("results/tables/{name}.csv", name=TABLES),
+        tables=expand("results/tables/{name}.csv", name=RESULTS.made_of),
         data=[
             *(["results/corpus"] if TRAINED_MODELS else []),
             "results/bpe/vocabulary",
@@ -265,11 +113,11 @@ rule record_provenance:
 
 rule write_report:
     input:
-        tables=expand("results/tables/{name}.md", name=TABLES),
-        figures=expand("results/figures/{name}.svg", name=FIGURES),
+        tables=expand("results/tables/{name}.md", name=RESULTS.made_of),
+        figures=expand("results/figures/{name}.svg", name=RESULTS.figures),
         captions=[
-            *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=TABLES),
-            *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=FIGURES),
+            *expand(os.path.join(REPOSITORY, "report", "{name}.rst"), name=RESULTS.made_of),
+            *expand(os.path.join(REPOSITORY, "report", "{name}_figure.rst"), name=RESULTS.figures),
         ],
         template=os.path.join(REPOSITORY, "report", "report.html.j2"),
         config="results/config.yaml",

@@ -1,12 +1,15 @@
 """Reading what a job made: a file that is missing or spoilt is said to be so in one sentence."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cross_thought.errors import UserError
+
+# what reads JSON files into documents
+Read = Callable[[Iterable[Path | str]], list[dict[str, Any]]]
 
 
 @contextmanager

@@ -1,15 +1,16 @@
 """The ablation table: models that differ in one factor, by their held-out loss, the cross path, and the tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import EmbeddingTask, Task
+from cross_thought.data.definitions import EmbeddingTask
 from cross_thought.data.demo import SEGMENT_LENGTH as SENTENCE_LENGTH
+from cross_thought.data.run_results import RunResults
 from cross_thought.data.tasks import setting_of
 from cross_thought.evaluation.aggregate import over_seeds, read_metrics, tidy_results
+from cross_thought.evaluation.result_files import Read
 from cross_thought.tables.cross_path import read_cross_path_rows
 from cross_thought.tables.layout import METRIC_NAMES, NOT_AVAILABLE, Page, mean_sd_n, metric_name, that_hold, wide
 from cross_thought.tables.masked_words import DIFFERENCE, read_masked_words_rows
@@ -29,6 +30,7 @@ FACTOR_NAMES = {
     "max_updates": "updates",
     "cross_sequence": "cross layer 0",
 }
+ROW_KEYS = ["factor", "model", "task", "metric"]
 COLUMNS = ["factor", "setting", "model", "task", "metric", "mean", "sd", "n", "seeds"]
 
 # for each factor its setting in each of the models that differ in it
@@ -44,18 +46,14 @@ def factors_of(config: Mapping) -> Factors:
     }
 
 
-def read_ablation_rows(
-    factors: Factors,
-    *,
-    histories: Iterable[Path | str],
-    cross_path_reports: Iterable[Path | str],
-    masked_words: Iterable[Path | str],
-    metrics: Iterable[Path | str],
-    tasks: Mapping[str, Task],
-    embeddings: Iterable[Path | str] = (),
-    embedding_tasks: Mapping[str, EmbeddingTask] | None = None,
-) -> pd.DataFrame:
-    """Read the results of the compared models into the rows of the ablation table.
+def tabulate(results: RunResults, read: Read = read_metrics) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out; `read` reads the `metrics.json` files."""
+    rows = ablation_rows(results, read)
+    return rows, ablation_page(rows, demo=results.config["corpus"]["source"] == "demo")
+
+
+def ablation_rows(results: RunResults, read: Read = read_metrics) -> pd.DataFrame:
+    """Gather the results of the compared models.
 
     There may be no reports on the cross path, where the corpus has no known answers; of a task counts the main metric
     on the development set, of embeddings as they are, all by one pooling, Spearman's correlation or MRR there.
@@ -65,22 +63,25 @@ def read_ablation_rows(
         model was trained; `masked_words`, likewise; `masked_words_gain`, what it is above that with other documents'
         segments), or of `task`, in percent, its main metric, or `embedded POOLING METRIC` of embeddings as they are.
     """
+    factors = factors_of(results.config)
     models = list(dict.fromkeys(model for settings in factors.values() for model in settings))
-    losses = read_pretraining_rows(histories).rename(columns={LOSS: "value"}).sort_values("seed", kind="stable")
-    accuracies = read_cross_path_rows(cross_path_reports).drop_duplicates("model")  # as it was trained comes first
-    words = read_masked_words_rows(masked_words)
+    losses = (
+        read_pretraining_rows(results.histories()).rename(columns={LOSS: "value"}).sort_values("seed", kind="stable")
+    )
+    accuracies = read_cross_path_rows(results.cross_path()).drop_duplicates("model")  # as it was trained comes first
+    words = read_masked_words_rows(results.masked_words())
     words = words[(words["words"] == "all") & (words["metric"] == "accuracy")]
     told, gain = words.drop_duplicates("model"), words[words["condition"] == DIFFERENCE]
-    results = tidy_results(read_metrics(metrics), models=models, tasks=tasks)
-    main = results["metric"] == results["task"].map({name: task.metrics[0] for name, task in tasks.items()})
+    scored = tidy_results(read(results.evaluations("metrics.json")), models=models, tasks=results.tasks)
+    main = scored["metric"] == scored["task"].map({name: task.metrics[0] for name, task in results.tasks.items()})
     numbers = pd.concat(
         [
             over_seeds(losses, ["model"]).assign(task="", metric=LOSS),
             accuracies.assign(task="", metric=CROSS_PATH),
             told.assign(task="", metric=TOLD),
             gain.assign(task="", metric=GAIN),
-            over_seeds(results[main & (results["split"] == "valid")]),
-            _embedding_numbers(embeddings, models, embedding_tasks or {}),
+            over_seeds(scored[main & (scored["split"] == "valid")]),
+            _embedding_numbers(read(results.ablated_embeddings()), models, results.embedding_tasks),
         ]
     )
     settings = [
@@ -92,9 +93,8 @@ def read_ablation_rows(
 
 
 def _embedding_numbers(
-    paths: Iterable[Path | str], models: Sequence[str], tasks: Mapping[str, EmbeddingTask]
+    documents: Sequence[Mapping], models: Sequence[str], tasks: Mapping[str, EmbeddingTask]
 ) -> pd.DataFrame:
-    documents = read_metrics(paths)
     found = tidy_results(documents, models=models, tasks=tasks)
     found = found[found["metric"].isin(["spearman", "mrr"]) & (found["split"] == "valid")]
     (pooling,) = {document["pooling"] for document in documents} or {""}

@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.aggregate import over_seeds
-from cross_thought.evaluation.result_files import read_documents
+from cross_thought.evaluation.result_files import Read, read_documents
 from cross_thought.tables.layout import Page, Section, mean_sd_n
 from cross_thought.tables.masked_words import CONDITIONS
+
+ROW_KEYS = ["model", "condition"]
+
+
+def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out."""
+    rows = read_cross_path_rows(results.cross_path())
+    return rows, cross_path_page(rows)
 
 
 def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
@@ -30,9 +39,8 @@ def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
         ],
         columns=[*of_run, "condition", "value"],
     )
-    keys = ["model", "condition"]
-    rest = tidy.groupby(keys, sort=False).agg({"guess_rate": "mean", "num_words": "sum"})
-    return over_seeds(tidy, keys).join(rest, on=keys)
+    rest = tidy.groupby(ROW_KEYS, sort=False).agg({"guess_rate": "mean", "num_words": "sum"})
+    return over_seeds(tidy, ROW_KEYS).join(rest, on=ROW_KEYS)
 
 
 def cross_path_page(rows: pd.DataFrame) -> Page:

@@ -16,10 +16,12 @@ from cross_thought.data.definitions import (
     EmbeddingTask,
     RetrievalTask,
 )
-from cross_thought.data.pairs import TUNED
-from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, tidy_results
+from cross_thought.data.pairs import TUNED, shown_name
+from cross_thought.data.run_results import RunResults
+from cross_thought.evaluation.aggregate import AVERAGE, over_seeds, read_metrics, tidy_results
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.evaluation.probes import NUM_FOLDS
+from cross_thought.evaluation.result_files import Read
 from cross_thought.tables import layout
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section
 from cross_thought.tables.tasks import reference_notes, reference_rows
@@ -33,6 +35,14 @@ POOLING_NAMES = {
 SIZES = ["num_examples", "num_queries", "num_candidates"]
 ROW_KEYS = ["kind", "model", "pooling", "task", "split", "metric"]
 COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
+
+
+def tabulate(results: RunResults, read: Read = read_metrics) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out; `read` reads the `metrics.json` files."""
+    ours, lexical = ours_and_others(read(results.embeddings("metrics.json")))
+    models, tasks = list(map(shown_name, results.encoders)), results.embedding_tasks
+    rows = embedding_rows(ours, lexical, models=models, tasks=tasks, references_path=results.published["embeddings"])
+    return rows, embeddings_page(rows, tasks=tasks, documents=ours)
 
 
 def embedding_rows(

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.masked_words import BYPASSED, MAX_DOCUMENTS, ON, SHUFFLED
-from cross_thought.evaluation.result_files import result_file
+from cross_thought.evaluation.result_files import Read, result_file
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, mean_sd_n, numbers, p_value, that_hold, wide
 
 CONDITIONS = {
@@ -22,9 +23,15 @@ CONDITIONS = {
 DIFFERENCE = f"{ON} - {SHUFFLED}"
 WORDS = {"all": "all masked words", "elsewhere": "words that the document says elsewhere"}
 _SIGNED = {"accuracy": "{:+.1f}", "bits": "{:+.3f}"}  # by metric
-KEYS = ["model", "words", "condition", "metric"]
-COLUMNS = [*KEYS, "mean", "sd", "n", "seeds", "values", "ci_low", "ci_high", "p_documents", "p_seeds"]
+ROW_KEYS = ["model", "words", "condition", "metric"]
+COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", "ci_low", "ci_high", "p_documents", "p_seeds"]
 COLUMNS += ["split", "num_words", "num_documents"]
+
+
+def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out."""
+    rows = read_masked_words_rows(results.masked_words())
+    return rows, masked_words_page(rows)
 
 
 def read_masked_words_rows(paths: Iterable[Path | str]) -> pd.DataFrame:

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.aggregate import AVERAGE, over_seeds
-from cross_thought.evaluation.result_files import read_documents
+from cross_thought.evaluation.result_files import Read, read_documents
 from cross_thought.tables.layout import Page, as_table, mark_best, mean_sd_n, percent, that_hold, wide
 
 ROW_KEYS = ["model", "pooling", "task", "metric"]
 COLUMNS = [*ROW_KEYS, "kind", "mean", "sd", "n", "seeds", "values", "mteb", "best"]
+
+
+def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out."""
+    rows = read_mteb_rows(results.mteb_scores())
+    return rows, mteb_page(rows)
 
 
 def read_mteb_rows(paths: Iterable[Path | str]) -> pd.DataFrame:

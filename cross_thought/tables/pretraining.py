@@ -6,17 +6,27 @@ from pathlib import Path
 
 import pandas as pd
 
+from cross_thought.data.run_results import RunResults
+from cross_thought.data.starts import starts_of
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.history import of_split, read_history
-from cross_thought.evaluation.result_files import read_json
+from cross_thought.evaluation.result_files import Read, read_json
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n, that_hold
 
 OTHER_TARGETS = (
     "Losses of models cut by `tokens` and by `sentence` are of different targets, so do not compare them: by `tokens`, "
     "the marks `<s>` and `</s>`, which are easily told, are masked and scored like words; by `sentence` they are not."
 )
+ROW_KEYS = ["model", "seed"]
 _FORMS = {"valid_loss_bits": ".3f", "valid_loss_nats": ".3f", "valid_perplexity": ".2f", "hours": ".2g"}
 _NAMES = {"valid_loss_bits": "loss (bits)", "valid_loss_nats": "loss (nats)", "valid_perplexity": "perplexity"}
+
+
+def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out."""
+    rows, models = read_pretraining_rows(results.histories()), results.config["models"]
+    cuts = {models[name].get("segment_by", "tokens") for name in results.trained_models}
+    return rows, pretraining_page(rows, cuts=cuts, starts=starts_of(models))
 
 
 def read_pretraining_rows(history_paths: Iterable[Path | str]) -> pd.DataFrame:

@@ -6,9 +6,30 @@ from typing import Any
 import pandas as pd
 
 from cross_thought.data.definitions import BM25, EXACT, RetrievalTask
+from cross_thought.data.pairs import shown_name
+from cross_thought.data.run_results import RunResults
+from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.evaluation.embeddings import COSINE_DECIMALS
-from cross_thought.tables.embeddings import cut_notes, model_notes, task_sections
+from cross_thought.evaluation.result_files import Read
+from cross_thought.tables.embeddings import (
+    ROW_KEYS,
+    cut_notes,
+    embedding_rows,
+    model_notes,
+    ours_and_others,
+    task_sections,
+)
 from cross_thought.tables.layout import Page, that_hold
+
+__all__ = ["ROW_KEYS", "retrieval_page", "tabulate"]
+
+
+def tabulate(results: RunResults, read: Read = read_metrics) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out; `read` reads the `metrics.json` files."""
+    ours, lexical = ours_and_others(read(results.retrieval("metrics.json")))
+    models, tasks = list(map(shown_name, results.encoders)), results.retrieval_tasks
+    rows = embedding_rows(ours, lexical, models=models, tasks=tasks)
+    return rows, retrieval_page(rows, tasks=tasks, documents=ours)
 
 
 def retrieval_page(rows: pd.DataFrame, *, tasks: Mapping[str, RetrievalTask], documents: Sequence[Mapping]) -> Page:

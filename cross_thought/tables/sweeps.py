@@ -5,11 +5,20 @@ from typing import Any
 
 import pandas as pd
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.data.sweeps import shown_setting
+from cross_thought.evaluation.choice import read_choices
+from cross_thought.evaluation.result_files import Read
 from cross_thought.tables.layout import NOT_AVAILABLE, Page, as_table, metric_name, numbers, percent, wide
 
-KEYS = ["model", "task", "setting"]
-_COLUMNS = [*KEYS, "split", "metric", "median", "n", "seeds", "values", "best"]
+ROW_KEYS = ["model", "task", "setting"]
+_COLUMNS = [*ROW_KEYS, "split", "metric", "median", "n", "seeds", "values", "best"]
+
+
+def tabulate(results: RunResults, read: Read = read_choices) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out; `read` reads the `choice.json` files."""
+    rows = sweep_rows(read(results.choices()))
+    return rows, sweeps_page(rows)
 
 
 def sweep_rows(choices: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -36,7 +45,7 @@ def sweeps_page(rows: pd.DataFrame) -> Page:
     sections = []
     for task, part in named.groupby("task", sort=False):
         heading = f"{task} {metric_name(next(part.itertuples()))}".rstrip()
-        sections.append(wide(part, _cell, index=KEYS[1:], column=lambda row: row.model, heading=heading))
+        sections.append(wide(part, _cell, index=ROW_KEYS[1:], column=lambda row: row.model, heading=heading))
     notes = [
         "Percent: the task's main metric on the development set, median over seeds (number of seeds). **Bold**: the "
         "setting that the model takes, the best one, of equals the first; all other tables are of its runs.",

@@ -8,36 +8,41 @@ from typing import Any
 import pandas as pd
 
 from cross_thought.data.definitions import Task, ranking_metric
+from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
 from cross_thought.evaluation import aggregate
 from cross_thought.evaluation.aggregate import AVERAGE, KEYS, averaged_tasks, is_development
 from cross_thought.evaluation.metrics import majority_metrics
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
+from cross_thought.evaluation.result_files import Read
 from cross_thought.evaluation.significance import NUM_RESAMPLES, compare
 from cross_thought.tables import layout
 from cross_thought.tables.layout import DAGGER, NOT_AVAILABLE, Page, Section
 
 MAJORITY = "majority"
 COLUMN = ["task", "split", "metric"]
+ROW_KEYS = ["kind", *KEYS]
 
 # (model, task, seed) -> split -> what was answered
 Predictions = Mapping[tuple[str, str, int], Mapping[str, SplitPredictions]]
 
 _DIFFERENCE = ["difference", "ci_low", "ci_high"]
 _SIZES = ["num_examples", "num_train_examples"]
-_COLUMNS = ["kind", *KEYS, "mean", "sd", "n", "seeds", "values", *_SIZES, "best"]
+_COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *_SIZES, "best"]
 _COLUMNS += ["control", *_DIFFERENCE, "p_examples", "p_seeds", "p_mcnemar", "verdict", "source", "note"]
 
 
-def read_task_rows(metrics_paths: Iterable[Path | str], **options: Any) -> pd.DataFrame:
-    """Read `metrics.json` files, and the `predictions.tsv` beside each, into `task_rows` with these options."""
-    paths = list(map(Path, metrics_paths))
-    documents = aggregate.read_metrics(paths)
+def tabulate(results: RunResults, read: Read = aggregate.read_metrics) -> tuple[pd.DataFrame, Page]:
+    """Compute a run's table and lay it out; `read` reads the `metrics.json` files."""
+    documents = read(results.evaluations("metrics.json"))
     predictions = {
-        (document["model"], document["task"], document["seed"]): read_predictions(path.with_name("predictions.tsv"))
-        for path, document in zip(paths, documents, strict=True)
+        (document["model"], document["task"], document["seed"]): read_predictions(path)
+        for path, document in zip(results.evaluations("predictions.tsv"), documents, strict=True)
     }
-    return task_rows(documents, predictions, **options)
+    known = {"models": results.models, "tasks": results.tasks, "control": results.config["control"]}
+    rows = task_rows(documents, predictions, **known, references_path=results.published["tasks"])
+    num_settings = {name: len(settings) for name, settings in results.sweeps.items()}
+    return rows, task_page(rows, tasks=results.tasks, counts=data_counts(documents), num_settings=num_settings)
 
 
 def task_rows(

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
+from cross_thought.data.demo import SEGMENT_LENGTH
+from cross_thought.data.run_results import RunResults
 from cross_thought.data.tasks import TASKS, EmbeddingTask, Task, embedding_tasks_of
 from cross_thought.environment import REPOSITORY, record_command
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
 from cross_thought.files import write_json
-from cross_thought.tables.ablations import factors_of, read_ablation_rows
 
 MODELS = ("cross_thought", "mlm")
 SEEDS = (1, 2, 3)
@@ -34,6 +34,11 @@ class Results:
     def config(self) -> dict:
         """What its config.yaml says."""
         return yaml.safe_load((self.folder / "config.yaml").read_text())
+
+    @property
+    def run(self) -> RunResults:
+        """The files of its evaluations and tables."""
+        return RunResults(self.config, self.folder)
 
     def files(self, pattern: str) -> list[Path]:
         """Return the files below the folder that match, in the order of their names."""
@@ -147,7 +152,10 @@ def make_results(folder: Path) -> Results:
                 benchmark.parent.mkdir(parents=True, exist_ok=True)
                 benchmark.write_text(json.dumps({"s": 9.0}) + "\n")
     config = {
-        "models": {model: {"source": "pretrain", "cross_sequence": model != "mlm"} for model in MODELS},
+        "models": {
+            model: {"source": "pretrain", "cross_sequence": model != "mlm", "segment_length": SEGMENT_LENGTH}
+            for model in MODELS
+        },
         "corpus": {"source": "demo"},
         "ablation": {"cross_sequence": ["mlm", "cross_thought"]},
         "tasks": {name: {} for name in tasks},
@@ -168,20 +176,6 @@ def make_results(folder: Path) -> Results:
     return Results(folder, tasks)
 
 
-def ablation_rows(results: Results) -> pd.DataFrame:
-    """Return the ablation table of a synthetic results folder."""
-    return read_ablation_rows(
-        factors_of(results.config),
-        histories=results.files("pretrain/*/*/history.tsv"),
-        cross_path_reports=results.files("cross_path/*/*.json"),
-        masked_words=results.files("masked_words/*/*/words.tsv"),
-        metrics=results.metrics,
-        tasks=results.tasks,
-        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
-        embedding_tasks=embedding_tasks_of(results.config),
-    )
-
-
 def script(name: str) -> Callable[..., None]:
     """Import the function that a workflow script is named after."""
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "workflow_scripts" / f"{name}.py")
@@ -191,39 +185,11 @@ def script(name: str) -> Callable[..., None]:
 
 
 def tabulate(results: Results, folder: Path) -> None:
-    """Write all tables of a synthetic results folder, by the workflow's scripts."""
+    """Write all tables of a synthetic results folder, by the workflow's script."""
     folder.mkdir()
-    config, histories = results.config, results.files("pretrain/*/*/history.tsv")
-
-    def files(name: str) -> dict[str, str]:
-        endings = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
-        return {form: str(folder / f"{name}.{ending}") for form, ending in endings.items()}
-
-    script("tabulate_tasks")(
-        results.metrics,
-        models=MODELS,
-        task_entries=config["tasks"],
-        control="mlm",
-        references=REPOSITORY / "resources" / "reference_results.tsv",
-        files=files("tasks"),
-    )
-    script("tabulate_embeddings")(
-        results.files("embeddings/*/*/mean/seed-*/metrics.json"),
-        [*results.files("embeddings/tf-idf/*/metrics.json"), *results.files("embeddings/bm25/*/metrics.json")],
-        models=MODELS,
-        tasks=list(embedding_tasks_of(config).values()),
-        references=REPOSITORY / "resources" / "reference_embeddings.tsv",
-        files=files("embeddings"),
-    )
-    script("tabulate_pretraining")(histories, files=files("pretraining"))
-    script("tabulate_cross_path")(results.files("cross_path/*/*.json"), files=files("cross_path"))
-    script("tabulate_masked_words")(results.files("masked_words/*/*/words.tsv"), files=files("masked_words"))
-    script("tabulate_ablations")(
-        config,
-        histories=histories,
-        cross_path_reports=results.files("cross_path/*/*.json"),
-        masked_words=results.files("masked_words/*/*/words.tsv"),
-        metrics=results.metrics,
-        embeddings=results.files("embeddings/*/*/mean/seed-*/metrics.json"),
-        files=files("ablations"),
-    )
+    endings = {"csv": "csv", "markdown": "md", "latex": "tex", "svg": "svg", "png": "png"}
+    for name in results.run.made_of:
+        files = {form: str(folder / f"{name}.{ending}") for form, ending in endings.items()}
+        if name not in results.run.figures.values():
+            del files["svg"], files["png"]
+        script("make_table")(name, results.run, files=files)

@@ -127,7 +127,7 @@ def test_a_training_job_leaves_fairseq_to_the_process_that_trains(script: str) -
 
 
 def test_what_scores_by_accuracy_alone_waits_for_no_scikit_learn() -> None:
-    for script in ("score", "choose_setting", "plot_losses", "plot_cross_attention"):
+    for script in ("score", "choose_setting", "make_table", "plot_cross_attention"):
         assert "sklearn" not in reached(imports_of(SCRIPTS / f"{script}.py")), script
 
 
@@ -209,7 +209,7 @@ def test_a_scripts_imports_are_in_its_environment(script: str, environment: str)
 
 
 def test_what_a_script_imports_late_is_in_its_environment() -> None:
-    late = {"finetune.py": {"fairseq"}, "tabulate_masked_words.py": {"scipy"}}
+    late = {"finetune.py": {"fairseq"}, "make_table.py": {"scipy", "matplotlib"}}
     assert late.keys() <= {script for script, _ in scripts()}
     computing = []
     for script, environment in scripts():
@@ -262,6 +262,9 @@ def test_what_prepares_data_or_computes_numbers_depends_on_its_code() -> None:
         ):
             assert code == f'"{script}", {environment}'.replace("../envs/", ""), path
             tracked.add(script)
+    tables = (REPOSITORY / "rules" / "tables.smk").read_text(encoding="utf-8")
+    assert re.search(r'code=code_of_table\(table\),\s+script:\s+"\.\./workflow_scripts/make_table\.py"', tables)
+    tracked.add("make_table.py")
     assert tracked == {script for script, _ in scripts()} - WITHOUT_CODE
 
 

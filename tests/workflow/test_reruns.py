@@ -131,6 +131,13 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)
 
 
+def test_a_checkpoint_that_is_kept_tabulates_nothing_anew(clone: Path) -> None:
+    kept = {name: entry | {"keep_checkpoints": True} for name, entry in TINY["tasks"].items()}
+    other = TINY | {"tasks": kept, "finetuning": TINY["finetuning"] | {"keep_checkpoints": True}}
+    tables = [f"results/tables/{name}.csv" for name in ("tasks", "embeddings", "pretraining", "masked_words")]
+    assert planned(clone, *tables, overlay=other) <= {"tabulate_tasks", "tabulate_embeddings"}  # as above
+
+
 def test_a_part_of_the_tables_brings_its_config_along(clone: Path) -> None:
     other = TINY | {"embedding_tasks": {"demo-overlap": {}}}
     assert "write_config" not in planned(clone, "embeddings")

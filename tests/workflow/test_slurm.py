@@ -35,7 +35,7 @@ DATA = (
 )
 TABLES = (
     *("tabulate_tasks", "tabulate_pretraining", "tabulate_masked_words", "tabulate_cross_path"),
-    *("plot_losses", "plot_tasks", "plot_cross_attention", "write_config", "record_provenance", "write_report"),
+    *("plot_cross_attention", "write_config", "record_provenance", "write_report"),
 )
 PROFILE = {
     "jobs": 4,

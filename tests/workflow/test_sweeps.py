@@ -10,11 +10,10 @@ from statistics import median
 import pytest
 import yaml
 
-from cross_thought.data.sweeps import grids_of
-from cross_thought.data.tasks import tasks_of
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.predictions import read_predictions
 from cross_thought.tables.provenance import assemble
-from cross_thought.tables.verify import sweep_numbers, task_numbers
+from cross_thought.tables.verify import evaluation_numbers, table_numbers
 from tests.workflow.conftest import TINIEST, losses, run_snakemake
 
 RATES = ("1e-05", "0.01")
@@ -89,16 +88,15 @@ def test_numbers_are_tied_to_the_chosen_run(swept: Path, monkeypatch: pytest.Mon
 
 def test_what_is_verified_is_computed_again(swept: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((swept / "results/config.yaml").read_text())
-    tasks = tasks_of(config["tasks"])
-    runs = {"models": ["mlm"], "tasks": tasks, "seeds": [1]}
 
-    def wrong(results: Path) -> list[str]:
-        found = list(sweep_numbers(results, grids_of(tasks, config), **runs))
+    def wrong(results: Path, *tables: str) -> list[str]:
+        run, documents = RunResults(config | {"embedding_tasks": {}}, results), {}
+        found = list(evaluation_numbers(run, documents))
+        assert f"{results}/finetune/mlm/demo-match/choice.json" in documents
+        found += [number for table in tables for number in table_numbers(run, table, documents)]
         return [str(number) for number in found if not number.agrees]
 
-    assert wrong(swept / "results") == []
-    numbers = list(task_numbers(swept / "results", **runs, control=None, num_settings={"demo-match": 2}))
-    assert all(number.agrees for number in numbers)
+    assert wrong(swept / "results", "tasks", "sweeps") == []
     copy = Path(shutil.copytree(swept / "results", tmp_path / "results"))
     choice = copy / "finetune/mlm/demo-match/choice.json"
     document = json.loads(choice.read_text())

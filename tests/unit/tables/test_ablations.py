@@ -7,15 +7,15 @@ import pytest
 
 from cross_thought.evaluation.aggregate import read_metrics
 from cross_thought.evaluation.history import of_split, read_history
-from cross_thought.tables.ablations import ablation_notes, ablation_page, factors_of
+from cross_thought.tables.ablations import ablation_notes, ablation_page, ablation_rows, factors_of
 from cross_thought.tables.layout import latex, markdown
-from tests.unit.synthetic import Results, ablation_rows
+from tests.unit.synthetic import Results
 
 
 @pytest.fixture(scope="session")
 def rows(shared_results: Results) -> pd.DataFrame:
     """The ablation table of the synthetic results: cross layer 0 off and on."""
-    return ablation_rows(shared_results)
+    return ablation_rows(shared_results.run)
 
 
 def test_numbers_are_those_of_the_runs(rows: pd.DataFrame, shared_results: Results) -> None:

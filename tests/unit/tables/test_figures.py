@@ -5,8 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.cross_attention import CaseStudy
 from cross_thought.evaluation.history import read_history
+from cross_thought.tables.ablations import ablation_rows
 from cross_thought.tables.figures import (
     COLUMN_WIDTH_IN,
     plot_ablations,
@@ -14,8 +16,8 @@ from cross_thought.tables.figures import (
     plot_losses,
     plot_tasks,
 )
-from cross_thought.tables.tasks import read_task_rows
-from tests.unit.synthetic import MODELS, Results, ablation_rows
+from cross_thought.tables.tasks import tabulate
+from tests.unit.synthetic import Results
 
 FIGURES = ("losses", "tasks", "ablations", "cross_attention")
 
@@ -25,7 +27,7 @@ def draw(results: Results, name: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     if name == "ablations":
-        plot_ablations(ablation_rows(results), paths)
+        plot_ablations(ablation_rows(results.run), paths)
     elif name == "cross_attention":
         weights = [[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]
         texts = ["money costs $ 5", "much text " * 30 + "then [mask] and more " * 9, "short"]
@@ -33,7 +35,7 @@ def draw(results: Results, name: str, folder: Path) -> list[Path]:
     elif name == "losses":
         plot_losses([read_history(path) for path in results.files("pretrain/*/*/history.tsv")], paths)
     else:
-        plot_tasks(read_task_rows(results.metrics, models=MODELS, tasks=results.tasks), paths)
+        plot_tasks(tabulate(results.run)[0], paths)
     return paths
 
 
@@ -56,9 +58,8 @@ def test_svg_is_as_wide_as_a_column(name: str, shared_results: Results, tmp_path
 def test_one_seed_and_one_model_can_be_drawn(shared_results: Results, tmp_path: Path) -> None:
     history = read_history(shared_results.files("pretrain/mlm/seed-1/history.tsv")[0])
     plot_losses([history], [tmp_path / "one.svg"])
-    rows = read_task_rows(
-        shared_results.files("evaluate/mlm/RTE/seed-1/metrics.json"), models=["mlm"], tasks=shared_results.tasks
-    )
-    plot_tasks(rows, [tmp_path / "task.svg"])
+    config = shared_results.config | {"tasks": {"RTE": {}}, "seeds": [1]}
+    one = RunResults(config | {"models": {"mlm": config["models"]["mlm"]}}, shared_results.folder)
+    plot_tasks(tabulate(one)[0], [tmp_path / "task.svg"])
     assert (tmp_path / "one.svg").exists()
     assert (tmp_path / "task.svg").exists()

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from cross_thought.data.tasks import TASKS
+from cross_thought.data.tasks import TASKS, tasks_of
 from cross_thought.environment import REPOSITORY
 from cross_thought.evaluation.metrics import metrics_document
-from cross_thought.evaluation.predictions import SplitPredictions, write_predictions
-from cross_thought.files import write_json
-from tests.unit.synthetic import Results, script, tabulate
+from cross_thought.evaluation.predictions import SplitPredictions
+from cross_thought.tables.layout import csv_text
+from cross_thought.tables.tasks import task_rows
+from tests.unit.synthetic import Results, tabulate
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -27,7 +28,7 @@ def test_tables(name: str, tables: Path) -> None:
     assert (tables / f"{name}.csv").read_text() == (FROZEN / f"{name}.csv").read_text()
 
 
-def test_other_kinds_of_tasks_and_what_has_no_value(tmp_path: Path) -> None:
+def test_other_kinds_of_tasks_and_what_has_no_value() -> None:
     """Answer selection, a test set with labels, one seed, constant predictions, a control without a result."""
     entailment, rankings = ["entailment", "neutral", "contradiction"] * 8, ["1 2 3 4", "4 2 1 3", "3 4 2 1", "2 1 4 3"]
     answered = {
@@ -37,24 +38,23 @@ def test_other_kinds_of_tasks_and_what_has_no_value(tmp_path: Path) -> None:
         **{("b", "demo-answer", seed): {"valid": (["1", "2"] * 20, rankings[-seed:] * 40)} for seed in (1, 2)},
         **{("a", "demo-answer", seed): {"valid": (["1", "2"] * 20, rankings[:seed] * 40)} for seed in (1, 2)},
     }
-    for (model, name, seed), splits in answered.items():
-        folder = tmp_path / model / name / f"seed-{seed}"
-        folder.mkdir(parents=True)
-        predictions = {
+    predictions = {
+        run: {
             split: SplitPredictions(list(map(str, range(len(labels)))), labels, guesses[: len(labels)])
             for split, (labels, guesses) in splits.items()
         }
-        write_predictions(folder / "predictions.tsv", predictions)
-        document = metrics_document(
-            model=model, task=TASKS[name], seed=seed, predictions=predictions, num_train_examples=None
-        )
-        write_json(folder / "metrics.json", document)
-    script("tabulate_tasks")(
-        sorted(tmp_path.glob("*/*/*/metrics.json")),
+        for run, splits in answered.items()
+    }
+    documents = [
+        metrics_document(model=model, task=TASKS[name], seed=seed, predictions=splits, num_train_examples=None)
+        for (model, name, seed), splits in sorted(predictions.items())
+    ]
+    rows = task_rows(
+        documents,
+        predictions,
         models=["b", "a"],
-        task_entries={name: {} for name in ("SNLI", "demo-answer", "STS-B")},
+        tasks=tasks_of({name: {} for name in ("SNLI", "demo-answer", "STS-B")}),
         control="a",
-        references=REPOSITORY / "resources" / "reference_results.tsv",
-        files={form: str(tmp_path / f"table.{form}") for form in ("csv", "markdown", "latex")},
+        references_path=REPOSITORY / "resources" / "reference_results.tsv",
     )
-    assert (tmp_path / "table.csv").read_text() == (FROZEN / "other_tasks.csv").read_text()
+    assert csv_text(rows) == (FROZEN / "other_tasks.csv").read_text()

@@ -5,41 +5,42 @@ from pathlib import Path
 import pytest
 
 from cross_thought.data.retrieval import prepare_collection
-from cross_thought.data.retrieval_tasks import retrieval_tasks_of
+from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.retrieval import Collection, search_words, write_run
 from cross_thought.files import write_json
 from cross_thought.tables.layout import read_table
-from cross_thought.tables.verify import retrieval_numbers
+from cross_thought.tables.verify import Number, evaluation_numbers, table_numbers
 from tests.unit.synthetic import script
 
-MODELS = ["ct", "mlm@pairs"]
-SHOWN = ["ct", "mlm (tuned on pairs)"]
-SEEDS = {"ct": [1, 2], "mlm@pairs": [1]}
 PASSAGES = [("a", "the baker keeps hens"), ("b", "the mill burns"), ("c", "a lake"), ("d", "the hens sleep")]
 QRELS = "q1\ta\t2\nq1\td\t1\nq2\tb\t1\nq3\tc\t0\nq2\tgone\t0\n"
 # what each run finds for q1, q2 and q3
-FOUND = {("ct", 1): ["a d", "b", "c"], ("ct", 2): ["c a", "a b", ""], ("mlm@pairs", 1): ["b c", "c", ""]}
+FOUND = {("ct", 1): ["a d", "b", "c"], ("ct", 2): ["c a", "a b", ""]}
+OTHERS = ["b c", "c", ""]
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> tuple[Path, dict]:
-    """Return a folder of results with runs, metrics and the table, and its config."""
+def results(tmp_path: Path) -> RunResults:
+    """Write the runs, metrics and the table of retrieval."""
     folder = tmp_path / "results"
     (tmp_path / "p.tsv").write_text("id\ttext\n" + "".join(f"{name}\t{text}\n" for name, text in PASSAGES))
     (tmp_path / "q.tsv").write_text("id\ttext\nq1\twho keeps hens\nq2\twhat burns\nq3\twhere\n")
     (tmp_path / "qrels.tsv").write_text(QRELS)
     files = {"queries": str(tmp_path / "q.tsv"), "passages": str(tmp_path / "p.tsv")}
     entry = files | {"judgements": {"test": str(tmp_path / "qrels.tsv")}, "metrics": ["mrr", "recall@2", "raw_mrr"]}
-    config = {"retrieval_tasks": {"hens": entry | {"depth": 2, "index": "ivf"}}, "embedding": {"pooling": "mean"}}
-    tasks = retrieval_tasks_of(config)
+    config = {
+        "models": {"ct": {"source": "pretrain"}, "mlm": {"source": "pretrain"}},
+        "seeds": [1, 2],
+        "pretraining_seed": "each",
+        "tasks": {},
+        "embedding_tuning": {"pairs": {"pairs": {}}},
+        "retrieval_tasks": {"hens": entry | {"depth": 2, "index": "ivf"}},
+    }
+    run = RunResults(config, folder)
+    tasks, runs = run.retrieval_tasks, run.retrieval_evaluations()
     prepared = folder / "collections" / "hens"
     prepare_collection(tasks["hens"], prepared)
-
-    runs = [(model, "hens", "mean", seed) for model in MODELS for seed in SEEDS[model]] + [("bm25", "hens", None, None)]
-    places = [
-        folder / "retrieval" / model / name / (f"{pooling}/seed-{seed}" if pooling else "")
-        for model, name, pooling, seed in runs
-    ]
+    places = [Path(path).parent for path in run.retrieval("metrics.json")]
     for (model, _, _, seed), place in zip(runs, places, strict=True):
         place.mkdir(parents=True)
         if seed is None:
@@ -50,7 +51,7 @@ def results(tmp_path: Path) -> tuple[Path, dict]:
             continue
         lines = [
             f"q{query} Q0 {name} {rank} {1 / rank} {model}\n"
-            for query, names in enumerate(FOUND[model, seed], start=1)
+            for query, names in enumerate(FOUND.get((model, seed), OTHERS), start=1)
             for rank, name in enumerate(names.split(), start=1)
         ]
         (place / "run.trec").write_text("".join(lines))
@@ -63,20 +64,15 @@ def results(tmp_path: Path) -> tuple[Path, dict]:
         metrics_files=[place / "metrics.json" for place in places],
     )
     (folder / "tables").mkdir()
-    script("tabulate_retrieval")(
-        [place / "metrics.json" for place in places],
-        models=SHOWN,
-        tasks=tasks,
-        files={
-            form: str(folder / "tables" / f"retrieval.{ending}")
-            for form, ending in {"csv": "csv", "markdown": "md", "latex": "tex"}.items()
-        },
+    endings = {"csv": "csv", "markdown": "md", "latex": "tex"}
+    script("make_table")(
+        "retrieval", run, files={form: str(folder / "tables" / f"retrieval.{end}") for form, end in endings.items()}
     )
-    return folder, config
+    return run
 
 
-def test_rows_are_means_over_seeds_beside_bm25(results: tuple[Path, dict]) -> None:
-    folder, _ = results
+def test_rows_are_means_over_seeds_beside_bm25(results: RunResults) -> None:
+    folder = Path(results.folder)
     rows = read_table(folder / "tables" / "retrieval.csv")
     of = {(row.model, row.metric): row for row in rows.itertuples()}
     mrr = of["ct", "mrr"]
@@ -103,14 +99,17 @@ def test_rows_are_means_over_seeds_beside_bm25(results: tuple[Path, dict]) -> No
         assert note in page
 
 
-def test_the_table_is_recomputed_from_the_runs(results: tuple[Path, dict]) -> None:
-    folder, config = results
-    numbers = list(retrieval_numbers(folder, config, seeds=SEEDS))
+def test_the_table_is_recomputed_from_the_runs(results: RunResults) -> None:
+    def recompute() -> list[Number]:
+        documents: dict = {}
+        return [*evaluation_numbers(results, documents), *table_numbers(results, "retrieval", documents)]
+
+    numbers = recompute()
     assert len(numbers) > 100
     assert [str(number) for number in numbers if not number.agrees] == []
-    run = folder / "retrieval/ct/hens/mean/seed-2/run.trec"
+    run = Path(results.folder) / "retrieval/ct/hens/mean/seed-2/run.trec"
     run.write_text(run.read_text().replace("q1 Q0 c 1", "q1 Q0 d 1"))
-    wrong = [str(number) for number in retrieval_numbers(folder, config, seeds=SEEDS) if not number.agrees]
+    wrong = [str(number) for number in recompute() if not number.agrees]
     assert any(
         "seed-2/metrics.json: splits: test: metrics: mrr: the file says 0.5, recomputed 0.75" in one for one in wrong
     )

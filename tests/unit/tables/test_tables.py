@@ -19,7 +19,7 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.metrics import metrics_document
 from cross_thought.evaluation.predictions import SplitPredictions, read_predictions
 from cross_thought.tables import read_table
-from cross_thought.tables.ablations import ablation_page
+from cross_thought.tables.ablations import ablation_page, ablation_rows
 from cross_thought.tables.cross_path import cross_path_page, read_cross_path_rows
 from cross_thought.tables.layout import csv_text, latex, latex_table, markdown, markdown_table
 from cross_thought.tables.pretraining import pretraining_page, pretraining_row, read_pretraining_rows
@@ -27,13 +27,13 @@ from cross_thought.tables.tasks import (
     column_name,
     count_notes,
     data_counts,
-    read_task_rows,
     reference_rows,
+    tabulate,
     task_notes,
     task_page,
     task_rows,
 )
-from tests.unit.synthetic import MODELS, Results, ablation_rows
+from tests.unit.synthetic import MODELS, Results
 
 REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 
@@ -41,9 +41,7 @@ REFERENCES = REPOSITORY / "resources" / "reference_results.tsv"
 @pytest.fixture(scope="session")
 def rows(shared_results: Results) -> pd.DataFrame:
     """The task table of the synthetic results."""
-    return read_task_rows(
-        shared_results.metrics, models=MODELS, tasks=shared_results.tasks, control="mlm", references_path=REFERENCES
-    )
+    return tabulate(shared_results.run)[0]
 
 
 def find(rows: pd.DataFrame, model: str, task: str, metric: str, split: str = "valid") -> Any:
@@ -353,7 +351,7 @@ def test_latex_compiles(rows: pd.DataFrame, shared_results: Results, tmp_path: P
         task_page(rows, tasks=shared_results.tasks),
         pretraining_page(read_pretraining_rows(shared_results.files("pretrain/*/*/history.tsv"))),
         cross_path_page(read_cross_path_rows(shared_results.files("cross_path/*/*.json"))),
-        ablation_page(ablation_rows(shared_results), demo=True),
+        ablation_page(ablation_rows(shared_results.run), demo=True),
     ]
     source = "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\tiny\n"
     (tmp_path / "tables.tex").write_text(

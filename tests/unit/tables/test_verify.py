@@ -11,8 +11,8 @@ import yaml
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
 from cross_thought.tables.provenance import assemble
-from cross_thought.tables.verify import cross_path_numbers, main, pretraining_numbers
-from tests.unit.synthetic import MODELS, Results, make_results, tabulate
+from cross_thought.tables.verify import main, table_numbers
+from tests.unit.synthetic import Results, make_results, tabulate
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_changed_table_is_named(tabulated: Results, capsys: pytest.CaptureFixt
     tables = tabulated.folder / "tables"
     change(tables / "pretraining.csv", "900", "901")
     change(tables / "pretraining.md", " 900 ", " 901 ")
-    wrong = [n for n in pretraining_numbers(tabulated.folder, models=MODELS, seeds=(1, 2, 3)) if not n.agrees]
+    wrong = [n for n in table_numbers(tabulated.run, "pretraining", {}) if not n.agrees]
     assert [n.place.split("tables/")[1] for n in wrong] == [
         "pretraining.csv: cross_thought, 1: updates",
         "pretraining.md: line 5",
@@ -87,7 +87,7 @@ def test_a_changed_table_is_named(tabulated: Results, capsys: pytest.CaptureFixt
     said = capsys.readouterr().err
     assert "ablations.csv: cross_sequence, mlm, , cross_path: mean: the file says 19, recomputed 18" in said
     change(tables / "cross_path.csv", "mlm,bypassed,18", "mlm,bypassed,19")
-    wrong = [n for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+    wrong = [n for n in table_numbers(tabulated.run, "cross_path", {}) if not n.agrees]
     assert [str(n).split("tables/")[1] for n in wrong] == [
         "cross_path.csv: mlm, bypassed: mean: the file says 19, recomputed 18"
     ]
@@ -97,14 +97,14 @@ def test_a_row_that_is_missing_or_too_much_is_named(tabulated: Results) -> None:
     path = tabulated.folder / "tables/cross_path.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *rows[1:], "mlm,on,1,,1,1,1,1,1"]) + "\n")
-    wrong = [str(n).split("tables/")[1] for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+    wrong = [str(n).split("tables/")[1] for n in table_numbers(tabulated.run, "cross_path", {}) if not n.agrees]
     assert wrong == [
         "cross_path.csv: cross_thought, on: the file says nothing, recomputed an entry",
         "cross_path.csv: mlm, on: the file says an entry, recomputed nothing",
     ]
     (tabulated.folder / "tables/cross_path.tex").unlink()
     with pytest.raises(UserError, match=r"cross_path\.tex is missing: run `snakemake tables`"):
-        list(cross_path_numbers(tabulated.folder))
+        list(table_numbers(tabulated.run, "cross_path", {}))
 
 
 def test_a_row_twice_or_elsewhere_is_named(tabulated: Results) -> None:
@@ -114,7 +114,7 @@ def test_a_row_twice_or_elsewhere_is_named(tabulated: Results) -> None:
 
     def wrong(*lines: str) -> list[str]:
         path.write_text("\n".join(lines) + "\n")
-        return [str(n).split("tables/")[1] for n in cross_path_numbers(tabulated.folder) if not n.agrees]
+        return [str(n).split("tables/")[1] for n in table_numbers(tabulated.run, "cross_path", {}) if not n.agrees]
 
     assert wrong(header, *rows) == []
     assert wrong(header, *rows, rows[0]) == [
