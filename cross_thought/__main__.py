@@ -20,7 +20,7 @@ from cross_thought.inference.classifier import STDIN, Form, SentenceClassifier, 
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
 from cross_thought.inference.fine_tuned import PRECISIONS as FINE_TUNED_PRECISIONS
 from cross_thought.inference.settings import FORMATS
-from cross_thought.inference.unknown import unknown_tokens
+from cross_thought.inference.tally import unknown_tokens
 
 _INTERRUPTED = 128 + signal.SIGINT
 _EXTRAS = dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx")  # of packages that a command needs at times

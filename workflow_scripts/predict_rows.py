@@ -10,7 +10,7 @@ from cross_thought.data.definitions import Task
 from cross_thought.data.tasks import task_from_config
 from cross_thought.inference.classifier import Form, SentenceClassifier, predict_files
 from cross_thought.inference.fine_tuned import describe, precision_of
-from cross_thought.inference.unknown import unknown_tokens
+from cross_thought.inference.tally import unknown_tokens
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 from cross_thought.yaml_text import listed

@@ -15,7 +15,7 @@ from cross_thought.errors import UserError
 from cross_thought.inference.arguments import check_whole
 from cross_thought.inference.embed import embed_file
 from cross_thought.inference.export import export_model
-from cross_thought.inference.unknown import unknown_tokens
+from cross_thought.inference.tally import unknown_tokens
 
 NO_NUMBERS = [0, -5, True, False, 2.5, 64.0, float("nan"), "64"]
 

@@ -1,13 +1,19 @@
-"""What is said of text that a vocabulary does not know."""
+"""What a model has read: how many sentences were cut, how many tokens its vocabulary does not know."""
 
 from typing import Protocol
 
 
 class Reader(Protocol):
-    """A model that counts the tokens that it has read, and those of them that are `<unk>`."""
+    """A model that counts the sentences that it has cut, the tokens that it has read, and those that are `<unk>`."""
 
+    num_cut_sentences: int
     num_tokens: int
     num_unknown_tokens: int
+
+
+def tally(model: Reader) -> dict[str, int]:
+    """Return what a model has read so far, by the names that results have for it."""
+    return {"cut": model.num_cut_sentences, "tokens": model.num_tokens, "unknown": model.num_unknown_tokens}
 
 
 def unknown_tokens(model: Reader) -> str:
