@@ -20,6 +20,7 @@ from cross_thought.inference.classifier import STDIN, Form, SentenceClassifier, 
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
 from cross_thought.inference.fine_tuned import PRECISIONS as FINE_TUNED_PRECISIONS
 from cross_thought.inference.settings import FORMATS
+from cross_thought.inference.tally import unknown_tokens
 
 _INTERRUPTED = 128 + signal.SIGINT
 _EXTRAS = dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx")  # of packages that a command needs at times
@@ -214,11 +215,9 @@ def _embed(options: argparse.Namespace) -> None:
 
 
 def _unknown(model: SentenceEncoder | SentenceClassifier) -> str:
-    """Say how much of what a model has read its vocabulary does not know; "" where it knows all."""
-    if not model.num_unknown_tokens:
-        return ""
-    share = 100 * model.num_unknown_tokens / model.num_tokens
-    return f"; {share:.2g} % of the tokens are unknown to the vocabulary, and read as <unk>"
+    """Return what a line that tells of sentences ends with where not all of their tokens are known."""
+    said = unknown_tokens(model)
+    return f"; {said}" if said else ""
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from cross_thought.errors import DISK_FULL, UserError, shown
 
@@ -29,6 +29,8 @@ _NO_UTF8 = {
     b"BZh91AY&SY": ("packed by bzip2", "unpack it (bzip2 -d)"),
     b"\x28\xb5\x2f\xfd": ("packed by zstd", "unpack it (zstd -d)"),
     b"PK\x03\x04": ("a zip archive, as spreadsheets are", "unpack it, or save the table as CSV"),
+    b"\xff\xfe\x00\x00": ("UTF-32", "convert it (iconv -f UTF-32 -t UTF-8)"),  # before UTF-16, which it begins like
+    b"\x00\x00\xfe\xff": ("UTF-32", "convert it (iconv -f UTF-32 -t UTF-8)"),
     b"\xff\xfe": ("UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
     b"\xfe\xff": ("UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
 }
@@ -226,9 +228,28 @@ def decode(data: bytes, *, path: Path | str, offset: int) -> str:
 
 def _refuse_no_utf8(data: bytes, where: str) -> None:
     """Refuse a file by what it begins with: to remove those bytes would not help."""
-    for start, (what, remedy) in _NO_UTF8.items():
-        if data.startswith(start):
-            raise UserError(f"{where} is {what}, and text is read as UTF-8, plain or packed by gzip: {remedy}")
+    found = next((about for start, about in _NO_UTF8.items() if data.startswith(start)), None)
+    if found is None and (encoding := _wide_encoding(data[:4096])):
+        found = f"{encoding} without a byte order mark", f"convert it (iconv -f {encoding} -t UTF-8)"
+    if found is not None:
+        raise UserError(f"{where} is {found[0]}, and text is read as UTF-8, plain or packed by gzip: {found[1]}")
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    """Return which UTF-16 or UTF-32 a text seems to be by its beginning; None: neither.
+
+    Alphabets and punctuation end below U+2100: in UTF-16 they may be valid UTF-8. Of what is above, decoding says so.
+    """
+    for order in ("LE", "BE"):
+        # from the highest byte of each character to the lowest
+        first, second, *_, last = (data[place::4] for place in (range(3, -1, -1) if order == "LE" else range(4)))
+        if first and last.strip(b"\0") and not first.strip(b"\0") and not second.strip(b"\0\1\2\3"):
+            return f"UTF-32{order}"
+        high, low = (data[1::2], data[::2]) if order == "LE" else (data[::2], data[1::2])
+        num_others = len(high.translate(None, bytes(range(0x21))))
+        if 0 in high and low.strip(b"\0") and num_others < 0.2 * len(high):  # 0: of a space or an end of line
+            return f"UTF-16{order}"
+    return None
 
 
 def read_chunks(
@@ -246,7 +267,7 @@ def read_chunks(
         chunk_bytes: bytes to read at once.
 
     Raises:
-        UserError: as `open_bytes`, and if the file begins like one that is packed otherwise, or like UTF-16.
+        UserError: as `open_bytes`, and if the file begins like one that is packed otherwise, or UTF-16, or UTF-32.
     """
     with open_bytes(path, member=member) as handle:
         if start:
@@ -277,10 +298,26 @@ def read_lines(path: Path, *, member: str | None = None, chunk_bytes: int = CHUN
     Of a pipe, lines come once `chunk_bytes` have arrived.
 
     Raises:
-        UserError: if the file is missing or not UTF-8 (with the byte offset).
+        UserError: if the file is missing or not UTF-8 (with the byte offset), or one line with a `\\r` in it is all.
     """
-    for offset, chunk in read_chunks(path, member=member, chunk_bytes=chunk_bytes):
-        yield from split_lines(decode(chunk, path=path if member is None else f"{path}:{member}", offset=offset))
+    where = str(path) if member is None else f"{path}:{member}"
+    held = b""  # a first line with returns in it, until another one comes
+    for number, (offset, chunk) in enumerate(read_chunks(path, member=member, chunk_bytes=chunk_bytes)):
+        if number == 0 and b"\r" in chunk.strip() and b"\n" not in chunk.strip():
+            held = chunk
+            continue
+        yield from split_lines(decode(held + chunk, path=where, offset=offset - len(held)))
+        held = b""
+    if held:
+        refuse_returns(where, num_returns=held.strip().count(b"\r"), num_lines=1)
+
+
+def refuse_returns(where: str, *, num_returns: int, num_lines: int) -> NoReturn:
+    """Refuse a text file in which carriage returns alone end lines, which would be read as a few long ones."""
+    raise UserError(
+        f"{where}: lines end in a carriage return alone ({num_returns} of them, and {num_lines} in a line feed), as on "
+        "old Macs; convert the file: tr '\\r' '\\n' < OLD > NEW"
+    )
 
 
 def count_lines(path: Path) -> int:

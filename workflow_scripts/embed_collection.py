@@ -10,6 +10,7 @@ from cross_thought.data.retrieval import PASSAGES, QUERIES
 from cross_thought.files import atomic_directory, write_json
 from cross_thought.inference.embed import SentenceEncoder, embed_file
 from cross_thought.inference.loading import vocabulary_for
+from cross_thought.inference.tally import tally, unknown_tokens
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -38,11 +39,13 @@ def embed_collection(
         for kind in (PASSAGES, QUERIES):
             outputs = {pooling: partial / f"{kind}.npy" for pooling, partial in zip(poolings, partials, strict=True)}
             num_texts += embed_file(encoder, prepared / f"{kind}.txt", outputs, normalize=True, precision=precision)
-        counts = {"sentences": num_texts, "cut": encoder.num_cut_sentences}
+        read = tally(encoder)
+        counts = {"sentences": num_texts, **(read if read["unknown"] else {"cut": read["cut"]})}
         for partial in partials:
             write_json(partial / "counts.json", counts)
     print(counts)
-    print(f"{encoder.num_unknown_tokens} of {encoder.num_tokens} tokens are unknown to the vocabulary (<unk>)")
+    if said := unknown_tokens(encoder):
+        print(said)
 
 
 if "snakemake" in globals():

@@ -2,9 +2,14 @@
 
 import logging
 import math
+import struct
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,7 +69,7 @@ def prepare_corpus(
 
     Without text of its own, valid gets whole documents out of train's: `valid_fraction` of them, in 0..1, evenly
     spaced. Which ones depends on nothing else, and a corpus of any size passes through once. `summary.json` beside them
-    says in numbers what was taken for documents and sentences.
+    says in numbers what was taken for documents and sentences, and how many documents that are held out train has, too.
 
     Returns:
         The number of documents in each of these.
@@ -78,7 +83,10 @@ def prepare_corpus(
 
         def writer(split: str) -> _DocumentWriter:
             path = folder / f"{split}.txt"
-            return _DocumentWriter(files.enter_context(path.open("w", encoding="utf-8", newline="\n")))
+            return _DocumentWriter(
+                files.enter_context(path.open("w", encoding="utf-8", newline="\n")),
+                files.enter_context(tempfile.TemporaryFile(dir=folder)),
+            )
 
         writers = {split: writer(split) for split in CORPUS_SPLITS if split != "test" or test_sources}
         train, valid = writers["train"], writers["valid"]
@@ -109,10 +117,28 @@ def prepare_corpus(
         write_json(folder / "summary.json", summary)
     for split, text in writers.items():
         logger.info("%s: %d documents, %d lines, %d words", split, text.num_documents, text.num_lines, text.num_words)
+        if in_train := summary.get(f"{split}_documents_in_train"):
+            logger.warning("%s: %d of %d documents stand in train, too", split, in_train, text.num_documents)
     for name, value in summary.items():
         if not name.startswith(tuple(f"{split}_" for split in writers)):
             logger.info("%s: %s", name.replace("_", " "), value)
     return {split: text.num_documents for split, text in writers.items()}
+
+
+def _count_in_train(writers: Mapping[str, "_DocumentWriter"]) -> dict[str, int]:
+    """Return of each split that is held out how many of its documents train has, too, if any.
+
+    In memory are the hashes of that split alone.
+    """
+    found = {}
+    for split, writer in writers.items():
+        if split != "train":
+            held_out = Counter(chain.from_iterable(writer.hashes()))
+            common: set[int] = set()
+            for block in writers["train"].hashes():
+                common |= held_out.keys() & block
+            found[split] = sum(held_out[number] for number in common)
+    return {f"{split}_documents_in_train": number for split, number in found.items() if number}
 
 
 def _summarize(writers: Mapping[str, "_DocumentWriter"], passed: Passed, *, lines: str) -> dict[str, Any]:
@@ -151,6 +177,7 @@ def _summarize(writers: Mapping[str, "_DocumentWriter"], passed: Passed, *, line
                 ("words", writer.num_words),
             )
         },
+        **_count_in_train(writers),
         "empty_lines": passed.empty_lines,
         "empty_records": passed.empty_records,
         "notes": "; ".join(notes),
@@ -158,10 +185,16 @@ def _summarize(writers: Mapping[str, "_DocumentWriter"], passed: Passed, *, line
 
 
 class _DocumentWriter:
-    """Writes documents with one empty line between them, and counts what they consist of."""
+    """Writes documents with one empty line between them, and counts what they consist of.
 
-    def __init__(self, handle: IO[str]) -> None:
+    Args:
+        handle: to write to.
+        hashes: a file for a number of each document, equal for equal ones in this process.
+    """
+
+    def __init__(self, handle: IO[str], hashes: IO[bytes]) -> None:
         self._handle = handle
+        self._hashes = hashes
         self.num_documents = 0
         self.num_lines = 0
         self.num_words = 0  # between white space
@@ -172,10 +205,18 @@ class _DocumentWriter:
     def write(self, document: list[str]) -> None:
         if self.num_documents:
             self._handle.write("\n")
-        self._handle.write("\n".join(document) + "\n")
+        text = "\n".join(document) + "\n"
+        self._handle.write(text)
+        self._hashes.write(struct.pack("q", hash(text)))
         self.num_documents += 1
         self.num_lines += len(document)
         self.num_words += sum(len(line.split()) for line in document)
         self.num_single += len(document) == 1
         self.num_unfinished += sum(not line.endswith(_ENDS) for line in document[:-1])
         self.longest_line = max(self.longest_line, *map(len, document))
+
+    def hashes(self) -> Iterator["array[int]"]:
+        """Yield the numbers of all documents, some at a time."""
+        self._hashes.seek(0)
+        while block := self._hashes.read(1 << 20):
+            yield array("q", block)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cross_thought.data.readers import json_object
 from cross_thought.errors import UserError
-from cross_thought.files import matching_files, read_lines
+from cross_thought.files import matching_files, read_lines, refuse_returns
 
 # ` = Title = ` starts an article; ` = = Section = = ` does not
 _WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")
@@ -145,10 +145,7 @@ def _counted_lines(source: TextFile) -> Iterator[str]:
             num_returns += line.strip().count("\r")
         yield line
     if num_returns > num_lines:
-        raise UserError(
-            f"{source.path}: lines end in a carriage return alone ({num_returns} of them, and {num_lines} in a line "
-            f"feed), as on old Macs; convert the file: tr '\\r' '\\n' < OLD > NEW"
-        )
+        refuse_returns(source.path, num_returns=num_returns, num_lines=num_lines)
 
 
 def _strip(line: str, passed: Passed) -> str:

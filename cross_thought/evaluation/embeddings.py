@@ -276,16 +276,24 @@ def tf_idf(sentences: list[str]) -> sparse.csr_matrix:
 
 
 def evaluate_task(
-    task: EmbeddingTask, prepared: Path, encode: Encode, *, num_cut: Callable[[], int] = lambda: 0
+    task: EmbeddingTask, prepared: Path, encode: Encode, *, tally: Callable[[], Mapping[str, int]] = dict
 ) -> tuple[dict[str, ScoredPairs], dict[str, dict[str, int]]]:
     """Score the pairs of every split of a task whose labels are known, from the folder of its prepared TSV files.
 
-    `num_cut` tells how many sentences `encode` has cut so far.
+    `tally` tells what `encode` has read so far: `cut` sentences, `tokens`, and those `unknown`; nothing where it reads
+    whole words.
 
     Returns:
         The scored pairs of each split, and its counts for `embeddings_document`.
     """
     sizes: list[int] = []
+    before: Mapping[str, int] = {}
+
+    def read_since() -> dict[str, int]:
+        """Return what was read since `before`; tokens where some are unknown."""
+        found = {key: number - before[key] for key, number in tally().items()}
+        counts = {"sentences": sizes[-1], "cut": found.get("cut", 0)}
+        return counts | ({key: found[key] for key in ("tokens", "unknown")} if found.get("unknown") else {})
 
     def counted(sentences: list[str]) -> np.ndarray | sparse.csr_matrix:
         sizes.append(len(sentences))
@@ -297,19 +305,19 @@ def evaluate_task(
     summary = read_summary(prepared)
     pairs: dict[str, ScoredPairs] = {}
     counts: dict[str, dict[str, int]] = {}
-    before = num_cut()
+    before = tally()
     if task.evaluation == PROBE:
         splits = ("train", *task.splits)
         pairs |= evaluate_probe(task, {split: read(split) for split in splits}, counted)
-        counts[", ".join(splits)] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        counts[", ".join(splits)] = read_since()
         train = summary.get("train", {})
         if train and train["used"] < train["examples"]:
             counts["train"] = {"used": train["used"], "available": train["examples"]}
         return pairs, counts
     for split in task.splits:
-        before, rows, examples = num_cut(), summary.get(split, {}), read(split)
+        before, rows, examples = tally(), summary.get(split, {}), read(split)
         pairs[split] = evaluate_split(task, examples, counted, parts=rows.get("parts") if task.has_parts else None)
-        counts[split] = {"sentences": sizes[-1], "cut": num_cut() - before}
+        counts[split] = read_since()
         if dropped := sum(rows.get("dropped", {}).values()):
             counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts
@@ -327,8 +335,8 @@ def embeddings_document(
     """Assemble what `metrics.json` says: each split's metrics, what chance would give, and how much was evaluated.
 
     `counts`, None where nothing is cut, has of each split the distinct `sentences` that were embedded, and how many
-    were `cut` at the positions; of left out pairs, how many were `dropped` of all `pairs`; of a probe's `train`, how
-    many examples were `used` of those `available`.
+    were `cut` at the positions; if any are `unknown`, of how many `tokens`; of left out pairs, how many were `dropped`
+    of all `pairs`; of a probe's `train`, how many examples were `used` of those `available`.
     """
     known = {"model": model, "task": task.name, "seed": seed, "evaluation": task.evaluation, "pooling": pooling}
     splits = {}

@@ -19,10 +19,10 @@ from cross_thought.encoder.saved import SavedModel
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError, shown
 from cross_thought.files import atomic_file, check_output, count_lines, is_read_once
+from cross_thought.inference.arguments import as_list
 from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
-from cross_thought.inference.texts import as_list
 from cross_thought.training.devices import usable_device
 
 _BLOCK_ROWS, _BLOCK_SENTENCES = 1 << 12, 1 << 14  # that are tokenized together, about
@@ -59,7 +59,8 @@ class SentenceClassifier:
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = FineTunedModel(saved, device=device, precision=precision)
         self._tokenizer = tokenizer
         self.num_cut_sentences = 0

@@ -1,11 +1,10 @@
 """Sentences to embeddings: `SentenceEncoder` for Python, `embed_file` for files of any size."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,32 +14,22 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
-from cross_thought.encoder.tokenizer import SentenceTokenizer, check_prompt, cut_row
+from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
 from cross_thought.files import atomic_file, check_output, count_lines, is_read_once, read_lines
+from cross_thought.inference.arguments import as_list, check_whole
+from cross_thought.inference.batches import token_batches
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
-from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, read_settings
-from cross_thought.inference.texts import as_list
+from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, Recipe, read_settings
 from cross_thought.training.devices import usable_device
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16")  # of the computation
+FILE_PRECISIONS = ("float32", "float16")
 
 _BLOCK_SENTENCES = 1 << 14  # sentences that are in memory at once and sorted by length together
 _CHUNK_BYTES = 1 << 16  # a pipe may be slow
 _RANKED_SCORES = 1 << 24  # attention scores that are in memory at once
-_BATCH_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 15}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Recipe:
-    """How embeddings are made: of a folder's settings and what the user said."""
-
-    pooling: str
-    layers: Sequence[nn.Module]
-    normalize: bool
-    prompt: str
-    width: int
 
 
 class SentenceEncoder:
@@ -56,7 +45,6 @@ class SentenceEncoder:
     Attributes:
         num_cut_sentences: sentences so far that were longer than `max_seq_length`.
         num_tokens, num_unknown_tokens: those read so far, and those of them that the vocabulary has not, `<unk>`.
-        max_seq_length: tokens that a sentence may have, its `<s>` and `</s>` included.
 
     Raises:
         UserError: if there is no such device or precision, or the settings do not fit the encoder.
@@ -73,13 +61,13 @@ class SentenceEncoder:
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-        self.device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable_device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
         self.encoder = encoder.to(device=self.device, dtype=getattr(torch, precision)).eval()
         self.tokenizer = tokenizer
         self.settings = settings or EmbeddingSettings()
         self.layers = nn.ModuleList(self.settings.layers).to(self.device).eval()  # in float32: they are small
         longest = encoder.config.max_sentence_length
-        self.max_seq_length = min(self.settings.max_seq_length or longest, longest)
+        self._max_seq_length = min(self.settings.max_seq_length or longest, longest)
         self.num_cut_sentences = 0
         self.num_tokens = self.num_unknown_tokens = 0
         try:
@@ -122,13 +110,28 @@ class SentenceEncoder:
             settings = EmbeddingSettings()
         return cls(encoder, tokenizer, settings=settings, device=device, precision=precision)
 
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens that a sentence may have, its `<s>` and `</s>` included: as many as there are positions, or fewer.
+
+        Raises:
+            ValueError: if it is set to anything else.
+        """
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None:
+        longest = self.encoder.config.max_sentence_length
+        check_whole(length, name="max_seq_length", least=2, most=longest)
+        self._max_seq_length = length
+
     def embedding_dim(self, pooling: str | None = None) -> int:
         """Return the width of embeddings: d, or k * d for the pooling `concat`, unless a folder's modules change it.
 
         Raises:
             ValueError: if there is no such pooling, or a module behind the encoder takes another width.
         """
-        pooling = pooling or self.settings.pooling
+        pooling = self.settings.pooling if pooling is None else pooling
         width = pooled_dim(self.encoder.config, pooling)
         for layer in self.layers:
             if isinstance(layer, Dense):
@@ -170,11 +173,14 @@ class SentenceEncoder:
 
         Raises:
             TypeError: if a sentence is no string, or they go by names, as a dict or a data frame does.
-            ValueError: if there is no such pooling or prompt, or a sentence or the prompt holds half a surrogate pair.
+            ValueError: if there is no such pooling or prompt, a sentence or the prompt holds half a surrogate pair, or
+                `batch_tokens` is no whole number of at least 1.
 
         Source: method.md, what the paper adds.
         """
         recipe = self._recipe(pooling=pooling, normalize=normalize, prompt=prompt, prompt_name=prompt_name)
+        if batch_tokens is not None:
+            check_whole(batch_tokens, name="batch_tokens", least=1)
         if isinstance(sentences, str):
             return self._encode([sentences], [recipe], batch_tokens, show_progress=False)[0][0]
         listed = as_list(sentences, what="sentences")
@@ -192,26 +198,19 @@ class SentenceEncoder:
         normalize: bool | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
-    ) -> _Recipe:
+    ) -> Recipe:
         """Lay what the user says over what the folder says."""
-        pooling = pooling or self.settings.pooling
-        if prompt is not None and prompt_name is not None:
-            raise ValueError(f"prompt {prompt!r} and prompt_name {prompt_name!r} exclude each other: give one of them")
-        if prompt_name is not None and prompt_name not in self.settings.prompts:
-            known = ", ".join(self.settings.prompts) or "none"
-            raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
-        if prompt is None:
-            prompt = self.settings.default_prompt if prompt_name is None else self.settings.prompts[prompt_name]
-        check_prompt(prompt)
+        pooling = self.settings.pooling if pooling is None else pooling
+        prompt = self.settings.prompt_for(prompt, prompt_name)
         layers = list(self.layers)
         if normalize is False and layers and isinstance(layers[-1], Normalize):
             layers.pop()
-        return _Recipe(
+        return Recipe(
             pooling=pooling, layers=layers, normalize=bool(normalize), prompt=prompt, width=self.embedding_dim(pooling)
         )
 
     def _encode(
-        self, sentences: Sequence[str], recipes: Sequence[_Recipe], batch_tokens: int | None, *, show_progress: bool
+        self, sentences: Sequence[str], recipes: Sequence[Recipe], batch_tokens: int | None, *, show_progress: bool
     ) -> list[np.ndarray]:
         embeddings = [np.empty((len(sentences), recipe.width), np.float32) for recipe in recipes]
         with _progress(len(sentences), show_progress) as progress:
@@ -226,7 +225,7 @@ class SentenceEncoder:
     def _encode_block(
         self,
         sentences: Sequence[str],
-        recipes: Sequence[_Recipe],
+        recipes: Sequence[Recipe],
         batch_tokens: int | None,
         progress: tqdm,
         *,
@@ -243,7 +242,7 @@ class SentenceEncoder:
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
         found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]
-        for batch in _batches(rows, batch_tokens or _BATCH_TOKENS.get(self.device.type, 1 << 13)):
+        for batch in token_batches(rows, batch_tokens, device=self.device.type):
             tokens = self.tokenizer.pad([rows[number] for number in batch])
             num_unknown = (tokens == self.tokenizer.unk_id).sum(dim=1).numpy()  # here, for a GPU would be waited for
             self.num_unknown_tokens += int(num_unknown @ copies[batch])
@@ -256,6 +255,16 @@ class SentenceEncoder:
                 vectors[batch] = (F.normalize(pooled) if recipe.normalize else pooled).cpu().numpy()
             progress.update(int(copies[batch].sum()))
         return [vectors[places] for vectors in found]
+
+    @overload
+    def rank(  # type: ignore[overload-overlap]  # a string is a sequence of strings
+        self, questions: str, candidates: Sequence[str] | np.ndarray
+    ) -> list[tuple[int, float]]: ...
+
+    @overload
+    def rank(
+        self, questions: Sequence[str], candidates: Sequence[str] | np.ndarray
+    ) -> list[list[tuple[int, float]]]: ...
 
     def rank(
         self, questions: str | Sequence[str], candidates: Sequence[str] | np.ndarray
@@ -338,20 +347,24 @@ def embed_file(
         output: the .npy file to write, shape (num_lines, embedding_dim(pooling)); or one for each of several poolings,
             which take one pass.
         pooling, normalize, prompt, prompt_name, batch_tokens, show_progress: as of `SentenceEncoder.encode`.
-        precision: of the numbers in the file, "float32" or "float16".
+        precision: of the numbers in the file, out of `FILE_PRECISIONS`.
 
     Returns:
         The number of lines.
 
     Raises:
         UserError: if the text is missing or not UTF-8, the output cannot be written or is the text itself, or there is
-            no such pooling or prompt.
+            no such pooling, prompt, number of tokens or precision.
     """
-    outputs = output if isinstance(output, Mapping) else {pooling or encoder.settings.pooling: output}
+    if precision not in FILE_PRECISIONS:
+        raise UserError(f"precision {precision!r} of a file is none of {', '.join(FILE_PRECISIONS)}")
+    outputs = {**output} if isinstance(output, Mapping) else {pooling: output}
     for path in outputs.values():
         check_output(path, sources=[source])
     told: dict[str, Any] = {"normalize": normalize, "prompt": prompt, "prompt_name": prompt_name}
     try:
+        if batch_tokens is not None:
+            check_whole(batch_tokens, name="batch_tokens", least=1)
         recipes = [encoder._recipe(pooling=name, **told) for name in outputs]
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -382,15 +395,3 @@ def _write_header(file: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
 
 def _progress(total: int | None, show: bool) -> tqdm:
     return tqdm(total=total, unit=" sentences", disable=not show, mininterval=0.5)
-
-
-def _batches(rows: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield numbers of rows, longest first, in batches of at most so many tokens, padding included."""
-    batch: list[int] = []
-    for number in sorted(range(len(rows)), key=lambda number: len(rows[number]), reverse=True):
-        if batch and (len(batch) + 1) * len(rows[batch[0]]) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch

@@ -114,7 +114,7 @@ def export_model(
     saved, tokenizer, settings, arguments = _load(
         fetched(source, revision), vocabulary, labels=labels, score_scale=score_scale
     )
-    encoder, settings = saved.encoder, replace(settings, pooling=pooling or settings.pooling)
+    encoder, settings = saved.encoder, replace(settings, pooling=settings.pooling if pooling is None else pooling)
     # refuses what does not fit together
     sentence_encoder = SentenceEncoder(encoder, tokenizer, settings=settings, device="cpu")
     found_results, found_name = _place_in_results(source)

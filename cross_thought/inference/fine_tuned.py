@@ -297,6 +297,8 @@ def _renamed(task: FineTunedTask, *, labels: Sequence[str] | None, score_scale: 
         ValueError: if they are none of such a task.
     """
     if labels is not None:
+        if isinstance(labels, str):
+            raise ValueError(f"labels {labels!r} are one text, whose letters would be taken for names: give a list")
         if task.labels is None:
             raise ValueError(f"it was fine-tuned on {task.kind}, which has no label names: leave --labels out")
         if len(labels) != len(task.labels):

@@ -4,7 +4,8 @@ Sentence Transformers applies all of it, so `SentenceEncoder` does, too, or refu
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cross_thought.encoder.tokenizer import check_prompt
 from cross_thought.errors import UserError
 from cross_thought.files import refuse_lfs_pointer
 
@@ -98,6 +100,34 @@ class EmbeddingSettings:
         """The text that is put before sentences unless the user says otherwise."""
         return "" if self.default_prompt_name is None else self.prompts[self.default_prompt_name]
 
+    def prompt_for(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Return the text to put before sentences: one that is given, by its name or itself, or the default one.
+
+        Raises:
+            TypeError: if it is no string.
+            ValueError: if both are given, there is no such name, or it holds half a surrogate pair.
+        """
+        if prompt is not None and prompt_name is not None:
+            raise ValueError(f"prompt {prompt!r} and prompt_name {prompt_name!r} exclude each other: give one of them")
+        if prompt_name is not None and prompt_name not in self.prompts:
+            known = ", ".join(self.prompts) or "none"
+            raise ValueError(f"prompt_name {prompt_name!r} is no prompt of this model: it has {known}")
+        if prompt is None:
+            prompt = self.default_prompt if prompt_name is None else self.prompts[prompt_name]
+        check_prompt(prompt)
+        return prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How embeddings are made: of a folder's settings and what the user said."""
+
+    pooling: str
+    layers: Sequence[nn.Module]
+    normalize: bool
+    prompt: str
+    width: int
+
 
 def read_settings(folder: Path, *, pooling: str) -> EmbeddingSettings:
     """Read what a folder says beside the encoder, of an export, or of a model that Sentence Transformers saved.
@@ -116,7 +146,7 @@ def read_settings(folder: Path, *, pooling: str) -> EmbeddingSettings:
         raise UserError(f"{path}: prompts are {prompts!r}, not texts by their names: correct them")
     if default is not None and default not in prompts:
         raise UserError(f"{path}: default_prompt_name is {default!r}, but prompts have no such name: correct it")
-    if truncate_dim is not None and not (isinstance(truncate_dim, int) and truncate_dim > 0):
+    if truncate_dim is not None and (type(truncate_dim) is not int or truncate_dim < 1):
         raise UserError(f"{path}: truncate_dim is {truncate_dim!r}, which is no number of at least 1: correct it")
     if longest is not None and not (isinstance(longest, int | float) and longest >= 2):
         raise UserError(
@@ -131,7 +161,7 @@ def read_settings(folder: Path, *, pooling: str) -> EmbeddingSettings:
         truncate_dim=truncate_dim,
         prompts=prompts,
         default_prompt_name=default,
-        max_seq_length=None if longest is None else int(longest),
+        max_seq_length=None if longest in (None, math.inf) else int(longest),
         library={name: value for name, value in library.items() if name not in ("__version__", "requirements")},
     )
 

@@ -188,7 +188,7 @@ def embeddings_notes(
         f"`{TF_IDF}`: cosine of bags of words weighted by rarity, which needs no training. {bm25}`{CHANCE}`: what a "
         "random order can expect; of a correlation, none.": True,
     }
-    notes |= dict.fromkeys(cut_notes(documents), True)
+    notes |= dict.fromkeys(reading_notes(documents), True)
     counts = [(one["task"], split, found) for one in documents for split, found in one.get("counts", {}).items()]
     for name, split, found in counts:
         if found.get("dropped"):
@@ -218,18 +218,20 @@ def model_notes(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def cut_notes(documents: Sequence[Mapping]) -> list[str]:
-    """Say how many sentences were cut; of which models, where they differ: each cuts at positions of its own."""
-    models_of: dict[tuple, dict[str, None]] = {}
+def reading_notes(documents: Sequence[Mapping]) -> list[str]:
+    """Say what was cut or is unknown; of which models, where they differ: each has positions of its own."""
+    models_of: dict[str, dict[str, None]] = {}
     for document in documents:
         for split, found in document.get("counts", {}).items():
-            if not found.get("cut"):
-                continue
-            place = (document["task"], split, found["cut"], found["sentences"])
-            models_of.setdefault(place, {})[document["model"]] = None
+            said = []
+            if found.get("cut"):
+                said.append(f"{found['cut']:,} of {found['sentences']:,} sentences cut at the positions")
+            if found.get("unknown"):
+                share = layout.percent_text(found["unknown"] / found["tokens"])
+                said.append(f"{share} of the tokens are unknown to the vocabulary")
+            for text in said:
+                models_of.setdefault(f"{document['task']} ({split}): {text}", {})[document["model"]] = None
     num_models = len({document["model"] for document in documents})
     return [
-        f"{task} ({split}): {cut:,} of {sentences:,} sentences cut at the positions"
-        + ("." if len(models) == num_models else f" ({', '.join(models)}).")
-        for (task, split, cut, sentences), models in models_of.items()
+        text + ("." if len(models) == num_models else f" ({', '.join(models)}).") for text, models in models_of.items()
     ]

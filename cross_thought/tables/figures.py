@@ -102,7 +102,7 @@ def plot_masked_words(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
         for axes, (words, title) in zip(panels, WORDS.items(), strict=True):
             for place, (condition, label) in enumerate(CONDITIONS.items()):
                 points = rows[(rows["words"] == words) & (rows["condition"] == condition)].dropna(subset="mean")
-                heights = points["model"].map(models.index) + 0.2 * (place - 1)
+                heights = _places(points["model"], models) + 0.2 * (place - 1)
                 _mark(axes, points, heights, place=place, label=label)
             axes.set_title("\n".join(wrap(title, 24)), loc="left")
             axes.set_yticks(range(len(models)), models)
@@ -124,7 +124,7 @@ def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
             axes, of_factor = line[place], rows[rows["factor"] == factor]
             settings = list(of_factor["setting"].unique())
             points = of_factor[of_factor["column"] == column].dropna(subset="mean")
-            places, sd = points["setting"].map(settings.index), points["sd"].fillna(0)
+            places, sd = _places(points["setting"], settings), points["sd"].fillna(0)
             style = {"color": _COLOURS[0], "markersize": 3, "linewidth": 0.8, **_BARS}
             axes.errorbar(places, points["mean"], yerr=sd, fmt="o-", **style)
             axes.set_xticks(range(len(settings)), settings)
@@ -172,6 +172,11 @@ def _row_label(study: CaseStudy, segment: int) -> str:
         text = "… " + text[word - _LABEL_WIDTH // 2 :].partition(" ")[2]
     star = "* " if study.repeats[segment] and not is_query else ""
     return "\n".join(wrap(star + text, _LABEL_WIDTH, max_lines=2, placeholder=" …")).replace("$", r"\$")
+
+
+def _places(names: pd.Series, order: Sequence[str]) -> pd.Series:
+    """Return at which place each name stands in an order."""
+    return names.map(order.index).astype(float)  # none at all would be text
 
 
 def _mark(axes: Any, points: pd.DataFrame, heights: pd.Series, *, place: int, label: str) -> None:

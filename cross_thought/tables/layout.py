@@ -104,6 +104,11 @@ def percent(fraction: float | None) -> float:
     return float("nan") if fraction is None else 100 * fraction
 
 
+def percent_text(fraction: float) -> str:
+    """Write a fraction in percent, to two digits."""
+    return f"{float(f'{100 * fraction:.2g}'):g} %"  # 100 by itself would be 1e+02
+
+
 def mean_sd_n(row: Any, form: str = ".1f") -> str:
     """Write a row of `over_seeds` as `mean ± sd (n)`, without what there is none of, in bold if it is the `best`.
 

@@ -50,7 +50,7 @@ def assemble(run: RunResults, *, config_path: Path | str, data_paths: Iterable[P
 
 
 # what the numbers of a table are computed from
-_SCORED = {"embeddings": "pairs.tsv", "retrieval": "run.trec"}
+_SCORED = {"embeddings": "pairs.tsv", "retrieval": "run.trec", "mteb": "scores.json"}
 
 
 def _behind(
@@ -74,8 +74,9 @@ def _behind(
     if table in _SCORED:
         pooling = row.get("pooling") or row["metric"].split()[1]  # the ablations' metric names it
         tuned = [results / "tune" / start / tuned_on / seed] if tuned_on else []
+        tasks = [""] if table == "mteb" else _embedding_tasks(row)  # mteb's tasks are in one file
         place = Path(pooling, seed, _SCORED[table])
-        return [results / table / model / task / place for task in _embedding_tasks(row)], [*trained, *tuned]
+        return [results / table / model / task / place for task in tasks], [*trained, *tuned]
     if table == "sweeps":
         of_setting = Path(model, row["task"], row["setting"], seed)
         evaluation = results / "evaluate" / of_setting

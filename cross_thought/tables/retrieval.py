@@ -13,10 +13,10 @@ from cross_thought.evaluation.embeddings import COSINE_DECIMALS
 from cross_thought.evaluation.result_files import Read
 from cross_thought.tables.embeddings import (
     ROW_KEYS,
-    cut_notes,
     embedding_rows,
     model_notes,
     ours_and_others,
+    reading_notes,
     task_sections,
 )
 from cross_thought.tables.layout import Page, that_hold
@@ -56,7 +56,7 @@ def retrieval_page(rows: pd.DataFrame, *, tasks: Mapping[str, RetrievalTask], do
         index = f"an approximate index ({task.index}, {task.num_probes} clusters a query)"
         notes[f"{name}: searched by {index}, which may miss passages."] = task.index != EXACT
     notes[f"`{BM25}`: Okapi BM25, which needs no training; it ranks passages that share a word with the query."] = True
-    notes |= dict.fromkeys(cut_notes(documents), True)
+    notes |= dict.fromkeys(reading_notes(documents), True)
     for place, found in ((f"{one['task']} ({split})", of) for one in documents for split, of in one["splits"].items()):
         unanswered, absent = found["num_unanswered"], found["num_absent"]
         notes[f"{place}: queries without a right passage, which raw metrics alone count: {unanswered:,}."] = unanswered

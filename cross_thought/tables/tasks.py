@@ -283,8 +283,8 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             of = f" of {number * task.num_sentences:,}" if number and not task.selection else ""
             yield f"{place}: {found['cut']:,}{of} sentences cut at the positions."
         if found.get("unknown"):
-            share = 100 * found["unknown"] / found["tokens"]
-            yield f"{place}: {share:.2g} % of the tokens are unknown to the vocabulary."
+            share = layout.percent_text(found["unknown"] / found["tokens"])
+            yield f"{place}: {share} of the tokens are unknown to the vocabulary."
         if dropped:
             of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
             yield f"{place}: {dropped:,}{of} {examples} left out."

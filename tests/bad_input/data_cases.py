@@ -171,6 +171,9 @@ REFUSED = [
     ("packed by xz", lzma.compress(HEADER + ROWS), HEADER + ROWS, {}),
     ("a spreadsheet", b"PK\x03\x04", HEADER + ROWS, {}),
     ("UTF-16", (HEADER + ROWS).decode().encode("utf-16"), HEADER + ROWS, {}),
+    ("UTF-16 without a byte order mark", (HEADER + ROWS).decode().encode("utf-16-le"), HEADER + ROWS, {}),
+    ("lines that end in `\\r` alone", (HEADER + ROWS).replace(b"\n", b"\r"), HEADER + ROWS, {}),
+    ("the same in CSV", b"premise,hypothesis,label\ra,b,yes\rc,d,no\r", HEADER + ROWS, {"format": "csv"}),
     ("a score without end", HEADER + b"a\tb\tinf\n", HEADER + b"a\tb\t1\n", {"labels": None}),
 ]
 # what looks wrong, train.tsv, and the examples that come out beside those of ROWS
@@ -192,11 +195,14 @@ COLLECTIONS = [
     ("a relevance that is no number", b"q\twho\n", b"a\tone\n", b"q 0 a 1\nq 0 a yes\n"),
     ("the same in the first line, which is no header then", b"q\twho\n", b"a\tone\n", b"q 0 a 1.0\nq 0 a 1\n"),
     ("judgements of another collection", b"q\twho\n", b"a\tone\n", b"q 0 x 1\n"),
+    ("a collection in UTF-16 without a byte order mark", b"q\twho\n", "a\tone\n".encode("utf-16-be"), b"q 0 a 1\n"),
+    ("a collection whose lines end in `\\r` alone", b"q\twho\n", b"a\tone\rb\ttwo\r", b"q 0 a 1\n"),
 ]
 CORPORA = [
     ("a corpus without text", b"\n \n\n"),
     ("a corpus of one document, with none to hold out", b"one sentence .\nanother one .\n"),
     ("a corpus that is not UTF-8", b"good\n\xff\xfe\n"),
+    ("a corpus in UTF-32 without a byte order mark", "one sentence .\n".encode("utf-32-le")),
     ("a corpus whose lines end in `\\r` alone", b"one sentence .\ranother one .\r\rthe next .\r"),
 ]
 JSON_LINES = [

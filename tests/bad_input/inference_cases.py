@@ -40,6 +40,15 @@ def embed(model: str = "export", *options: str, output: str = "e.npy") -> str:
     return command("embed", "--model", model, "--input", "text.txt", "--output", output, *options)
 
 
+def embed_bytes(text: bytes) -> str:
+    """Embed a file of these bytes."""
+    write_export()
+    Path("text.txt").write_bytes(text)
+    sentence = command("embed", "--model", "export", "--input", "text.txt", "--output", "e.npy")
+    assert not Path("e.npy").exists()
+    return sentence
+
+
 def by_name() -> str:
     """Embed with a model of the hub's, which nobody can ask."""
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +107,7 @@ SCORES = FineTunedTask(task="mine", kind="regression", num_sentences=1, columns=
 def predict(rows: str, *options: str, task: FineTunedTask | None = PAIRS, output: str = "predictions.tsv") -> str:
     """Predict these rows with an export."""
     write_export(task=task)
-    Path("rows.tsv").write_text(rows)
+    Path("rows.tsv").write_text(rows, newline="")
     sentence = command("predict", "--model", "export", "--input", "rows.tsv", "--output", output, *options)
     assert not Path(output).exists()
     return sentence
@@ -163,6 +172,8 @@ WAYS = [
     ("a Dense with another activation", partial(behind, "Dense", activation_function="torch.nn.Softplus")),
     ("a prompt that the export has not", partial(changed, _LIBRARY, {"prompts": {"q": "ask "}}, "--prompt-name", "p")),
     ("an export's default prompt that is not there", partial(changed, _LIBRARY, {"default_prompt_name": "q"})),
+    ("text to embed in UTF-16 without a byte order mark", partial(embed_bytes, "One .\nTwo .\n".encode("utf-16-le"))),
+    ("text to embed whose lines end in `\\r` alone", partial(embed_bytes, b"One .\rTwo .\r")),
     ("`embed --output` that is a folder", partial(embed_into, "there.npy", Path.mkdir)),
     ("`embed --output` below a file", partial(embed_into, "file", Path.touch)),
     ("`export --output` that is a file", export_onto_a_file),
@@ -175,6 +186,7 @@ WAYS = [
     ("the same, in another form", partial(predict, "first,second\nx,y\n")),
     ("a row to predict that is cut", partial(predict, "first\tsecond\nx\ty\nx\n")),
     ("a row to predict with a tab in a sentence", partial(predict, "first\tsecond\nx\ty\tz\n")),
+    ("rows to predict whose lines end in `\\r` alone", partial(predict, "first\tsecond\rx\ty\r")),
     ("one column for a task of two sentences", partial(predict, "first\tsecond\nx\ty\n", "--columns", "first")),
     ("three names for two labels", partial(predict, "first\tsecond\nx\ty\n", "--labels", "a", "b", "c")),
     ("a column to predict that is named twice", partial(predict, "first\tsecond\n", "--columns", "first", "first")),

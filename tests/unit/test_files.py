@@ -1,6 +1,7 @@
 """Lines by `\\n` alone, errors by byte offset, and nothing half-written in place."""
 
 import bz2
+import gzip
 import lzma
 import os
 import stat
@@ -60,6 +61,7 @@ def test_invalid_utf8_is_named_by_file_and_byte(bad: bytes, tmp_path: Path) -> N
         (b"\x28\xb5\x2f\xfd rest", "packed by zstd", "unpack it (zstd -d)"),
         (b"PK\x03\x04 rest", "a zip archive, as spreadsheets are", "unpack it, or save the table as CSV"),
         ("text\n".encode("utf-16"), "UTF-16", "convert it (iconv -f UTF-16 -t UTF-8)"),
+        ("text\n".encode("utf-32"), "UTF-32", "convert it (iconv -f UTF-32 -t UTF-8)"),
     ],
 )
 def test_what_is_often_taken_for_text_is_named(data: bytes, what: str, remedy: str, tmp_path: Path) -> None:
@@ -70,6 +72,56 @@ def test_what_is_often_taken_for_text_is_named(data: bytes, what: str, remedy: s
     assert str(error.value) == f"{path} is {what}, and text is read as UTF-8, plain or packed by gzip: {remedy}"
     path.write_bytes(b"BZh is a name\nPK, too\n")
     assert list(read_lines(path)) == ["BZh is a name", "PK, too"]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A line, and\nanother.\n",
+        "a\tb\tc\n1\t2\t3\n",
+        '{"text": "a"}',
+        "“It’s” – he said … “so”\r\n",
+        "Привет, мир\nещё одна строка\n",
+        "यह एक वाक्य है\nदूसरा\n",
+        "สวัสดี ชาวโลก\n",
+        "I like it 😀 a lot\n" * 9999,
+    ],
+)
+def test_wide_characters_without_a_mark_are_named(text: str, encoding: str, tmp_path: Path) -> None:
+    """Each of these is UTF-8 as well, of characters such as NUL."""
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress(text.encode(encoding)))
+    with pytest.raises(UserError) as error:
+        list(read_lines(path))
+    assert str(error.value) == (
+        f"{path} is {encoding} without a byte order mark, and text is read as UTF-8, plain or packed by gzip: "
+        f"convert it (iconv -f {encoding} -t UTF-8)"
+    )
+    path.write_text(text, encoding="utf-8", newline="")
+    assert list(read_lines(path)) == split_lines(text)
+
+
+@pytest.mark.parametrize("text", ["nul\0inside\n", "\0\0\0\0", "1\t2\n" * 99, "one\0two\0" * 99, "a\0 line\n\0\n" * 99])
+def test_nuls_are_text(text: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(text.encode())
+    assert list(read_lines(tmp_path / "text")) == split_lines(text)
+
+
+@pytest.mark.parametrize("chunk_bytes", [3, 100])
+def test_a_file_of_one_line_with_returns_is_refused(chunk_bytes: int, tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    for text in ("one\rtwo\r\rthree\r", "one\rtwo\r\rthree\n"):
+        path.write_bytes(text.encode())
+        with pytest.raises(UserError) as error:
+            list(read_lines(path, chunk_bytes=chunk_bytes))
+        assert str(error.value) == (
+            f"{path}: lines end in a carriage return alone (3 of them, and 1 in a line feed), as on old Macs; convert "
+            "the file: tr '\\r' '\\n' < OLD > NEW"
+        )
+    for text in ("one\rtwo\nthree", "one\r", "\r\n", "one\r\ntwo\r\n", "\n"):
+        path.write_bytes(text.encode())
+        assert list(read_lines(path, chunk_bytes=chunk_bytes)) == split_lines(text)
 
 
 def test_archive_members(tmp_path: Path) -> None:

@@ -58,17 +58,38 @@ def test_all_that_is_optional_is_planned_together(tmp_path: Path) -> None:
     assert planned >= optional | {"export_encoder"}
 
 
+OWN_STS = """
+from datasets import Dataset, DatasetDict
+from mteb.mocks.mock_tasks.sts import MockSTSTask
+
+
+class OwnSTS(MockSTSTask):
+    def load_data(self, **_):
+        first = ["the barn burns", "he owns a pony", "she works as a baker", "the ice breaks"]
+        second = ["the barn burns now", "a pony is his", "the mill stands still", "she bakes"]
+        rows = {"sentence1": first, "sentence2": second, "score": [5, 4, 1, 0]}
+        self.dataset, self.data_loaded = DatasetDict(test=Dataset.from_dict(rows)), True
+"""
+
+
 def test_mteb_scores_a_model_of_the_workflow(clone: Path) -> None:
-    # a task that ships with the library, without data of its own
-    task = "from mteb.mocks.mock_tasks.sts import MockSTSTask\n\n\nclass OwnSTS(MockSTSTask):\n    pass\n"
-    (clone / "own_tasks.py").write_text(task, encoding="utf-8")
-    target = "results/mteb/cross_thought/mean/seed-1/scores.json"
-    done = run_snakemake(clone, target, "--config", "mteb_tasks=[own_tasks.py]", overlay=TINY)
+    (clone / "own_tasks.py").write_text(OWN_STS, encoding="utf-8")
+    own = ("--config", "mteb_tasks=[own_tasks.py]")
+    planned = run_snakemake(clone, "embeddings", "--dry-run", *own, overlay=TINY)
+    assert len(jobs(planned.stdout + planned.stderr, "evaluate_mteb")) == 2 * 2
+    one = TINY | {"models": {"mlm": {"cross_sequence": False}}, "control": None, "seeds": [1]}
+    done = run_snakemake(clone, "results/provenance.json", *own, overlay=one)
     assert done.returncode == 0, done.stderr[-3000:]
+    target = "results/mteb/mlm/mean/seed-1/scores.json"
     scores = json.loads((clone / target).read_text(encoding="utf-8"))
-    assert (scores["model"], scores["seed"], list(scores["tasks"])) == ("cross_thought", 1, ["MockSTSTask"])
-    planned = run_snakemake(clone, "embeddings", "--dry-run", "--config", "mteb_tasks=[own_tasks.py]", overlay=TINY)
-    assert len(jobs(planned.stdout + planned.stderr, "evaluate_mteb")) == 2 * 2 - 1
+    assert (scores["model"], scores["seed"], list(scores["tasks"])) == ("mlm", 1, ["MockSTSTask"])
+    (number,) = (
+        number
+        for number in json.loads((clone / "results/provenance.json").read_text(encoding="utf-8"))["numbers"]
+        if number["table"] == "mteb" and number["figure"] == "mean"
+    )
+    assert number["value"] == pytest.approx(100 * scores["tasks"]["MockSTSTask"]["score"], rel=1e-5)
+    assert number["sources"] == [target]
 
 
 def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path) -> None:

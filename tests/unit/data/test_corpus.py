@@ -195,6 +195,29 @@ def test_a_summary_says_what_was_taken(tmp_path: Path, caplog: pytest.LogCapture
     assert "words per sentence: 1.67" in caplog.messages
 
 
+def test_documents_that_train_has_too_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whole ones, however often; before they are held out or after."""
+    held_out = prepared(tmp_path, a_txt="a\nb\n\na\nb\n\nc\n\nb\n\nd\n\ne\n\nc\n\nc\n")
+    assert (tmp_path / "out" / "valid.txt").read_text() == "a\nb\n\nb\n\ne\n\nc\n"
+    assert held_out["valid_documents_in_train"] == 2
+    assert caplog.messages == ["valid: 2 of 4 documents stand in train, too"]
+    texts = {"train": "a\nb\n\n c\n\n\nd\n", "valid": "c\n\nb\n\nc\n\nd\n", "test": "a\n\nb\n\na\nb\n"}
+    sources = {}
+    for split, text in texts.items():
+        (tmp_path / split).write_text(text)
+        sources[split] = [TextFile(path=str(tmp_path / split))]
+    prepare_corpus(sources, tmp_path / "out", valid_fraction=0.5)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["valid_documents_in_train"], summary["test_documents_in_train"]) == (3, 1)
+    assert caplog.messages[1:] == [
+        "valid: 3 of 4 documents stand in train, too",
+        "test: 1 of 3 documents stand in train, too",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "summary.json", "test.txt", "train.txt", "valid.txt"
+    ]  # fmt: skip
+
+
 def test_a_wrapped_book_is_noted_where_its_lines_are_taken_for_sentences(tmp_path: Path) -> None:
     text = "\n\n".join(["It was the best of times, it was the worst\nof times, it was the age\nof wisdom."] * 4)
     assert "if this is text wrapped at a width, set corpus.lines to wrapped" in prepared(tmp_path, a_txt=text)["notes"]

@@ -282,15 +282,20 @@ def test_the_sentences_of_each_split_are_counted(tmp_path: Path) -> None:
     lines = {"valid": ["1.0\tlong long long\tb", "2.0\tb\tc", "0.5\tb\td"], "test": ["4.0\te\tf", "1.0\te\tg"]}
     for split, rows in lines.items():
         (tmp_path / f"{split}.tsv").write_text("\n".join(["label\tsentence1\tsentence2", *rows]) + "\n")
-    cut = []
+    read = {"cut": 0, "tokens": 0, "unknown": 0}
 
     def encode(sentences: list[str]) -> np.ndarray:
-        cut.extend(sentence for sentence in sentences if len(sentence) > 5)
+        read["cut"] += sum(len(sentence) > 5 for sentence in sentences)
+        read["tokens"] += 2 * len(sentences)
+        read["unknown"] += sum("c" in sentence for sentence in sentences)
         return np.random.default_rng(0).normal(size=(len(sentences), 3))
 
     task = EmbeddingTask(name="t", evaluation="similarity", splits=("valid", "test"))
-    pairs, counts = embeddings.evaluate_task(task, tmp_path, encode, num_cut=lambda: len(cut))
-    assert counts == {"valid": {"sentences": 4, "cut": 1}, "test": {"sentences": 3, "cut": 0}}
+    pairs, counts = embeddings.evaluate_task(task, tmp_path, encode, tally=lambda: dict(read))
+    assert counts == {
+        "valid": {"sentences": 4, "cut": 1, "tokens": 8, "unknown": 1},
+        "test": {"sentences": 3, "cut": 0},
+    }
     document = embeddings_document(model="m", task=task, seed=1, pooling="mean", pairs=pairs, counts=counts)
     assert document["counts"] == counts
 

@@ -248,6 +248,7 @@ def test_what_an_older_checkpoint_does_not_tell(
     [
         ({"labels": ["a", "b"]}, "its head has 3 outputs, and 2 labels are given (--labels)"),
         ({"labels": ["a", "a", "b"]}, "which is no labels of a fine-tuned model"),
+        ({"labels": "abc"}, "labels 'abc' are one text, whose letters would be taken for names: give a list"),
         ({"score_scale": 5.0}, "it was fine-tuned on classification, which has no scores: leave --score-scale out"),
         ({"precision": "float16"}, "precision 'float16' is none of float32, bfloat16"),
         ({"vocabulary": "."}, "export is an export, which has its own tokenizer: leave the vocabulary out"),

@@ -16,6 +16,7 @@ from cross_thought.errors import UserError
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.files import write_json
 from cross_thought.inference.embed import embed_file
+from cross_thought.inference.tally import tally
 from tests.unit.synthetic import script
 
 POOLINGS = ["concat", "slot0", "mean"]
@@ -34,7 +35,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def sentences(count: int, seed: int) -> list[str]:
     """Draw sentences, short and beyond the positions, some of them twice."""
     draw = random.Random(seed)
-    words = " ".join(TEXT).split()
+    words = [*" ".join(TEXT).split(), "§¿"]  # unknown to the vocabulary
     found = [" ".join(draw.choices(words, k=draw.choice([1, 2, 3, 5, 8, 20]))) for _ in range(count)]
     return [*found, *found[:3]]
 
@@ -61,14 +62,14 @@ def test_tasks_are_evaluated_as_by_a_pass_for_each_pooling(checkpoint: Path, tmp
                 task,
                 folder,
                 partial(encoder.encode, pooling=pooling),
-                num_cut=lambda: encoder.num_cut_sentences,  # noqa: B023
+                tally=partial(tally, encoder),
             )
             known = {"model": "m", "task": task, "seed": 1, "pooling": pooling}
             place = tmp_path / f"{task.name}-{pooling}"
             write_pairs(place.with_suffix(".tsv"), pairs)
             write_json(place.with_suffix(".json"), embeddings_document(**known, pairs=pairs, counts=counts))
             expected[place] = counts
-    assert all(count["cut"] > 0 for counts in expected.values() for count in counts.values())
+    assert all(count["cut"] > 0 and count["unknown"] > 0 for counts in expected.values() for count in counts.values())
     found = [tmp_path / f"{place.name}-found" for place in expected]
     script("embed_tasks")(
         checkpoint, checkpoint.parent, TASKS_EMBEDDED, prepared, model="m", seed=1, poolings=POOLINGS, device="cpu",
@@ -95,7 +96,8 @@ def test_a_collection_is_embedded_as_by_a_pass_for_each_pooling(checkpoint: Path
             embed_file(encoder, prepared / f"{kind}.txt", output, pooling=pooling, normalize=True, precision="float16")
             assert output.read_bytes() == (folder / f"{kind}.npy").read_bytes()
         counts = json.loads((folder / "counts.json").read_text())
-        assert counts == {"sentences": 135, "cut": encoder.num_cut_sentences}
+        assert counts == {"sentences": 135, **tally(encoder)}
+        assert counts["unknown"] > 0
         assert counts["cut"] > 0
 
 

@@ -77,7 +77,11 @@ def test_safetensors_alone_carry_no_code(checkpoint: Path, tmp_path: Path) -> No
     export_model(checkpoint, tmp_path / "export", output_format="safetensors")
     names = sorted(path.name for path in (tmp_path / "export").iterdir())
     assert names == ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    assert "trust_remote_code" not in (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    assert "trust_remote_code" not in card
+    assert (
+        "The model is not loaded there (`AutoModel`), nor in Sentence Transformers, for this folder has no code" in card
+    )
 
 
 def test_a_folders_whole_name_is_on_the_card(checkpoint: Path, tmp_path: Path) -> None:

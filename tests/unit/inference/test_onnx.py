@@ -63,12 +63,18 @@ def test_the_graph_gives_our_embeddings(graphs: Path, checkpoint: Path) -> None:
     expected = SentenceEncoder.from_pretrained(checkpoint, device="cpu").encode(SENTENCES)
     assert np.abs(run(graphs / "model.onnx", SENTENCES) - expected).max() < 1e-5
     assert np.abs(run(graphs / "model.onnx", SENTENCES, batch=1) - expected).max() < 1e-5
+    none = dict.fromkeys(onnx_graphs.INPUTS, np.zeros((0, 5), np.int64))
+    assert onnxruntime.InferenceSession(graphs / "model.onnx").run(None, none)[0].shape == (0, 32)
     model = onnx.load(graphs / "model.onnx")
     onnx.checker.check_model(model)
     assert {opset.domain: opset.version for opset in model.opset_import}[""] == onnx_graphs.OPSET == 18
     card = (graphs / "README.md").read_text(encoding="utf-8")
     assert "`model.onnx` (float32; at most " in card
     assert "opset 18" in card
+    assert (
+        "transformers (`AutoModel`), Sentence Transformers and `SentenceEncoder.from_pretrained` do not load it" in card
+    )
+    assert "other rows of its batch" not in card
 
 
 def test_real_sentences_of_1_to_500_tokens(graphs: Path, checkpoint: Path) -> None:
@@ -131,7 +137,11 @@ def test_int8_weights_are_close_and_say_so(checkpoint: Path, graphs: Path, tmp_p
     cosines = (exact * close).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(close, axis=1)
     assert 0.95 < cosines.min() < 1 - 1e-7
     assert (tmp_path / "small/model.onnx").stat().st_size < 0.6 * (graphs / "model.onnx").stat().st_size
-    assert "int8 weights; cosines with float32" in (tmp_path / "small/README.md").read_text(encoding="utf-8")
+    alone = run(tmp_path / "small/model.onnx", SENTENCES, batch=1)
+    assert 1e-4 < np.abs(close - alone).max() < 0.1 * np.abs(close).max()
+    card = (tmp_path / "small/README.md").read_text(encoding="utf-8")
+    assert "int8 weights; cosines with float32" in card
+    assert "With int8 weights, what a row gives depends a little on the other rows of its batch." in card
     with pytest.raises(UserError, match="the format safetensors has no int8 weights: give --format onnx"):
         export_model(checkpoint, tmp_path / "none", output_format="safetensors", int8=True)
 

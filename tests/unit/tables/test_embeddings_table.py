@@ -95,6 +95,22 @@ def test_sentences_that_were_cut_are_said(rows: pd.DataFrame) -> None:
     ]
 
 
+def test_what_the_vocabulary_does_not_know_is_said(rows: pd.DataFrame) -> None:
+    documents = [
+        {
+            "model": model,
+            "task": "MRPC",
+            "counts": {"valid": {"sentences": 9, "cut": 0, "tokens": 90, "unknown": unknown}},
+        }
+        for model, unknown in (("a", 90), ("b", 1))
+    ]
+    page = embeddings_page(rows, tasks=TASKS, documents=documents)
+    assert [note for note in page.notes if "unknown" in note] == [
+        "MRPC (valid): 100 % of the tokens are unknown to the vocabulary (a).",
+        "MRPC (valid): 1.1 % of the tokens are unknown to the vocabulary (b).",
+    ]
+
+
 def test_two_poolings_stand_below_each_other_and_bm25_where_it_ranks() -> None:
     ours = [document("ct", "MRPC", 1, rank=rank, pooling=pooling) for pooling, rank in (("mean", 4), ("concat", 2))]
     lexical = [document(method, "MRPC", None, rank=1) for method in ("tf-idf", "bm25")]

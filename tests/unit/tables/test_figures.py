@@ -8,18 +8,20 @@ import pytest
 from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.cross_attention import CaseStudy
 from cross_thought.evaluation.history import read_history
+from cross_thought.tables import masked_words
 from cross_thought.tables.ablations import ablation_rows
 from cross_thought.tables.figures import (
     COLUMN_WIDTH_IN,
     plot_ablations,
     plot_cross_attention,
     plot_losses,
+    plot_masked_words,
     plot_tasks,
 )
 from cross_thought.tables.tasks import tabulate
 from tests.unit.synthetic import Results
 
-FIGURES = ("losses", "tasks", "ablations", "cross_attention")
+FIGURES = ("losses", "tasks", "masked_words", "ablations", "cross_attention")
 
 
 def draw(results: Results, name: str, folder: Path) -> list[Path]:
@@ -32,6 +34,8 @@ def draw(results: Results, name: str, folder: Path) -> list[Path]:
         weights = [[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]
         texts = ["money costs $ 5", "much text " * 30 + "then [mask] and more " * 9, "short"]
         plot_cross_attention(CaseStudy("m", 1, texts, 1, "$", [True, True, False], weights), paths)
+    elif name == "masked_words":
+        plot_masked_words(masked_words.tabulate(results.run)[0], paths)
     elif name == "losses":
         plot_losses([read_history(path) for path in results.files("pretrain/*/*/history.tsv")], paths)
     else:
@@ -61,5 +65,10 @@ def test_one_seed_and_one_model_can_be_drawn(shared_results: Results, tmp_path: 
     config = shared_results.config | {"tasks": {"RTE": {}}, "seeds": [1]}
     one = RunResults(config | {"models": {"mlm": config["models"]["mlm"]}}, shared_results.folder)
     plot_tasks(tabulate(one)[0], [tmp_path / "task.svg"])
-    assert (tmp_path / "one.svg").exists()
-    assert (tmp_path / "task.svg").exists()
+    plot_masked_words(
+        masked_words.tabulate(one)[0], [tmp_path / "words.svg"]
+    )  # without cross layer 0, in one condition
+    alone = RunResults(one.config | {"ablation": {"cross_sequence": ["mlm"]}}, shared_results.folder)
+    plot_ablations(ablation_rows(alone), [tmp_path / "ablation.svg"])
+    for name in ("one", "task", "words", "ablation"):
+        assert (tmp_path / f"{name}.svg").exists()

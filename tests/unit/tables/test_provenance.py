@@ -6,7 +6,21 @@ import pytest
 
 from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
+from cross_thought.tables.of_run import TABLES
 from cross_thought.tables.provenance import assemble
+
+# of each table a header, a row, and the file that its number is computed from
+SOURCES = {
+    "tasks": ("model,task,mean,seeds,control", "m,RTE,40,1,", "evaluate/m/RTE/seed-1/predictions.tsv"),
+    "sweeps": ("model,task,setting,median,seeds", "m,RTE,lr-1,40,1", "evaluate/m/RTE/lr-1/seed-1/predictions.tsv"),
+    "embeddings": ("model,pooling,task,mean,seeds", "m,mean,find,40,1", "embeddings/m/find/mean/seed-1/pairs.tsv"),
+    "mteb": ("model,pooling,task,mean,seeds", "m (tuned on p),mean,STS12,40,1", "mteb/m@p/mean/seed-1/scores.json"),
+    "retrieval": ("model,pooling,task,mean,seeds", "m,mean,hens,40,1", "retrieval/m/hens/mean/seed-1/run.trec"),
+    "pretraining": ("model,seed,valid_loss_bits", "m,1,4.5", "pretrain/m/seed-1/history.tsv"),
+    "masked_words": ("model,words,condition,metric,mean,seeds", "m,all,on,bits,4,1", "masked_words/m/seed-1/words.tsv"),
+    "cross_path": ("model,condition,mean,seeds", "m,on,90,1", "cross_path/m/seed-1.json"),
+    "ablations": ("model,task,metric,mean,seeds", "m,,masked_words,40,1", "masked_words/m/seed-1/words.tsv"),
+}
 
 HEADER = "kind,model,pooling,task,split,metric,mean,seeds"
 CONFIG = {
@@ -103,3 +117,17 @@ def test_what_an_earlier_config_left_is_behind_no_number(fine_tuned: Path) -> No
 def test_a_task_that_is_evaluated_with_anothers_model_names_its_fine_tuning(fine_tuned: Path) -> None:
     (number,) = numbers(fine_tuned, "model,mlm,,demo-match,valid,accuracy,40,1", table="tasks")
     assert str(fine_tuned / "finetune/mlm/RTE/seed-1") in number["runs"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_number_of_each_table_names_its_file(table: str, tmp_path: Path) -> None:
+    header, row, source = SOURCES[table]
+    made, path = tmp_path / source, tmp_path / "tables" / f"{table}.csv"
+    for folder in (made.parent, path.parent):
+        folder.mkdir(parents=True)
+    made.touch()
+    path.write_text(f"{header}\n{row}\n", encoding="utf-8")
+    run = RunResults(CONFIG | {"models": {"m": CONFIG["models"]["mlm"]}, "pretraining_seed": "each"}, tmp_path)
+    run.made_of = {table: [source]}
+    (number,) = assemble(run, config_path=path, data_paths=[])["numbers"]
+    assert number["sources"] == [str(made)]
