@@ -12,7 +12,7 @@ from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
 from cross_thought.tables.provenance import assemble
-from cross_thought.tables.verify import main, table_numbers
+from cross_thought.tables.verify import left_over, main, table_numbers
 from tests.unit.synthetic import Results, make_results, tabulate
 
 
@@ -125,6 +125,15 @@ def test_a_row_twice_or_elsewhere_is_named(tabulated: Results) -> None:
         "cross_path.csv: rows: row 1",
         "cross_path.csv: rows: row 2",
     ]
+
+
+def test_a_table_that_another_config_left_is_named(tabulated: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    assert left_over(tabulated.folder) == []
+    config = yaml.safe_dump(tabulated.config | {"ablation": None, "tasks": {}}, sort_keys=False)
+    (tabulated.folder / "config.yaml").write_text(config)
+    left = [str(tabulated.folder / f"tables/{name}.csv") for name in ("ablations", "tasks")]
+    assert main([str(tabulated.folder)]) == 0
+    assert f"left by another config, not looked at: {', '.join(left)}\n" in capsys.readouterr().err
 
 
 def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
