@@ -28,9 +28,10 @@ _OPTIONAL: dict[str, Any] = {
     "mteb_tasks": [],
     "retrieval_tasks": {},
 }
+CONFIG_KEYS = ("models", "seeds", "pretraining_seed", "corpus", "tasks", *_OPTIONAL)
+
 # tables with published figures, and the file of resources/ that has them
 PUBLISHED = {"tasks": "reference_results", "embeddings": "reference_embeddings"}
-CONFIG_KEYS = ("models", "seeds", "pretraining_seed", "corpus", "tasks", *_OPTIONAL)
 
 # model, task or collection, pooling, seed; the last two None for what needs no training
 Evaluation = tuple[str, str, str | None, int | None]
