@@ -78,8 +78,8 @@ rule write_config:
 
 rule record_provenance:
     input:
+        expand("results/tables/{name}.csv", name=RESULTS.made_of),
         config="results/config.yaml",
-        tables=expand("results/tables/{name}.csv", name=RESULTS.made_of),
         data=[
             *(["results/corpus"] if TRAINED_MODELS else []),
             "results/bpe/vocabulary",
@@ -104,8 +104,7 @@ rule record_provenance:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        starts={name: task.start_from for name, task in TASKS.items() if task.start_from},
-        sweeps=list(SWEEPS),
+        config=TABLE_CONFIG,
         code=code_of("record_provenance.py", "report.yaml"),
     script:
         "../workflow_scripts/record_provenance.py"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 from cross_thought.tables.provenance import assemble
@@ -9,11 +10,9 @@ from cross_thought.tables.provenance import assemble
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         document = assemble(
+            RunResults(snakemake.params.config),
             config_path=Path(snakemake.input.config),
             data_paths=[Path(path) for path in snakemake.input.data],
-            table_paths={Path(path).stem: Path(path) for path in snakemake.input.tables},
-            starts=snakemake.params.starts,
-            sweeps=snakemake.params.sweeps,
         )
         write_json(snakemake.output[0], document)
         print(f"{len(document['numbers'])} numbers, {len(document['runs'])} runs, {len(document['data'])} data files")

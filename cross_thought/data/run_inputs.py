@@ -23,11 +23,9 @@ GPT2_FILES = {
 
 def prepared_tasks(config: Mapping[str, Any]) -> dict[str, Task]:
     """Return every task whose text is prepared, by name; `config` is the effective one."""
-    return {
-        name: task_from_config(name, entry, section=section)
-        for section, entries in reversed(task_entries(config).items())
-        for name, entry in entries.items()
-    }
+    sections = task_entries(config)
+    of_task = {name: section for section in reversed(sections) for name in sections[section]}
+    return {name: task_from_config(name, sections[section][name], section=section) for name, section in of_task.items()}
 
 
 def needs_corpus(config: Mapping[str, Any]) -> bool:

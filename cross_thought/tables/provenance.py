@@ -1,6 +1,6 @@
 """Where numbers come from: the code, the machine, the data and the command lines behind each of them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from cross_thought.data.definitions import STS_TASKS
 from cross_thought.data.pairs import place_of
+from cross_thought.data.run_results import RunResults
 from cross_thought.environment import environment
 from cross_thought.errors import UserError
 from cross_thought.evaluation.aggregate import AVERAGE
@@ -18,26 +19,15 @@ from cross_thought.files import file_hash, files_of
 from cross_thought.tables.ablations import EMBEDDED, MASKED_WORDS
 
 
-def assemble(
-    *,
-    config_path: Path | str,
-    data_paths: Iterable[Path | str],
-    table_paths: Mapping[str, Path | str],
-    starts: Mapping[str, str] | None = None,
-    sweeps: Collection[str] = (),
-    results: Path | str = "results",
-) -> dict[str, Any]:
-    """Tie each number of the tables to what made it.
+def assemble(run: RunResults, *, config_path: Path | str, data_paths: Iterable[Path | str]) -> dict[str, Any]:
+    """Tie each number of a run's tables to what made it.
 
     A UserError says that a number has seeds, and a file of one of them is missing.
 
     Args:
+        run: its results, whose folder has the tables.
         config_path: the effective config.
         data_paths: data files to hash; of a folder, each file in it that is not hidden.
-        table_paths: table name, as of a CSV file in `results/tables/`, -> that file.
-        starts: task -> the task whose fine-tuned model it starts from, for those that do.
-        sweeps: the tasks whose settings are chosen.
-        results: the folder that the tables' runs lie in.
 
     Returns:
         A document of four parts: `made` (when and where it was assembled, with the config's hash), `data` (files with
@@ -45,16 +35,12 @@ def assemble(
         Snakemake measured) and `numbers` (each figure of each table, with its seeds, source files and runs). A run's
         `command` is null where none was recorded, as for a downloaded checkpoint.
     """
-    results = Path(results)
-    numbers = [
-        number
-        for table, path in table_paths.items()
-        for number in _numbers_of(table, Path(path), starts or {}, sweeps, results)
-    ]
+    numbers = [number for table in run.made_of for number in _numbers_of(run, table)]
     config = {"path": str(config_path), "sha256": file_hash(config_path)}
     files = [
         {"path": str(path), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in files_of(data_paths)
     ]
+    results = Path(run.folder)
     return {
         "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment(), "config": config},
         "data": files,
@@ -67,18 +53,20 @@ def assemble(
 _SCORED = {"embeddings": "pairs.tsv", "retrieval": "run.trec", "mteb": "scores.json"}
 
 
-def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results: Path) -> tuple[list[Path], list[Path]]:
+def _behind(
+    run: RunResults, table: str, row: Mapping[str, str], figure: str, seed: str
+) -> tuple[list[Path], list[Path]]:
     """Return a seed's part of the files that a figure is computed from, and of the folders of the runs behind them."""
+    results = Path(run.folder)
     if table == "ablations":
         of_metric = {"cross_path": "cross_path"} | dict.fromkeys(MASKED_WORDS, "masked_words")
         of_task = "embeddings" if row["metric"].startswith(EMBEDDED) else "tasks"
         table = of_task if row["task"] else of_metric.get(row["metric"], "pretraining")
     model, seed = place_of(row["model"]), f"seed-{seed}"
     start, _, tuned_on = model.partition("@")
-    trained = _pretraining_runs(start, seed, results)
+    trained = _pretraining_runs(run, start, seed)
     if table == "pretraining":
-        run = results / "pretrain" / model / seed
-        return [run / "history.tsv"], [run]
+        return [place / "history.tsv" for place in trained], trained
     if table == "cross_path":
         return [results / "cross_path" / model / f"{seed}.json"], trained
     if table == "masked_words":
@@ -96,13 +84,12 @@ def _behind(table: str, row: Mapping[str, str], figure: str, seed: str, results:
     predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
-        # An average is over several tasks; its row does not say which, so all of the model's are named.
-        task = "*" if row["task"] == AVERAGE else row["task"]
-        for evaluation in sorted(results.glob(f"evaluate/{model}/{task}/{seed}")):
-            predictions.append(evaluation / "predictions.tsv")
-            # a task that is evaluated with another one's model has no fine-tuning
-            runs += [evaluation, *results.glob(f"finetune/{model}/{evaluation.parent.name}/{seed}")]
-        runs += _pretraining_runs(model, seed, results)
+        for name, task in run.tasks.items():
+            if name == row["task"] or (row["task"] == AVERAGE and task.in_average):
+                evaluation = results / "evaluate" / model / name / seed
+                predictions.append(evaluation / "predictions.tsv")
+                runs += [evaluation, results / "finetune" / model / (task.evaluated_with or name) / seed]
+        runs += _pretraining_runs(run, model, seed)
     return predictions, runs
 
 
@@ -111,24 +98,27 @@ def _embedding_tasks(row: Mapping[str, str]) -> Sequence[str]:
     return STS_TASKS if row["task"] == AVERAGE else [row["task"]]
 
 
-def _named(runs: Iterable[Path], starts: Mapping[str, str], sweeps: Collection[str], results: Path) -> Iterator[Path]:
-    """Yield the runs, before a fine-tuning that started from another the latter.
+def _named(run: RunResults, places: Iterable[Path]) -> Iterator[Path]:
+    """Yield the folders of runs, before a fine-tuning that started from another the latter.
 
     Of a task with a sweep it is the run of the chosen setting, whose files were copied.
     """
-    for run in runs:
-        stage, model, *place = run.relative_to(results).parts
-        if stage == "finetune" and place[0] in starts:
-            yield from _named([results / stage / model / starts[place[0]] / run.name], {}, sweeps, results)
-        if stage in ("finetune", "evaluate") and place[0] in sweeps and len(place) == 2:
-            run = run.parent / chosen_setting(results / "finetune" / model / place[0] / "choice.json") / run.name
-        yield run
+    for folder in places:
+        stage, model, *place = folder.relative_to(run.folder).parts
+        if stage == "finetune" and (start := run.tasks[place[0]].start_from):
+            yield from _named(run, [Path(run.folder, stage, model, start, folder.name)])
+        if stage in ("finetune", "evaluate") and place[0] in run.sweeps and len(place) == 2:
+            chosen = chosen_setting(Path(run.folder, "finetune", model, place[0], "choice.json"))
+            folder = folder.parent / chosen / folder.name
+        yield folder
 
 
-def _pretraining_runs(model: str, place: str, results: Path) -> list[Path]:
-    """Return the pre-training of that seed, or the one that all seeds share, or none for a downloaded model."""
-    own = results / "pretrain" / model / place
-    return [own] if own.is_dir() else sorted(results.glob(f"pretrain/{model}/seed-*"))
+def _pretraining_runs(run: RunResults, model: str, seed: str) -> list[Path]:
+    """Return the pre-training of that seed, or the one that all seeds share, or none for a model that is given."""
+    if model not in run.trained_models:
+        return []
+    shared = run.config["pretraining_seed"]
+    return [Path(run.folder, "pretrain", model, seed if shared == "each" else f"seed-{shared}")]
 
 
 _FIGURES = ["mean", "sd", "difference", "valid_loss_bits", "valid_loss_nats", "valid_perplexity", "train_loss_bits"]
@@ -137,13 +127,12 @@ _OF_WORDS = ["mean", "sd", "ci_low", "ci_high", "p_documents", "p_seeds"]
 _KEYS = ("factor", "setting", "kind", "model", "pooling", "task", "split", "metric", "words", "condition", "control")
 
 
-def _numbers_of(
-    table: str, path: Path, starts: Mapping[str, str], sweeps: Collection[str], results: Path
-) -> Iterator[dict[str, Any]]:
+def _numbers_of(run: RunResults, table: str) -> Iterator[dict[str, Any]]:
+    path = Path(run.folder, "tables", f"{table}.csv")
     for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
         for figure in filter(row.get, _OF_WORDS if table == "masked_words" else _FIGURES):
-            found = [_behind(table, row, figure, seed, results) for seed in seeds]
+            found = [_behind(run, table, row, figure, seed) for seed in seeds]
             for seed, (sources, _) in zip(seeds, found, strict=True):
                 missing = [str(source) for source in sources if not source.is_file()]
                 if missing or not sources:
@@ -152,9 +141,9 @@ def _numbers_of(
                         f"{missing[0] if missing else 'every source'} is missing: run `snakemake` again"
                     )
             if row.get("kind") == "lexical":  # needs no seed
-                folder = results / table / row["model"]
+                folder = Path(run.folder, table, row["model"])
                 found = [([folder / task / _SCORED[table] for task in _embedding_tasks(row)], [])]
-            runs = _named((run for _, runs in found for run in runs), starts, sweeps, results)
+            runs = _named(run, (place for _, places in found for place in places))
             yield {
                 "table": table,
                 **{key: row[key] for key in _KEYS if row.get(key)},

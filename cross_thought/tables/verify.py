@@ -71,16 +71,26 @@ def numbers(results: Path, *, workflow: Path = REPOSITORY) -> Iterator[Number]:
 
     Its `config.yaml` says what there is. `workflow` is the folder that has `resources/`, with the published figures.
     """
+    run = _run_of(results, workflow=workflow)
+    documents: Documents = {}
+    yield from evaluation_numbers(run, documents)
+    for table in run.made_of:
+        yield from table_numbers(run, table, documents)
+
+
+def _run_of(results: Path, *, workflow: Path = REPOSITORY) -> RunResults:
     path = results / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `snakemake tables` first, or name the results folder") from None
-    run = RunResults(config, results, workflow=workflow)
-    documents: Documents = {}
-    yield from evaluation_numbers(run, documents)
-    for table in run.made_of:
-        yield from table_numbers(run, table, documents)
+    return RunResults(config, results, workflow=workflow)
+
+
+def left_over(results: Path) -> list[str]:
+    """Return the CSV files of tables that `config.yaml` does not make: another config's, which nothing verifies."""
+    of_run = [f"{table}.csv" for table in _run_of(results).made_of]
+    return [str(path) for path in sorted(Path(results, "tables").glob("*.csv")) if path.name not in of_run]
 
 
 def evaluation_numbers(run: RunResults, documents: Documents) -> Iterator[Number]:
@@ -201,6 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [number for number in found if not number.agrees]
     for number in wrong:
         print(number, file=sys.stderr)
+    others = [] if options.results.is_file() else left_over(options.results)
+    if others:
+        print(f"left by another config, not looked at: {', '.join(others)}", file=sys.stderr)
     if wrong:
         remedy = (
             f"a file was changed after it was made, or is of another config than {options.results}/config.yaml: "

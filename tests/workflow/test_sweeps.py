@@ -76,8 +76,9 @@ def test_the_tables_say_what_was_chosen_from(swept: Path) -> None:
 
 def test_numbers_are_tied_to_the_chosen_run(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(swept)
-    tables = {name: f"results/tables/{name}.csv" for name in ("tasks", "sweeps")}
-    found = assemble(config_path="results/config.yaml", data_paths=[], table_paths=tables, sweeps=["demo-match"])
+    run = RunResults(yaml.safe_load(Path("results/config.yaml").read_text()))
+    run.made_of = {name: run.made_of[name] for name in ("tasks", "sweeps")}  # those that are made here
+    found = assemble(run, config_path="results/config.yaml", data_paths=[])
     choice = json.loads(Path("results/finetune/mlm/demo-match/choice.json").read_text())
     chosen = f"results/finetune/mlm/demo-match/{choice['chosen']}/seed-1"
     (number,) = (entry for entry in found["numbers"] if entry["table"] == "tasks" and entry.get("model") == "mlm")

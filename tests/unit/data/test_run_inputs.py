@@ -50,3 +50,17 @@ def test_a_task_of_several_sections_is_prepared_once_as_the_first_says() -> None
     assert list(task_entries(config)) == ["tasks", "embedding_tasks", PAIRS_SECTION]
     assert set(prepared_tasks(config)) == {"RTE", "SNLI", "STS13"}
     assert prepared_tasks(config)["STS13"].splits.keys() == {"test"}
+
+
+def test_a_task_of_ones_own_may_stand_in_other_sections_without_its_files(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("a\tb\tyes\n", encoding="utf-8")
+    files = {"files": {"train": str(rows), "valid": str(rows)}, "input_columns": [1, 2], "label_column": 3}
+    own = files | {"labels": ["no", "yes"], "metrics": ["accuracy"], "header": False}
+    config = load_files(
+        [],
+        tasks={"mine": own},
+        embedding_tasks={"mine": {"evaluation": "probe"}},
+        embedding_tuning={"pairs": {"mine": {"positive_label": "yes"}}},
+    )
+    assert prepared_tasks(config)["mine"].splits.keys() == {"train", "valid"}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
 from cross_thought.tables.of_run import TABLES
 from cross_thought.tables.provenance import assemble
@@ -22,20 +23,39 @@ SOURCES = {
 }
 
 HEADER = "kind,model,pooling,task,split,metric,mean,seeds"
+CONFIG = {
+    "models": {
+        "mlm": {"source": "pretrain", "cross_sequence": False, "segment_length": 12},
+        "given": {"source": "path"},
+    },
+    "seeds": [1, 2],
+    "pretraining_seed": 7,
+    "corpus": {"source": "files"},
+    "tasks": {"RTE": {}, "MNLI": {}, "demo-match": {"evaluated_with": "RTE"}},
+    "embedding_tasks": {"demo-find": {}},
+    "embedding_tuning": {"pairs": {"pick": {}}},
+}
 
 
-def numbers(folder: Path, *rows: str) -> list[dict]:
-    """Return the numbers of a table of embeddings with these rows."""
-    path = folder / "embeddings.csv"
+def numbers(folder: Path, *rows: str, table: str = "embeddings") -> list[dict]:
+    """Return the numbers of a table with these rows."""
+    path = folder / "tables" / f"{table}.csv"
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
-    tables = {"embeddings": path}
-    return assemble(config_path=path, data_paths=[], table_paths=tables, results=folder)["numbers"]
+    run = RunResults(CONFIG, folder)
+    run.made_of = {table: run.made_of[table]}
+    return assemble(run, config_path=path, data_paths=[])["numbers"]
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Results of a model, tuned on one task with two seeds, and of words."""
-    for place in ("mlm@pick/find/mean/seed-1", "mlm@pick/find/mean/seed-2", "mlm/find/mean/seed-7", "bm25/find"):
+    for place in (
+        "mlm@pick/demo-find/mean/seed-1",
+        "mlm@pick/demo-find/mean/seed-2",
+        "mlm/demo-find/mean/seed-7",
+        "bm25/demo-find",
+    ):
         path = tmp_path / "embeddings" / place / "pairs.tsv"
         path.parent.mkdir(parents=True)
         path.touch()
@@ -45,36 +65,69 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_a_tuned_models_number_names_its_files_and_runs(results: Path) -> None:
-    (number,) = numbers(results, "model,mlm (tuned on pick),mean,find,test,mrr,40,1 2")
+    (number,) = numbers(results, "model,mlm (tuned on pick),mean,demo-find,test,mrr,40,1 2")
     assert number["model"] == "mlm (tuned on pick)"
     assert number["sources"] == [
-        str(results / f"embeddings/mlm@pick/find/mean/seed-{seed}/pairs.tsv") for seed in (1, 2)
+        str(results / f"embeddings/mlm@pick/demo-find/mean/seed-{seed}/pairs.tsv") for seed in (1, 2)
     ]
     runs = ("pretrain/mlm/seed-7", "tune/mlm/pick/seed-1", "tune/mlm/pick/seed-2")
     assert number["runs"] == [str(results / run) for run in runs]
 
 
 def test_what_needs_no_training_names_its_file(results: Path) -> None:
-    words, chance = numbers(results, "lexical,bm25,,find,test,mrr,50,", "chance,chance,,find,test,mrr,1,")
-    assert (words["sources"], words["runs"]) == ([str(results / "embeddings/bm25/find/pairs.tsv")], [])
+    words, chance = numbers(results, "lexical,bm25,,demo-find,test,mrr,50,", "chance,chance,,demo-find,test,mrr,1,")
+    assert (words["sources"], words["runs"]) == ([str(results / "embeddings/bm25/demo-find/pairs.tsv")], [])
     assert (chance["sources"], chance["runs"]) == ([], [])
 
 
 def test_a_number_whose_file_is_gone_is_refused(results: Path) -> None:
-    row = "model,mlm,mean,find,test,mrr,40,7"
+    row = "model,mlm,mean,demo-find,test,mrr,40,7"
     assert numbers(results, row)
-    (results / "embeddings/mlm/find/mean/seed-7/pairs.tsv").unlink()
+    (results / "embeddings/mlm/demo-find/mean/seed-7/pairs.tsv").unlink()
     with pytest.raises(UserError, match=r"mean of mlm is over seeds 7, but of seed 7 .*pairs\.tsv is missing: run"):
         numbers(results, row)
+
+
+@pytest.fixture
+def fine_tuned(results: Path) -> Path:
+    """The same with fine-tunings of this run, and with what an earlier config left in the folder."""
+    for model in ("mlm", "given"):
+        for task in ("RTE", "MNLI", "demo-match", "of-before"):
+            path = results / "evaluate" / model / task / "seed-1" / "predictions.tsv"
+            path.parent.mkdir(parents=True)
+            path.touch()
+            if task != "demo-match":
+                (results / "finetune" / model / task / "seed-1").mkdir(parents=True)
+        (results / "pretrain" / model / "seed-1").mkdir(parents=True)
+    return results
+
+
+def test_what_an_earlier_config_left_is_behind_no_number(fine_tuned: Path) -> None:
+    ours, given = numbers(
+        fine_tuned, *(f"model,{model},,average,valid,mean,40,1" for model in ("mlm", "given")), table="tasks"
+    )
+    names = ("RTE", "MNLI", "demo-match")
+    assert ours["sources"] == [str(fine_tuned / f"evaluate/mlm/{task}/seed-1/predictions.tsv") for task in names]
+    runs = {str(Path(run).relative_to(fine_tuned)) for run in ours["runs"]}
+    evaluated = {f"evaluate/mlm/{task}/seed-1" for task in names}
+    assert runs == evaluated | {"finetune/mlm/RTE/seed-1", "finetune/mlm/MNLI/seed-1", "pretrain/mlm/seed-7"}
+    assert not any("pretrain" in run for run in given["runs"])
+
+
+def test_a_task_that_is_evaluated_with_anothers_model_names_its_fine_tuning(fine_tuned: Path) -> None:
+    (number,) = numbers(fine_tuned, "model,mlm,,demo-match,valid,accuracy,40,1", table="tasks")
+    assert str(fine_tuned / "finetune/mlm/RTE/seed-1") in number["runs"]
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_number_of_each_table_names_its_file(table: str, tmp_path: Path) -> None:
     header, row, source = SOURCES[table]
-    made, path = tmp_path / source, tmp_path / f"{table}.csv"
-    made.parent.mkdir(parents=True)
+    made, path = tmp_path / source, tmp_path / "tables" / f"{table}.csv"
+    for folder in (made.parent, path.parent):
+        folder.mkdir(parents=True)
     made.touch()
     path.write_text(f"{header}\n{row}\n", encoding="utf-8")
-    document = assemble(config_path=path, data_paths=[], table_paths={table: path}, results=tmp_path)
-    (number,) = document["numbers"]
+    run = RunResults(CONFIG | {"models": {"m": CONFIG["models"]["mlm"]}, "pretraining_seed": "each"}, tmp_path)
+    run.made_of = {table: [source]}
+    (number,) = assemble(run, config_path=path, data_paths=[])["numbers"]
     assert number["sources"] == [str(made)]

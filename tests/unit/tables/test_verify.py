@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cross_thought.data.run_results import RunResults
 from cross_thought.errors import UserError
 from cross_thought.files import file_hash
 from cross_thought.tables.provenance import assemble
-from cross_thought.tables.verify import main, table_numbers
+from cross_thought.tables.verify import left_over, main, table_numbers
 from tests.unit.synthetic import Results, make_results, tabulate
 
 
@@ -126,21 +127,24 @@ def test_a_row_twice_or_elsewhere_is_named(tabulated: Results) -> None:
     ]
 
 
+def test_a_table_that_another_config_left_is_named(tabulated: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    assert left_over(tabulated.folder) == []
+    config = yaml.safe_dump(tabulated.config | {"ablation": None, "tasks": {}}, sort_keys=False)
+    (tabulated.folder / "config.yaml").write_text(config)
+    left = [str(tabulated.folder / f"tables/{name}.csv") for name in ("ablations", "tasks")]
+    assert main([str(tabulated.folder)]) == 0
+    assert f"left by another config, not looked at: {', '.join(left)}\n" in capsys.readouterr().err
+
+
 def test_missing_results_are_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.yaml is missing: run"):
         main([str(tmp_path)])
 
 
 def test_provenance_ties_each_number_to_its_runs(made_once: Results) -> None:
-    folder = made_once.folder
-    tables = {name: folder / "tables" / f"{name}.csv" for name in ("tasks", "pretraining", "cross_path", "ablations")}
-    document = assemble(
-        config_path=folder / "config.yaml",
-        data_paths=[folder / "cross_path"],
-        table_paths=tables,
-        starts={"MRPC": "MNLI"},
-        results=folder,
-    )
+    folder, config = made_once.folder, made_once.config
+    run = RunResults(config | {"tasks": config["tasks"] | {"MRPC": {"start_from": "MNLI"}}}, folder)
+    document = assemble(run, config_path=folder / "config.yaml", data_paths=[folder / "cross_path"])
     json.dumps(document, allow_nan=False)
     assert document["made"]["config"]["sha256"] == file_hash(folder / "config.yaml")
     assert {"commit", "dirty", "packages", "cpu", "cores", "memory_gb", "gpus", "at"} <= set(document["made"])
