@@ -13,6 +13,7 @@ SETTING_PREDICTIONS = "results/evaluate/{model}/{task}/{setting}/seed-{seed}/pre
 
 localrules:
     note_setting,
+    note_sweep,
 
 
 use rule note_finetuning as note_setting with:
@@ -24,6 +25,19 @@ use rule note_finetuning as note_setting with:
         "results/benchmarks/note_setting/{model}/{task}/{setting}.jsonl"
     params:
         settings=lambda wildcards: finetuning_settings_of(wildcards.model, wildcards.task, setting_entry(wildcards)),
+
+
+use rule note_finetuning as note_sweep with:
+    output:
+        "results/finetune/{model}/{task}/sweep.json",
+    log:
+        "results/logs/note_sweep/{model}/{task}.log",
+    benchmark:
+        "results/benchmarks/note_sweep/{model}/{task}.jsonl"
+    wildcard_constraints:
+        task=alternatives(SWEEPS),
+    params:
+        settings=lambda wildcards: {"metric": TASKS[wildcards.task].metrics[0], "settings": SWEEPS[wildcards.task]},
 
 
 use rule finetune_task as finetune_setting with:
@@ -67,7 +81,8 @@ use rule evaluate_task as evaluate_setting with:
 # is kept taken anew, and those of all settings, long deleted, trained.
 rule choose_setting:
     input:
-        of_all_settings(SETTING_PREDICTIONS, seeds=SEEDS),
+        predictions=of_all_settings(SETTING_PREDICTIONS, seeds=SEEDS),
+        sweep="results/finetune/{model}/{task}/sweep.json",
     output:
         "results/finetune/{model}/{task}/choice.json",
     log:
@@ -83,10 +98,8 @@ rule choose_setting:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        metric=lambda wildcards: TASKS[wildcards.task].metrics[0],
         # takes `output`, so a change of what else the entry says is no reason
         entry=lambda wildcards, output: config["tasks"][wildcards.task],
-        settings=lambda wildcards, output: SWEEPS[wildcards.task],
     script:
         "../workflow_scripts/choose_setting.py"
 

@@ -8,6 +8,7 @@ from cross_thought.data.sweeps import Setting, shown_setting
 from cross_thought.data.tasks import task_from_config
 from cross_thought.evaluation.choice import choice_document, setting_and_seed, value_of_run
 from cross_thought.evaluation.predictions import read_predictions
+from cross_thought.evaluation.result_files import read_json
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job
 
@@ -33,9 +34,9 @@ def choose_setting(
 if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         choose_setting(
-            [Path(path) for path in snakemake.input],
+            [Path(path) for path in snakemake.input.predictions],
             Path(snakemake.output[0]),
             model=snakemake.wildcards.model,
             task=task_from_config(snakemake.wildcards.task, snakemake.params.entry),
-            settings=snakemake.params.settings,
+            settings=read_json(snakemake.input.sweep)["settings"],
         )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from cross_thought.data.run_results import RunResults
 from cross_thought.evaluation.history import read_history
+from cross_thought.evaluation.result_files import read_json
 from cross_thought.jobs import logged_job
 from cross_thought.tables.layout import markdown, write_table
 from cross_thought.tables.of_run import TABLES
@@ -46,6 +47,6 @@ if "snakemake" in globals():
     with logged_job(snakemake.log[0]):
         make_table(
             snakemake.params.table,
-            RunResults(snakemake.params.config),
+            RunResults(read_json(snakemake.input.settings)),
             files=dict(snakemake.output.items()),
         )

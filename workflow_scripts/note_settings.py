@@ -1,4 +1,4 @@
-"""Write down all that defines a training, data and code apart: once this file changes, it is done anew."""
+"""Write down all that defines a training, a choice or tables, data and code apart: changed, it is done anew."""
 
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job

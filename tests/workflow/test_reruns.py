@@ -131,6 +131,13 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)
 
 
+def test_tables_follow_the_config_though_other_code_prepares_their_data_anew(clone: Path) -> None:
+    append("\n# new\n", *(clone / "cross_thought/data" / f"{name}.py" for name in ("corpus", "glue")))
+    rules = planned(clone, overlay=TINY | {"seeds": [1]})
+    assert {"tabulate_pretraining", "tabulate_masked_words", "tabulate_tasks", "tabulate_embeddings"} <= rules
+    assert not rules & PAID_FOR
+
+
 def test_a_checkpoint_that_is_kept_tabulates_nothing_anew(clone: Path) -> None:
     kept = {name: entry | {"keep_checkpoints": True} for name, entry in TINY["tasks"].items()}
     other = TINY | {"tasks": kept, "finetuning": TINY["finetuning"] | {"keep_checkpoints": True}}

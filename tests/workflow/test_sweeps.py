@@ -121,6 +121,10 @@ def test_data_prepared_anew_train_and_choose_nothing(swept: Path, tmp_path: Path
     planned = set(re.findall(r"^rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
     assert planned >= {"binarize_task", "score_task", "tabulate_tasks"}
     assert not {rule for rule in planned if rule.endswith(("_setting", "_run", "_sweeps")) or "pretrain" in rule}
+    fewer = SWEEP | {"finetuning": SWEEP["finetuning"] | {"learning_rate": [float(RATES[0])]}}
+    done = run_snakemake(copy, *TARGETS, "--dry-run", overlay=fewer)  # at the same time
+    planned = set(re.findall(r"^rule (\w+):$", done.stdout + done.stderr, flags=re.MULTILINE))
+    assert planned >= {"choose_setting", "take_kept_run", "tabulate_sweeps"}
 
 
 def test_one_more_value_trains_what_it_adds(swept: Path) -> None:
