@@ -190,6 +190,11 @@ def finetuning_entry(task):
     return without_keeping(config["tasks"][task])
 
 
+def trained_entry(task):
+    """Return what of it a training and its predictions go by: not what is computed of these."""
+    return {key: value for key, value in finetuning_entry(task).items() if key not in ("metrics", "in_average")}
+
+
 def data_section(task):
     """Return the key of the config under which a task's data are described."""
     return next(section for section, entries in task_entries(config).items() if task in entries)
@@ -261,7 +266,7 @@ def fine_tuned(model, task, seed):
 
 def setting_entry(wildcards):
     """Return a task's entry of the config with one value for each of its lists."""
-    return finetuning_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
+    return trained_entry(wildcards.task) | SWEEPS[wildcards.task][wildcards.setting]
 
 
 def of_all_settings(path, seeds=None):

@@ -28,7 +28,7 @@ rule evaluate_task:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        entry=lambda wildcards: finetuning_entry(wildcards.task),
+        entry=lambda wildcards: trained_entry(wildcards.task),
         device=config["hardware"]["device"],
         precision=config["hardware"]["precision"],
     script:

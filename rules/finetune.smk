@@ -20,7 +20,7 @@ use rule note_pretraining as note_finetuning with:
         "results/benchmarks/note_finetuning/{model}/{task}.jsonl"
     params:
         settings=lambda wildcards: finetuning_settings_of(
-            wildcards.model, wildcards.task, finetuning_entry(wildcards.task)
+            wildcards.model, wildcards.task, trained_entry(wildcards.task)
         ),
 
 
@@ -46,7 +46,7 @@ rule finetune_task:
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
     params:
-        entry=lambda wildcards: finetuning_entry(wildcards.task),
+        entry=lambda wildcards: trained_entry(wildcards.task),
         model=lambda wildcards: MODELS[wildcards.model],
         finetuning=FINETUNING,
         hardware=config["hardware"],

@@ -131,6 +131,15 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)
 
 
+def test_another_metric_is_computed_from_the_predictions(clone: Path) -> None:
+    tasks = TINY["tasks"] | {
+        "demo-match": TINY["tasks"]["demo-match"] | {"metrics": ["macro_f1", "accuracy"], "in_average": False}
+    }
+    rules = planned(clone, overlay=TINY | {"tasks": tasks})
+    assert {"score_task", "tabulate_tasks"} <= rules
+    assert not rules & PAID_FOR
+
+
 def test_tables_follow_the_config_though_other_code_prepares_their_data_anew(clone: Path) -> None:
     append("\n# new\n", *(clone / "cross_thought/data" / f"{name}.py" for name in ("corpus", "glue")))
     rules = planned(clone, overlay=TINY | {"seeds": [1]})
