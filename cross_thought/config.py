@@ -64,9 +64,7 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
         UserError: naming the file and line, or the key, its value and the remedy.
     """
     overlay = as_in_a_file(overlay, command_line or {})
-    for path in files:
-        if path.suffix != ".json":
-            read_yaml(path)
+    _read_files(path for path in files if path.suffix != ".json")
     base = read_yaml(BASE)
     base |= {key: {} for key in REPLACED if key in overlay}
     if "tasks" in overlay:
@@ -77,9 +75,29 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
 def load_files(paths: Iterable[str | Path], **values: object) -> Config:
     """Lay YAML files, each over those before it, and then `values` over config.yaml; raises as `load_config`."""
     given: Config = {}
-    for path in paths:
-        given = _merge(given, read_yaml(Path(path)))
+    for text in _read_files(map(Path, paths)):
+        given = _merge(given, text)
     return load_config(_merge(given, values))
+
+
+def _read_files(paths: Iterable[Path]) -> list[Config]:
+    """Read YAML files that are laid over each other, key by key.
+
+    A UserError says that one is none, or that it has an empty mapping where one before it has entries, which stay.
+    """
+    read: list[Config] = []
+    holders: dict[str, Path] = {}
+    for path in paths:
+        read.append(read_yaml(path))
+        for key in REPLACED:
+            entries = read[-1].get(key)
+            if entries == {} and key in holders:
+                raise UserError(
+                    f"{path}: {key} is empty, which takes nothing away from {key} of {holders[key]}: give one of the "
+                    "files alone, or a file without these"
+                )
+            holders |= {key: path} if entries else {}
+    return read
 
 
 def effective_config(raw: Config) -> Config:

@@ -1,6 +1,7 @@
 """The effective config: inheritance, and each refusal in one sentence."""
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,19 @@ def test_the_captions_ablations_run_both_tasks_on_half_of_the_examples() -> None
         load_files([REPOSITORY / "config/captions.yaml"])["models"]["cross_thought"]["pretraining"]["max_updates"]
         == 8000
     )
+
+
+def test_an_empty_mapping_over_one_with_entries_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("tasks: {}\nmodels: {mlm: {cross_sequence: false}}\ncontrol: null\n")
+    second.write_text("models: {}\n")
+    said = f"{second}: models is empty, which takes nothing away from models of {first}: give one of the files alone"
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_files([first, second])
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_config({}, files=[first, second])
+    second.write_text("tasks: {}\n")  # neither has any
+    assert load_files([first, second])["tasks"] == {}
 
 
 def test_models_inherit_from_the_defaults(config: dict) -> None:
