@@ -127,11 +127,11 @@ def plot_ablations(rows: pd.DataFrame, paths: Iterable[Path | str]) -> None:
             places, sd = _places(points["setting"], settings), points["sd"].fillna(0)
             style = {"color": _COLOURS[0], "markersize": 3, "linewidth": 0.8, **_BARS}
             axes.errorbar(places, points["mean"], yerr=sd, fmt="o-", **style)
-            axes.set_xticks(range(len(settings)), settings)
+            axes.set_xticks(range(len(settings)), settings, **_slanted(settings, num_panels=len(factors)))
             axes.set_xlim(-0.5, len(settings) - 0.5)
             axes.grid(axis="y", **_GRID)
-            line[0].set_ylabel(column.replace(" (", "\n(").strip())
-            panels[-1][place].set_xlabel(FACTOR_NAMES[factor])
+            line[0].set_ylabel("\n".join(wrap(column, 16)))
+            panels[-1][place].set_xlabel("\n".join(wrap(FACTOR_NAMES[factor], 40 // len(factors))))
         figure.align_ylabels(panels[:, 0])
 
 
@@ -172,6 +172,14 @@ def _row_label(study: CaseStudy, segment: int) -> str:
         text = "… " + text[word - _LABEL_WIDTH // 2 :].partition(" ")[2]
     star = "* " if study.repeats[segment] and not is_query else ""
     return "\n".join(wrap(star + text, _LABEL_WIDTH, max_lines=2, placeholder=" …")).replace("$", r"\$")
+
+
+def _slanted(labels: Sequence[str], *, num_panels: int) -> dict[str, Any]:
+    """Return how labels are set below one of several panels in a row: slanted where they would meet."""
+    room = 18 * (COLUMN_WIDTH_IN - 0.7) / num_panels  # characters
+    if (1 + max(map(len, labels))) * len(labels) < room:
+        return {}
+    return {"rotation": 40, "rotation_mode": "anchor", "horizontalalignment": "right"}
 
 
 def _places(names: pd.Series, order: Sequence[str]) -> pd.Series:

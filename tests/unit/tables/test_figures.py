@@ -12,6 +12,7 @@ from cross_thought.tables import masked_words
 from cross_thought.tables.ablations import ablation_rows
 from cross_thought.tables.figures import (
     COLUMN_WIDTH_IN,
+    _slanted,
     plot_ablations,
     plot_cross_attention,
     plot_losses,
@@ -72,3 +73,14 @@ def test_one_seed_and_one_model_can_be_drawn(shared_results: Results, tmp_path: 
     plot_ablations(ablation_rows(alone), [tmp_path / "ablation.svg"])
     for name in ("one", "task", "words", "ablation"):
         assert (tmp_path / f"{name}.svg").exists()
+
+
+def test_settings_that_would_meet_are_slanted() -> None:
+    for labels, num_panels, slanted in (
+        (["1", "2", "4"], 5, False),
+        (["off", "on"], 5, False),
+        (["1500", "3000"], 5, True),
+        (["1500", "3000"], 2, False),
+        (["tokens", "sentence"], 5, True),
+    ):
+        assert bool(_slanted(labels, num_panels=num_panels)) is slanted, labels
