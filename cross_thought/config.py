@@ -96,7 +96,8 @@ def _read_files(paths: Iterable[Path]) -> list[Config]:
                     f"{path}: {key} is empty, which takes nothing away from {key} of {holders[key]}: give one of the "
                     "files alone, or a file without these"
                 )
-            holders |= {key: path} if entries else {}
+            if entries:
+                holders[key] = path
     return read
 
 

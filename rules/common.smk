@@ -22,7 +22,7 @@ from cross_thought.data.captions import SPLITS as CAPTION_SPLITS
 from cross_thought.data.captions import caption_files, with_caption_files
 from cross_thought.data.demo import TASK_SIZES as DEMO_TASK_SIZES
 from cross_thought.data.download import DOWNLOADS_TABLE, checkpoint_download, read_table
-from cross_thought.data.pairs import pair_tasks_of, shown_name
+from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.raw_files import DOWNLOADS_DIR, missing_files, own_or_download
 from cross_thought.data.run_inputs import GPT2_FILES, corpus_inputs, prepared_tasks, run_inputs, task_inputs
 from cross_thought.data.run_results import CONFIG_KEYS, RunResults

@@ -95,6 +95,7 @@ rule write_config:
 rule record_provenance:
     input:
         expand("results/tables/{name}.csv", name=RESULTS.made_of),
+        settings="results/tables/settings.json",
         config="results/config.yaml",
         data=[
             *(["results/corpus"] if TRAINED_MODELS else []),
@@ -120,7 +121,6 @@ rule record_provenance:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        config=TABLE_CONFIG,
         code=code_of("record_provenance.py", "report.yaml"),
     script:
         "../workflow_scripts/record_provenance.py"

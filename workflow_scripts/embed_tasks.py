@@ -13,7 +13,7 @@ from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.inference.encoded_once import EncodedOnce
 from cross_thought.inference.loading import vocabulary_for
-from cross_thought.inference.tally import tally, unknown_tokens
+from cross_thought.inference.tally import unknown_tokens
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -53,7 +53,7 @@ def embed_tasks(
         if pooling == poolings[0]:
             once.forget()  # the task before
         encode = partial(once.encode, pooling=pooling)
-        pairs, counts = evaluate_task(task, folder, encode, tally=partial(tally, once))
+        pairs, counts = evaluate_task(task, folder, encode, tally=lambda: once.read)
         document = embeddings_document(model=model, task=task, seed=seed, pooling=pooling, pairs=pairs, counts=counts)
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)

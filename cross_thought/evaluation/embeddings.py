@@ -18,6 +18,7 @@ of a probe, an example's label and prediction.
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -276,7 +277,7 @@ def tf_idf(sentences: list[str]) -> sparse.csr_matrix:
 
 
 def evaluate_task(
-    task: EmbeddingTask, prepared: Path, encode: Encode, *, tally: Callable[[], Mapping[str, int]] = dict
+    task: EmbeddingTask, prepared: Path, encode: Encode, *, tally: Callable[[], Counter[str]] = Counter
 ) -> tuple[dict[str, ScoredPairs], dict[str, dict[str, int]]]:
     """Score the pairs of every split of a task whose labels are known, from the folder of its prepared TSV files.
 
@@ -287,13 +288,12 @@ def evaluate_task(
         The scored pairs of each split, and its counts for `embeddings_document`.
     """
     sizes: list[int] = []
-    before: Mapping[str, int] = {}
 
-    def read_since() -> dict[str, int]:
-        """Return what was read since `before`; tokens where some are unknown."""
-        found = {key: number - before[key] for key, number in tally().items()}
-        counts = {"sentences": sizes[-1], "cut": found.get("cut", 0)}
-        return counts | ({key: found[key] for key in ("tokens", "unknown")} if found.get("unknown") else {})
+    def read_since(before: Counter[str]) -> dict[str, int]:
+        """Return what was read since then; tokens where some are unknown."""
+        found = tally() - before
+        counts = {"sentences": sizes[-1], "cut": found["cut"]}
+        return counts | ({key: found[key] for key in ("tokens", "unknown")} if found["unknown"] else {})
 
     def counted(sentences: list[str]) -> np.ndarray | sparse.csr_matrix:
         sizes.append(len(sentences))
@@ -309,7 +309,7 @@ def evaluate_task(
     if task.evaluation == PROBE:
         splits = ("train", *task.splits)
         pairs |= evaluate_probe(task, {split: read(split) for split in splits}, counted)
-        counts[", ".join(splits)] = read_since()
+        counts[", ".join(splits)] = read_since(before)
         train = summary.get("train", {})
         if train and train["used"] < train["examples"]:
             counts["train"] = {"used": train["used"], "available": train["examples"]}
@@ -317,7 +317,7 @@ def evaluate_task(
     for split in task.splits:
         before, rows, examples = tally(), summary.get(split, {}), read(split)
         pairs[split] = evaluate_split(task, examples, counted, parts=rows.get("parts") if task.has_parts else None)
-        counts[split] = read_since()
+        counts[split] = read_since(before)
         if dropped := sum(rows.get("dropped", {}).values()):
             counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts

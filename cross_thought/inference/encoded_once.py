@@ -1,5 +1,6 @@
 """Sentences encoded once for several poolings, where what evaluates them asks for one pooling after the other."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,15 +17,14 @@ class EncodedOnce:
         poolings: of the slot states, all that will be asked for.
 
     Attributes:
-        num_cut_sentences, num_tokens, num_unknown_tokens: as of the encoder, as if each pooling had encoded the
-            sentences itself.
+        read: what `tally` tells, as if each pooling had encoded the sentences itself.
     """
 
     def __init__(self, encoder: SentenceEncoder, poolings: Sequence[str]) -> None:
-        self.num_cut_sentences = self.num_tokens = self.num_unknown_tokens = 0
+        self.read: Counter[str] = Counter()
         self._encoder = encoder
         self._poolings = poolings
-        self._kept: dict[tuple[str, ...], tuple[dict[str, np.ndarray], dict[str, int]]] = {}
+        self._kept: dict[tuple[str, ...], tuple[dict[str, np.ndarray], Counter[str]]] = {}
 
     def encode(self, sentences: Sequence[str], *, pooling: str) -> np.ndarray:
         """Embed sentences as `SentenceEncoder.encode` does, to the bit, shape (number of sentences, embedding_dim)."""
@@ -32,11 +32,9 @@ class EncodedOnce:
         if key not in self._kept:
             before = tally(self._encoder)
             embeddings = self._encoder.encode_by_poolings(sentences, self._poolings)
-            self._kept[key] = embeddings, {name: number - before[name] for name, number in tally(self._encoder).items()}
+            self._kept[key] = embeddings, tally(self._encoder) - before
         embeddings, read = self._kept[key]
-        self.num_cut_sentences += read["cut"]
-        self.num_tokens += read["tokens"]
-        self.num_unknown_tokens += read["unknown"]
+        self.read = self.read + read  # another one, for who holds the last
         return embeddings[pooling]
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -291,7 +292,7 @@ def test_the_sentences_of_each_split_are_counted(tmp_path: Path) -> None:
         return np.random.default_rng(0).normal(size=(len(sentences), 3))
 
     task = EmbeddingTask(name="t", evaluation="similarity", splits=("valid", "test"))
-    pairs, counts = embeddings.evaluate_task(task, tmp_path, encode, tally=lambda: dict(read))
+    pairs, counts = embeddings.evaluate_task(task, tmp_path, encode, tally=lambda: Counter(read))
     assert counts == {
         "valid": {"sentences": 4, "cut": 1, "tokens": 8, "unknown": 1},
         "test": {"sentences": 3, "cut": 0},
