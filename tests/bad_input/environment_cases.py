@@ -18,7 +18,7 @@ from cross_thought.training.devices import all_gpus
 from tests.bad_input.cases import Case
 from tests.bad_input.config_cases import without_privileges
 from tests.bad_input.data_cases import ENTRY, HEADER, ROWS
-from tests.workflow.conftest import REPOSITORY, run_snakemake, start_snakemake
+from tests.workflow.conftest import REPOSITORY, ended, run_snakemake, start_snakemake
 
 TASK = {"tasks": {"mine": ENTRY}, "models": {"mlm": {"cross_sequence": False}}}
 
@@ -153,11 +153,9 @@ def second_run() -> str:
         time.sleep(0.05)
     second = snakemake(target, "--configfile", "overlay.yaml")
     os.killpg(first.pid, signal.SIGINT)
-    assert first.wait() != 0
+    assert ended(first).returncode != 0
     assert not Path(target).exists()
-    after = start_snakemake(Path(), target, "--dry-run", overlay=overlay)
-    assert after.communicate()[0] is not None
-    assert after.returncode == 0
+    assert run_snakemake(Path(), target, "--dry-run", overlay=overlay).returncode == 0
     text = second[second.index("LockException:") :].replace(str(Path.cwd()), "FOLDER")
     assert "Traceback" not in second
     return " ".join(text.split()).removeprefix("LockException: ")

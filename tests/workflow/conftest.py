@@ -4,6 +4,7 @@ import copy
 import csv
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -48,6 +49,7 @@ PRETRAINED = "results/pretrain/cross_thought/seed-1"
 
 
 PROGRAM = ("-m", "snakemake")
+LIMIT_S = 900  # of a run: longer than any takes on a slow machine
 
 
 def run_snakemake(
@@ -61,8 +63,21 @@ def run_snakemake(
         overlay: what is laid over config.yaml.
         program: what Python runs.
     """
-    with start_snakemake(directory, *arguments, overlay=overlay, program=program) as process:
-        stdout, stderr = process.communicate()
+    return ended(start_snakemake(directory, *arguments, overlay=overlay, program=program))
+
+
+def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    """Wait for the end of what `start_snakemake` started, and return what it said.
+
+    Raises:
+        AssertionError: if it is stuck; it is killed then.
+    """
+    try:
+        stdout, stderr = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        _, stderr = process.communicate()
+        raise AssertionError(f"{process.args} did not end within {LIMIT_S} s: {(stderr or '')[-5000:]}") from None
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

@@ -21,13 +21,15 @@ PACKAGES = Path(__file__).parents[2] / "apt-packages.txt"
 NODES = ("node1", "node2")
 CONFIG_DIR = Path("/etc/slurm")
 PORT = 26817
+WAIT_S = 300
+ATTEMPTS = 5
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={base}/munge.socket,cred_expire=5
+AuthInfo=socket={base}/munge.socket,cred_expire=10
 SlurmctldPort={port}
 SlurmctldTimeout=10
 MinJobAge=7200
@@ -109,7 +111,7 @@ class Slurm:
         run("slurmctld", "-c")
         for node in NODES:
             self.start_node(node)
-        wait_for(lambda: run("sinfo", "--noheader", "--format=%T").split() == ["idle"], "the nodes to come up")
+        wait_for(lambda: run("sinfo", "--noheader", "--format=%T").split() == ["idle"], "the nodes are up")
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""
@@ -118,16 +120,20 @@ class Slurm:
     def lose_node(self, node: str) -> None:
         """Kill a node's daemon and all that its jobs run there, as a power cut would."""
         os.kill(int((self.base / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
-        steps = processes_on(node)
+        steps = processes_with("SLURMD_NODENAME", node)
         supervisors = {parent for pid in steps if (parent := parent_of(pid)) and "slurmstepd" in name_of(parent)}
         for pid in (*supervisors, *steps):  # supervisors first: nothing is to report the end of the others
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def end_jobs(self) -> None:
+        """End all jobs: those of a run that failed would have what the next one waits for."""
+        run("scancel", "--user=root", check=False)
+        wait_for(lambda: not run("squeue", "--noheader", check=False), "the jobs have ended")
+
     def stop(self) -> None:
         """End all jobs and daemons; leave nothing outside the folder."""
-        run("scancel", "--user=root", check=False)
-        wait_for(lambda: not run("squeue", "--noheader", check=False), "the jobs to end")
+        self.end_jobs()
         for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munge"):
             pid_file = self.base / (f"{name}.pid" if name != "munge" else "munge.pid-file")
             if pid_file.exists():
@@ -136,12 +142,11 @@ class Slurm:
             (CONFIG_DIR / name).unlink()
 
 
-def processes_on(node: str) -> list[int]:
-    """Return the processes of the jobs on a node."""
+def processes_with(variable: str, value: str) -> list[int]:
+    """Return the processes in whose environment a variable has a value: SLURMD_NODENAME, SLURM_JOB_ID."""
+    setting = f"{variable}={value}".encode()
     environments = Path("/proc").glob("[0-9]*/environ")
-    return [
-        int(path.parent.name) for path in environments if f"SLURMD_NODENAME={node}".encode() in read(path).split(b"\0")
-    ]
+    return [int(path.parent.name) for path in environments if setting in read(path).split(b"\0")]
 
 
 def parent_of(pid: int) -> int:
@@ -169,24 +174,38 @@ def end(pid: int) -> None:
     except ProcessLookupError:
         return
     wait_for(
-        lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text(), f"{pid}'s end"
+        lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text(), f"{pid} has ended"
     )
 
 
 def run(*command: str, check: bool = True) -> str:
-    """Run a command and return what it prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run a command and return what it prints.
+
+    One that fails is tried again, if it is checked: a controller that looks for a lost node may be too busy to answer.
+    """
+    for attempt in range(ATTEMPTS if check else 1):
+        if attempt:
+            time.sleep(2)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            break
     assert done.returncode == 0 or not check, f"{command}: {done.stderr}"
     return done.stdout
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], what: str, process: subprocess.Popen | None = None) -> None:
     """Wait until a condition holds.
 
+    Args:
+        condition: that is waited for.
+        what: it says, as a clause.
+        process: Snakemake, if nothing comes true without it.
+
     Raises:
-        AssertionError: if it does not in time.
+        AssertionError: if the process ends first, or it takes longer than on any machine that is not stuck.
     """
-    limit = time.monotonic() + timeout_s
+    limit = time.monotonic() + WAIT_S
     while not condition():
-        assert time.monotonic() < limit, f"waited {timeout_s} s for {what}"
+        assert process is None or process.poll() is None, f"{what}: Snakemake ended before, with {process.returncode}"
+        assert time.monotonic() < limit, f"{what}: not within {WAIT_S} s"
         time.sleep(0.1)

@@ -24,6 +24,7 @@ from tests.workflow.conftest import (
     TINIEST,
     assert_same_results,
     assert_same_weights,
+    ended,
     losses,
     run_snakemake,
     start_snakemake,
@@ -85,7 +86,7 @@ def run_and_kill_training(
         killed = bool(pid)
         if killed:
             os.kill(pid, number)
-    process.communicate()
+    ended(process)
     assert killed == (process.returncode != 0)
     return killed
 
@@ -141,9 +142,9 @@ def test_after_ctrl_c_the_same_command_goes_on(binarized: Path, tiniest_run: Pat
     process = start_snakemake(binarized, MODEL, overlay=TINIEST)
     assert wait_until(lambda: saved_updates(binarized) >= 60, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all processes
-    _, stderr = process.communicate()
-    assert process.returncode != 0
-    assert "Traceback" not in stderr
+    stopped = ended(process)
+    assert stopped.returncode != 0
+    assert "Traceback" not in stopped.stderr
     done = run_snakemake(binarized, MODEL, overlay=TINIEST)  # no lock is left
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"going on from \S+, [1-9]\d* of 200 updates", (binarized / LOG).read_text())
@@ -231,7 +232,7 @@ def test_a_killed_snakemake_goes_on_to_the_same_results(number: int, tiniest_run
             break
     time.sleep(random.Random(number).random())
     process.kill()
-    process.communicate()
+    ended(process)
     # what docs/running.md says to type
     assert run_snakemake(tmp_path, "--unlock", overlay=TINIEST).returncode == 0
     done = run_snakemake(tmp_path, overlay=TINIEST)

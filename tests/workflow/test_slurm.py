@@ -8,7 +8,9 @@ limit is set below what the job needs.
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import yaml
 
 from tests.workflow import slurm
 from tests.workflow.conftest import (
+    LIMIT_S,
     PRETRAINED,
     REPOSITORY,
     TINIEST,
@@ -25,7 +28,7 @@ from tests.workflow.conftest import (
     run_snakemake,
     start_snakemake,
 )
-from tests.workflow.slurm import Slurm, name_of, processes_on, run, wait_for
+from tests.workflow.slurm import Slurm, name_of, processes_with, run, wait_for
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
@@ -90,50 +93,72 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
     with (directory / "out").open("w+") as output:
         process = start_snakemake(directory, *PROFILES, overlay=TINIEST, program=LOOKING_OFTEN, output=output)
         try:
-            disturb(cluster, directory)
-            process.wait(900)  # a group does its jobs one by one
+            disturb(cluster, directory, process)
+            process.wait(LIMIT_S)  # a group does its jobs one by one
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            jobs = run("squeue", "--states=all", "--format=%i %k %T %N %r")
+            error.add_note(f"{jobs}\n{(directory / 'out').read_text()[-5000:]}")
+            raise
         finally:
             process.kill()
-        output.seek(0)
-        said = output.read()
+            cluster.end_jobs()
+        said = (directory / "out").read_text()
     assert process.returncode == 0, said[-5000:]
     return directory, said, jobs_by_rule()
 
 
-def disturb(cluster: Slurm, directory: Path) -> None:
+def disturb(cluster: Slurm, directory: Path, process: subprocess.Popen) -> None:
     """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
-    requeued = await_update("cross_thought", 20, directory)
+    requeued = await_update("cross_thought", 20, directory, process)
     run("scontrol", "requeue", requeued)
-    limited = await_update("mlm", 20, directory)
-    hold(limited)
-    run("scontrol", "update", f"JobId={limited}", "EndTime=now")
-    await_update("cross_thought", 100, directory)
+    end_time(await_update("mlm", 20, directory, process))
+    assert await_update("cross_thought", 100, directory, process) == requeued
     node = job_details(requeued)["NodeList"]
     cluster.lose_node(node)
-    wait_for(lambda: job_details(requeued)["JobState"] != "RUNNING", "SLURM to miss the node")
-    cluster.start_node(node)
-    run("scontrol", "update", f"JobId={await_job('finetune_task')}", "EndTime=now")
+    try:
+        wait_for(lambda: job_details(requeued)["JobState"] != "RUNNING", "SLURM has missed the node", process)
+    finally:
+        cluster.start_node(node)
+    finetuning = await_job("finetune_task", process)
+    hold(finetuning, process)
+    end_time(finetuning)
 
 
-def await_update(model: str, update: int, directory: Path) -> str:
-    """Wait until a running pre-training has saved after an update; return its job."""
+def await_update(model: str, update: int, directory: Path, process: subprocess.Popen) -> str:
+    """Wait until a running pre-training has saved after an update, and stop it there; return its job."""
     pattern = f"results/pretrain/{model}/seed-1/runs/*/checkpoint_*_*.pt"
 
     def is_there() -> bool:
         return any(int(path.stem.split("_")[2]) >= update for path in directory.glob(pattern))
 
-    wait_for(is_there, f"{model} to save after update {update}", timeout_s=240)
-    return await_job(f"pretrain_model_wildcards_{model}")
+    wait_for(is_there, f"{model} has saved after update {update}", process)
+    job = await_job(f"pretrain_model_wildcards_{model}", process)
+    hold(job, process)
+    return job
 
 
-def hold(job: str) -> None:
-    """Stop the training of a job where it is: SLURM looks at time limits twice a minute, and it might end before."""
-    for process in processes_on(job_details(job)["NodeList"]):
-        if "cross_thought.fairseq" in name_of(process):
-            os.kill(process, signal.SIGSTOP)
+def hold(job: str, process: subprocess.Popen) -> None:
+    """Stop the training of a job where it is, once it has begun: it might end before what is to happen to it does.
+
+    A time limit comes late: SLURM looks at them twice a minute. Before SLURM ends a job, it lets it go on.
+    """
+
+    def is_stopped() -> bool:
+        trainings = [one for one in processes_with("SLURM_JOB_ID", job) if "cross_thought.fairseq" in name_of(one)]
+        for training in trainings:
+            with suppress(ProcessLookupError):
+                os.kill(training, signal.SIGSTOP)
+        return bool(trainings)
+
+    wait_for(is_stopped, f"job {job} trains", process)
 
 
-def await_job(comment: str) -> str:
+def end_time(job: str) -> None:
+    """Let a job meet its time limit."""
+    run("scontrol", "update", f"JobId={job}", "EndTime=now")
+
+
+def await_job(comment: str, process: subprocess.Popen) -> str:
     """Wait for a running job of a rule and return its number."""
     found: list[str] = []
 
@@ -142,7 +167,7 @@ def await_job(comment: str) -> str:
         found[:] = [line.split()[0] for line in lines if comment in line]
         return bool(found)
 
-    wait_for(is_there, f"a job of {comment}", timeout_s=120)
+    wait_for(is_there, f"a job of {comment} runs", process)
     return found[0]
 
 

@@ -8,6 +8,7 @@ from argparse import Namespace
 from itertools import islice
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -186,7 +187,11 @@ def shows(task: Task, entry: dict, folder: Path, sources: dict[str, tuple[Path, 
         assert len(expected) > 64  # more than a batch
         assert predicted(checkpoint, source, folder / "p.tsv", *options, *scores) == expected
     split, (source, options) = next(iter(sources.items()))
-    assert predicted(folder / "export", source, folder / "p.tsv", *options, *scores) == written(evaluated, split)
+    # but for the last digits: on some processors they depend on where in memory weights lie
+    predicted(folder / "export", source, folder / "p.tsv", *options, *scores)
+    found, expected = (pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE) for path in (folder / "p.tsv", evaluated))
+    expected = expected[expected["split"] == split].reset_index(drop=True)[list(found)]
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
     model = FineTunedModel(load_fine_tuned(checkpoint, describe(task)))
     data = results / f"binarized/tasks/{task.name}"
     ours = torch.cat(list(model.outputs(islice(token_rows(data, split, task, bos_id=0), COMPARED))))
@@ -234,7 +239,7 @@ def test_scores_in_their_own_scale(tmp_path: Path) -> None:
     task = task_from_config("similarity", entry)
     results, checkpoint = shows(task, entry, tmp_path, sources)
     found = SentenceClassifier.from_pretrained(checkpoint, device="cpu").predict([("the cat", "a dog")] * 2)
-    assert found[0] == found[1]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
     assert isinstance(found[0], float)
     assert json.loads((tmp_path / "export/config.json").read_text())["fine_tuned_on"]["score_scale"] == 5.0
     with pytest.raises(ValueError, match="similarity is a regression, which has no probabilities: use predict"):
