@@ -54,6 +54,7 @@ rule all:
     default_target: True
     input:
         all_tables(),
+        all_fine_tuned(),
         all_predictions(),
 
 
@@ -74,7 +75,7 @@ rule pretrain:
 
 rule finetune:
     input:
-        RESULTS.evaluations("metrics.json"),
+        all_fine_tuned(),
 
 
 rule predict:

@@ -77,6 +77,12 @@ def all_exports():
     return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in RESULTS.seeds_of(model)]
 
 
+def all_fine_tuned():
+    """Return every fine-tuned model's metrics, and the checkpoints that are kept: an earlier config may not have."""
+    kept = [task for task in KEPT_TASKS if TASKS[task].evaluated_with is None]
+    return RESULTS.evaluations("metrics.json") + expand(FINE_TUNED, model=MODELS, task=kept, seed=SEEDS)
+
+
 def all_predictions():
     """Return the answers to rows without labels."""
     return expand("results/predict/{name}/predictions.tsv", name=config["predict"])
