@@ -29,6 +29,7 @@ from cross_thought.encoder.heads import (
 from cross_thought.encoder.lm_head import LM_HEAD_PREFIX, LMHead, build_lm_head
 
 MODEL_TYPE = "cross_thought"
+_ALIGNMENT = 64  # bytes, of torch's own memory on the CPU
 _MODULE = "transformers_cross_thought"  # of an export's code
 # what config.json says besides, where that code is, so that the transformers library finds its classes
 AUTO_CLASSES = {
@@ -118,7 +119,7 @@ def load_saved(config_file: str | Path, weights_file: str | Path) -> SavedModel:
     if pooling not in POOLINGS:
         raise ValueError(f"{config_file}: pooling {pooling!r} is none of {', '.join(POOLINGS)}: export the model again")
     try:
-        weights = load_file(weights_file)
+        weights = {name: _aligned(weight) for name, weight in load_file(weights_file).items()}
     except SafetensorError as error:
         raise ValueError(f"{weights_file} is damaged ({error}): export or fetch it again") from None
     folder = Path(weights_file).parent
@@ -154,6 +155,15 @@ def check_settings(settings: Mapping[str, Any], *, source: str | Path) -> None:
         if not (isinstance(value, str) if is_text else is_number or (value is None and default is None)):
             kind = "text" if is_text else "number of its kind"
             raise ValueError(f"{source}: {name} is {value!r}, which is no {kind}: export or fetch it again")
+
+
+def _aligned(weight: Tensor) -> Tensor:
+    """Return a weight at an address as torch chooses them.
+
+    The file puts it anywhere, and on some processors the last bits of a matrix product depend on that: those of an export
+    would not be those of its checkpoint.
+    """
+    return weight.clone() if weight.data_ptr() % _ALIGNMENT else weight
 
 
 def _taken(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

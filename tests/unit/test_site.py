@@ -20,7 +20,7 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(config), "--site-dir", str(site)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "REPOSITORY_URL": "https://example.org/owner/repository"}
     return subprocess.run(
-        command, cwd=site.parent, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=site.parent, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -9,6 +9,7 @@ import site
 import subprocess
 import sys
 import venv
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -49,7 +50,7 @@ PRETRAINED = "results/pretrain/cross_thought/seed-1"
 
 
 PROGRAM = ("-m", "snakemake")
-LIMIT_S = 900  # of a run: longer than any takes on a slow machine
+LIMIT_S = 600  # of a run: longer than any takes on a slow machine
 
 
 def run_snakemake(
@@ -67,17 +68,15 @@ def run_snakemake(
 
 
 def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
-    """Wait for the end of what `start_snakemake` started, and return what it said.
-
-    Raises:
-        AssertionError: if it is stuck; it is killed then.
-    """
+    """Wait for the end of what `start_snakemake` started, and return what it said; what is stuck is killed."""
     try:
         stdout, stderr = process.communicate(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, stderr = process.communicate()
-        raise AssertionError(f"{process.args} did not end within {LIMIT_S} s: {(stderr or '')[-5000:]}") from None
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        _, stderr = process.communicate(timeout=60)
+        error.add_note((stderr or "")[-5000:])
+        raise
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

@@ -111,7 +111,7 @@ class Slurm:
         run("slurmctld", "-c")
         for node in NODES:
             self.start_node(node)
-        wait_for(lambda: run("sinfo", "--noheader", "--format=%T").split() == ["idle"], "the nodes are up")
+        wait_for(nodes_are_idle, "the nodes are up")
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""
@@ -120,33 +120,55 @@ class Slurm:
     def lose_node(self, node: str) -> None:
         """Kill a node's daemon and all that its jobs run there, as a power cut would."""
         os.kill(int((self.base / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
-        steps = processes_with("SLURMD_NODENAME", node)
+        steps = [pid for pid, place in processes_with("SLURMD_NODENAME").items() if place == node]
         supervisors = {parent for pid in steps if (parent := parent_of(pid)) and "slurmstepd" in name_of(parent)}
         for pid in (*supervisors, *steps):  # supervisors first: nothing is to report the end of the others
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def end_jobs(self) -> None:
-        """End all jobs: those of a run that failed would have what the next one waits for."""
-        run("scancel", "--user=root", check=False)
-        wait_for(lambda: not run("squeue", "--noheader", check=False), "the jobs have ended")
+        """End all jobs, and bring the nodes back: what a run that failed has left would keep the next one waiting."""
+        wait_for(no_jobs, "the jobs have ended")
+        for pid, node in processes_with("SLURMD_NODENAME").items():
+            if node in NODES:  # without cgroups, SLURM overlooks some processes of the jobs that it ends
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        run("scontrol", "update", f"NodeName={','.join(NODES)}", "State=RESUME", check=False)
+        wait_for(nodes_are_idle, "the nodes are free")
 
     def stop(self) -> None:
         """End all jobs and daemons; leave nothing outside the folder."""
-        self.end_jobs()
-        for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munge"):
-            pid_file = self.base / (f"{name}.pid" if name != "munge" else "munge.pid-file")
-            if pid_file.exists():
-                end(int(pid_file.read_text()))
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
-            (CONFIG_DIR / name).unlink()
+        try:
+            self.end_jobs()
+        finally:
+            for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munge"):
+                pid_file = self.base / (f"{name}.pid" if name != "munge" else "munge.pid-file")
+                if pid_file.exists():
+                    end(int(pid_file.read_text()))
+            for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+                (CONFIG_DIR / name).unlink()
 
 
-def processes_with(variable: str, value: str) -> list[int]:
-    """Return the processes in whose environment a variable has a value: SLURMD_NODENAME, SLURM_JOB_ID."""
-    setting = f"{variable}={value}".encode()
-    environments = Path("/proc").glob("[0-9]*/environ")
-    return [int(path.parent.name) for path in environments if setting in read(path).split(b"\0")]
+def no_jobs() -> bool:
+    """Tell all jobs to end, and return whether there are none."""
+    run("scancel", "--user=root", check=False)
+    done = subprocess.run(("squeue", "--noheader"), capture_output=True, text=True, check=False)
+    return done.returncode == 0 and not done.stdout
+
+
+def nodes_are_idle() -> bool:
+    """Return whether the nodes can take jobs, and have none."""
+    return run("sinfo", "--noheader", "--format=%T", check=False).split() == ["idle"]
+
+
+def processes_with(variable: str) -> dict[int, str]:
+    """Return the processes in whose environment a variable is, and its value: SLURMD_NODENAME, SLURM_JOB_ID."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        settings = dict(setting.partition("=")[::2] for setting in read(path).decode(errors="replace").split("\0"))
+        if variable in settings:
+            found[int(path.parent.name)] = settings[variable]
+    return found
 
 
 def parent_of(pid: int) -> int:
@@ -173,9 +195,7 @@ def end(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         return
-    wait_for(
-        lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text(), f"{pid} has ended"
-    )
+    wait_for(lambda: read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2][:3] in (b"", b" Z "), f"{pid} has ended")
 
 
 def run(*command: str, check: bool = True) -> str:

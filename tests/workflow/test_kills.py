@@ -97,6 +97,11 @@ def saved_updates(directory: Path) -> int:
     return max((int(path.stem.split("_")[2]) for path in paths), default=0)
 
 
+def has_trained(directory: Path, update: int) -> bool:
+    """Whether there is a training process, and a checkpoint of an update or a later one."""
+    return saved_updates(directory) >= update and bool(training_process(directory))
+
+
 def is_saving(directory: Path) -> bool:
     """Whether a checkpoint is being written, under its temporary name."""
     return any(directory.glob("results/pretrain/cross_thought/seed-1/runs/*/.*.partial"))
@@ -111,8 +116,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(binarized: Path, tiniest_
         if number % 2:
             kills["saving"] += run_and_kill_training(binarized, partial(is_saving, binarized))
         else:
-            moment = partial(training_process, binarized)
-            kills["anywhere"] += run_and_kill_training(binarized, moment, delay_s=draw.uniform(0, 6))
+            moment = partial(has_trained, binarized, draw.randrange(100))
+            kills["anywhere"] += run_and_kill_training(binarized, moment, delay_s=draw.uniform(0, 0.5))
     assert all(kills.values())
     done = run_snakemake(binarized, MODEL, overlay=TINIEST)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -196,7 +201,7 @@ def test_a_killed_fine_tuning_ends_as_if_undisturbed(finetuned: Path, tmp_path: 
     overlay["finetuning"]["extra_args"] = ["--save-interval-minutes", "0.005"]
     draw = random.Random(6)
     # not at the very end: it would be over before the signal comes
-    moments = sorted(draw.randrange(5, NUM_UPDATES * 3 // 4) for _ in range(NUM_FINETUNING_KILLS))
+    moments = sorted(draw.randrange(5, NUM_UPDATES // 2) for _ in range(NUM_FINETUNING_KILLS))
     for place, update in enumerate(moments):
         number = (signal.SIGTERM, signal.SIGKILL)[place % 2]
         assert run_and_kill_training(

@@ -32,11 +32,15 @@ rule job:
 """
 JOB = """\
 import json, os, sys, time
+from pathlib import Path
 from cross_thought.training.gpus import own_gpus
 planned = time.time()
 with own_gpus(1):
     started = time.time()
-    time.sleep(0.8)
+    Path(sys.argv[1]).with_suffix(".started").touch()
+    while len([*Path().glob("*.started")]) < 2:  # the first two are there at a time, however slow the machine
+        time.sleep(0.01)
+    time.sleep(0.5)
     json.dump([planned, time.time(), os.environ["CUDA_VISIBLE_DEVICES"]], open(sys.argv[1], "w"))
 """
 

@@ -129,6 +129,10 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert "tune_embeddings" not in planned(tmp_path, target, overlay=overlay)
     os.utime(made / "settings.json", (now + 60, now + 60))
     assert "tune_embeddings" in planned(tmp_path, target, overlay=overlay)
+    done = run_snakemake(tmp_path, "--dry-run", "results/provenance.json", overlay=overlay)
+    inputs = re.search(r"rule record_provenance:\n    input: (.*)", done.stdout + done.stderr)
+    assert inputs
+    assert str(tmp_path / "model.pt") in inputs[1]  # its hash is to be known
 
 
 def test_another_metric_is_computed_from_the_predictions(clone: Path) -> None:

@@ -95,8 +95,8 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
         try:
             disturb(cluster, directory, process)
             process.wait(LIMIT_S)  # a group does its jobs one by one
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            jobs = run("squeue", "--states=all", "--format=%i %k %T %N %r")
+        except BaseException as error:
+            jobs = run("squeue", "--states=all", "--format=%i %k %T %N %r", check=False)
             error.add_note(f"{jobs}\n{(directory / 'out').read_text()[-5000:]}")
             raise
         finally:
@@ -119,9 +119,7 @@ def disturb(cluster: Slurm, directory: Path, process: subprocess.Popen) -> None:
         wait_for(lambda: job_details(requeued)["JobState"] != "RUNNING", "SLURM has missed the node", process)
     finally:
         cluster.start_node(node)
-    finetuning = await_job("finetune_task", process)
-    hold(finetuning, process)
-    end_time(finetuning)
+    end_time(hold("results/finetune/", process))
 
 
 def await_update(model: str, update: int, directory: Path, process: subprocess.Popen) -> str:
@@ -132,43 +130,32 @@ def await_update(model: str, update: int, directory: Path, process: subprocess.P
         return any(int(path.stem.split("_")[2]) >= update for path in directory.glob(pattern))
 
     wait_for(is_there, f"{model} has saved after update {update}", process)
-    job = await_job(f"pretrain_model_wildcards_{model}", process)
-    hold(job, process)
-    return job
+    return hold(f"results/pretrain/{model}/", process)
 
 
-def hold(job: str, process: subprocess.Popen) -> None:
-    """Stop the training of a job where it is, once it has begun: it might end before what is to happen to it does.
+def hold(folder: str, process: subprocess.Popen) -> str:
+    """Stop a training below a folder, once there is one, and return its job: it might end before what is to happen does.
 
     A time limit comes late: SLURM looks at them twice a minute. Before SLURM ends a job, it lets it go on.
     """
+    jobs: list[str] = []
 
-    def is_stopped() -> bool:
-        trainings = [one for one in processes_with("SLURM_JOB_ID", job) if "cross_thought.fairseq" in name_of(one)]
-        for training in trainings:
-            with suppress(ProcessLookupError):
-                os.kill(training, signal.SIGSTOP)
-        return bool(trainings)
+    def is_held() -> bool:
+        for pid, job in processes_with("SLURM_JOB_ID").items():
+            if "cross_thought.fairseq" in name_of(pid) and folder in name_of(pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    jobs.append(job)
+                    break
+        return bool(jobs)
 
-    wait_for(is_stopped, f"job {job} trains", process)
+    wait_for(is_held, f"a training in {folder} is stopped", process)
+    return jobs[0]
 
 
 def end_time(job: str) -> None:
     """Let a job meet its time limit."""
     run("scontrol", "update", f"JobId={job}", "EndTime=now")
-
-
-def await_job(comment: str, process: subprocess.Popen) -> str:
-    """Wait for a running job of a rule and return its number."""
-    found: list[str] = []
-
-    def is_there() -> bool:
-        lines = run("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
-        found[:] = [line.split()[0] for line in lines if comment in line]
-        return bool(found)
-
-    wait_for(is_there, f"a job of {comment} runs", process)
-    return found[0]
 
 
 def job_details(job: str) -> dict[str, str]:

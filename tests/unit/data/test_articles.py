@@ -29,7 +29,7 @@ from cross_thought.data.transfer import Partial
 
 time.sleep = lambda seconds: None
 datasets.config.STREAMING_READ_MAX_RETRIES = 1
-huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT = 0.1
+huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT = float(sys.argv[4])
 transfer._SECONDS_BETWEEN_NOTES = -1
 keep = Partial.keep
 
@@ -43,7 +43,7 @@ def keep_and_die(self, handle, **origin):
 Partial.keep = keep_and_die
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 with exit_on_user_error():
-    fetch(Download(name="text", url=sys.argv[1]), Path(sys.argv[2]), timeout_s=0.1, attempts=1)
+    fetch(Download(name="text", url=sys.argv[1]), Path(sys.argv[2]), timeout_s=float(sys.argv[4]), attempts=1)
 """
 WANTED = "".join(f"Title {number}\nParagraph {number}.\nAnother, é.\r\n\n" for number in range(len(ARTICLES))).encode()
 
@@ -54,7 +54,9 @@ def server() -> Iterator[ThreadingHTTPServer]:
         yield server
 
 
-def run(server: ThreadingHTTPServer, folder: Path, *, die_after: int = -1) -> subprocess.CompletedProcess[str]:
+def run(
+    server: ThreadingHTTPServer, folder: Path, *, die_after: int = -1, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
     """Fetch the articles in a process of its own; the libraries read their environment once."""
     environment = {
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
@@ -63,7 +65,7 @@ def run(server: ThreadingHTTPServer, folder: Path, *, die_after: int = -1) -> su
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     return subprocess.run(
-        [sys.executable, "-c", FETCH, PLACE, str(folder), str(die_after)],
+        [sys.executable, "-c", FETCH, PLACE, str(folder), str(die_after), str(timeout_s)],
         cwd=Path(__file__).parents[3],
         env=os.environ | environment,
         capture_output=True,
@@ -76,12 +78,12 @@ def run(server: ThreadingHTTPServer, folder: Path, *, die_after: int = -1) -> su
     ("fault", "reason"),
     [
         ("cut", "the connection broke off before the end of the file"),
-        ("stall", "stalled, no data for 0.1 s"),
+        ("stall", "stalled, no data for 1 s"),
     ],
 )
 def test_a_hub_that_fails_half_way(fault: str, reason: str, server: ThreadingHTTPServer, tmp_path: Path) -> None:
     server.fault = fault
-    done = run(server, tmp_path)
+    done = run(server, tmp_path, timeout_s=1 if fault == "stall" else 60)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: text could not be fetched ({PLACE}: {reason}); 0.0 MB are kept to go on from; try")

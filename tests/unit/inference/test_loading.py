@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import TEXT, dictionary_size, random_state, write_checkpoint, write_vocabulary
+from safetensors.torch import load_file, save_file
 
 from cross_thought import SentenceEncoder
 from cross_thought.data.bpe import Encoder
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
+from cross_thought.encoder.saved import load_encoder
 from cross_thought.encoder.tokenizer import SentenceTokenizer
 from cross_thought.errors import UserError
 from cross_thought.inference.export import export_model
@@ -242,6 +244,14 @@ def test_a_damaged_export_is_refused(
     with pytest.raises(UserError) as caught:
         load_pretrained(tmp_path / "export")
     assert message in str(caught.value)
+
+
+def test_weights_lie_where_torch_puts_them_whatever_stands_before_them(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "export/model.safetensors")
+    for length in range(0, 64, 8):  # the header ends at a multiple of 8 bytes
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt", "more": "x" * length})
+        encoder, _ = load_encoder(folder / "export/config.json", tmp_path / "model.safetensors")
+        assert all(weight.data_ptr() % 64 == 0 for weight in encoder.parameters())
 
 
 def test_an_exports_config_tells_its_architecture(folder: Path) -> None:

@@ -358,6 +358,6 @@ def test_latex_compiles(rows: pd.DataFrame, shared_results: Results, tmp_path: P
         source + "\n\n".join(map(latex, tables)) + "\n\\end{document}\n", encoding="utf-8"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "tables.pdf").stat().st_size > 1000
