@@ -54,7 +54,6 @@ rule all:
     default_target: True
     input:
         all_tables(),
-        all_fine_tuned(),
         all_predictions(),
 
 
@@ -75,7 +74,8 @@ rule pretrain:
 
 rule finetune:
     input:
-        all_fine_tuned(),
+        RESULTS.evaluations("metrics.json"),
+        KEPT_CHECKPOINTS,
 
 
 rule predict:

@@ -9,8 +9,9 @@ where only Snakemake is installed.
 
 import argparse
 import copy
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -64,7 +65,7 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
         UserError: naming the file and line, or the key, its value and the remedy.
     """
     overlay = as_in_a_file(overlay, command_line or {})
-    _read_files(path for path in files if path.suffix != ".json")
+    _check_layers([*((path, _read_layer(path)) for path in files), ("--config", command_line or {})])
     base = read_yaml(BASE)
     base |= {key: {} for key in REPLACED if key in overlay}
     if "tasks" in overlay:
@@ -74,31 +75,44 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
 
 def load_files(paths: Iterable[str | Path], **values: object) -> Config:
     """Lay YAML files, each over those before it, and then `values` over config.yaml; raises as `load_config`."""
+    layers: list[tuple[object, Config]] = [(path, read_yaml(Path(path))) for path in paths]
+    _check_layers([*layers, ("the arguments", values)])
     given: Config = {}
-    for text in _read_files(map(Path, paths)):
-        given = _merge(given, text)
+    for _, layer in layers:
+        given = _merge(given, layer)
     return load_config(_merge(given, values))
 
 
-def _read_files(paths: Iterable[Path]) -> list[Config]:
-    """Read YAML files that are laid over each other, key by key.
+def _read_layer(path: Path) -> Config:
+    """Read a file as Snakemake does, which takes JSON as well."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else read_yaml(path)
 
-    A UserError says that one is none, or that it has an empty mapping where one before it has entries, which stay.
+
+def _check_layers(layers: Iterable[tuple[object, Config]]) -> None:
+    """Refuse an empty mapping over one that has entries: layers are laid over each other key by key, so these stay.
+
+    Args:
+        layers: what each is called, and what it holds, the lowest first.
     """
-    read: list[Config] = []
-    holders: dict[str, Path] = {}
-    for path in paths:
-        read.append(read_yaml(path))
-        for key in REPLACED:
-            entries = read[-1].get(key)
+    holders: dict[str, object] = {}
+    for place, layer in layers:
+        for key, entries in _entries(layer):
             if entries == {} and key in holders:
                 raise UserError(
-                    f"{path}: {key} is empty, which takes nothing away from {key} of {holders[key]}: give one of the "
-                    "files alone, or a file without these"
+                    f"{place}: {key} is empty, which takes nothing away from {key} of {holders[key]}: give one of them "
+                    "alone, or a file without these"
                 )
             if entries:
-                holders[key] = path
-    return read
+                holders[key] = place
+
+
+def _entries(layer: Config) -> Iterator[tuple[str, object]]:
+    """Yield the mappings whose keys users choose, each with its place in the config; None where there is none."""
+    for key in (*REPLACED, "predict", "ablation"):
+        yield key, layer.get(key)
+    tuning = layer.get("embedding_tuning")
+    if isinstance(tuning, Mapping):
+        yield "embedding_tuning.pairs", tuning.get("pairs")
 
 
 def effective_config(raw: Config) -> Config:

@@ -27,7 +27,7 @@ from cross_thought.data.raw_files import DOWNLOADS_DIR, missing_files, own_or_do
 from cross_thought.data.run_inputs import GPT2_FILES, corpus_inputs, prepared_tasks, run_inputs, task_inputs
 from cross_thought.data.run_results import CONFIG_KEYS, RunResults
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name, starts_of
-from cross_thought.data.sweeps import kept_tasks, without_lists
+from cross_thought.data.sweeps import kept_by_config, kept_tasks, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, task_entries
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
@@ -174,6 +174,12 @@ def all_downloads():
 # A task that is evaluated with another one's model has none of its own; one with a sweep has several.
 TUNED_TASKS = [name for name, task in TASKS.items() if task.evaluated_with is None and name not in SWEEPS]
 KEPT_TASKS = kept_tasks(TASKS, config)
+
+
+def is_gone(checkpoint):
+    """Return whether a fine-tuned checkpoint was deleted when it had been evaluated."""
+    evaluated = os.path.dirname(checkpoint).replace("results/finetune/", "results/evaluate/", 1)
+    return os.path.exists(f"{evaluated}/predictions.tsv") and not os.path.exists(checkpoint)
 
 
 def without_keeping(settings):

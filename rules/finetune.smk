@@ -6,6 +6,17 @@ FINE_TUNING = {
     "command": "results/finetune/{model}/{task}/seed-{seed}/command.json",
 }
 
+# What was evaluated before it was to be kept is gone. Tables do without it, so only who asks for it has it trained anew.
+KEPT_CHECKPOINTS = expand(FINE_TUNED, model=MODELS, task=kept_by_config(TASKS, config), seed=SEEDS)
+
+if workflow.is_main_process:
+    num_gone = sum(map(is_gone, KEPT_CHECKPOINTS))
+    if num_gone:
+        logger.warning(
+            f"keep_checkpoints: {num_gone} of {len(KEPT_CHECKPOINTS)} fine-tuned checkpoints were deleted when they had "
+            "been evaluated; `snakemake finetune` trains them anew, and of a sweep all its settings"
+        )
+
 
 localrules:
     note_finetuning,

@@ -9,8 +9,7 @@ ANSWERS_OF = {
 # What was evaluated before it was asked for is gone.
 if workflow.is_main_process:
     for name, best in ANSWERS_OF.items():
-        evaluated = os.path.dirname(best).replace("results/finetune/", "results/evaluate/", 1)
-        if os.path.exists(f"{evaluated}/predictions.tsv") and not os.path.exists(best):
+        if is_gone(best):
             logger.warning(
                 f"predict.{name}: {best} was deleted when it had been evaluated, so it is trained anew and evaluated "
                 "again; to avoid that, name a model, task and seed whose checkpoint is there"

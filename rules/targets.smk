@@ -6,6 +6,11 @@ def all_pretrained():
     return [pretrained_checkpoint(model, seed) for model in MODELS for seed in PRETRAINING_SEEDS]
 
 
+def all_given():
+    """Return every checkpoint that is given: those of the models that are not trained here."""
+    return list({given_checkpoint(model): None for name, model in MODELS.items() if name not in TRAINED_MODELS})
+
+
 def all_binarized():
     """Return the binarized corpus, where a model is trained on it, and the binarized tasks."""
     corpus = ["results/binarized/corpus"] if TRAINED_MODELS else []
@@ -75,12 +80,6 @@ def all_submissions():
 def all_exports():
     """Return the export of every pre-trained encoder; of a checkpoint that all seeds share, one."""
     return [f"results/exports/{model}/seed-{seed}" for model in ENCODERS for seed in RESULTS.seeds_of(model)]
-
-
-def all_fine_tuned():
-    """Return every fine-tuned model's metrics, and the checkpoints that are kept: an earlier config may not have."""
-    kept = [task for task in KEPT_TASKS if TASKS[task].evaluated_with is None]
-    return RESULTS.evaluations("metrics.json") + expand(FINE_TUNED, model=MODELS, task=kept, seed=SEEDS)
 
 
 def all_predictions():

@@ -45,8 +45,14 @@ def kept_tasks(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str
     needed = {task.start_from for task in tasks.values()}
     needed |= {tasks[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
     needed |= {task.evaluated_with for task in tasks.values()} & set(grids_of(tasks, config))
+    return [name for name in tasks if name in needed or name in kept_by_config(tasks, config)]
+
+
+def kept_by_config(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str]:
+    """Return the tasks with a checkpoint that the config says to keep."""
     keeps = config["finetuning"]["keep_checkpoints"]
-    return [name for name, entry in config["tasks"].items() if name in needed or entry.get("keep_checkpoints", keeps)]
+    own = [name for name, task in tasks.items() if task.evaluated_with is None]
+    return [name for name in own if config["tasks"][name].get("keep_checkpoints", keeps)]
 
 
 def laid_over(finetuning: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def check_settings(settings: Mapping[str, Any], *, source: str | Path) -> None:
 def _aligned(weight: Tensor) -> Tensor:
     """Return a weight at an address as torch chooses them.
 
-    The file puts it anywhere, and on some processors the last bits of a matrix product depend on that: those of an export
-    would not be those of its checkpoint.
+    The file puts it anywhere, and on some processors the last bits of a matrix product depend on that: an export would
+    not give its checkpoint's.
     """
     return weight.clone() if weight.data_ptr() % _ALIGNMENT else weight
 

@@ -141,8 +141,8 @@ def retrieval_document(
         model: its name in tables, or `bm25`; then there are no `seed` and `pooling`.
         run: the run file.
         prepared: folder of the prepared collection.
-        counts: how many `sentences`, queries and passages, were embedded, and how many `cut` at the positions; None
-            where nothing is cut.
+        counts: how many `sentences`, queries and passages, were embedded, how many `cut` at the positions, and how many
+            `tokens` were read and `unknown`; None where nothing is embedded.
 
     Returns:
         The document. Of each split, `num_examples` are the right passages, `num_queries` those that are judged,

@@ -24,6 +24,7 @@ _TRAINING_ARGUMENTS = (
     "task", "arch", "data", "started_from", "max_update", "warmup_updates", "lr", "batch_size", "update_freq",
     "tokens_per_sample", "sample_break_mode", "mask_prob", "dropout", "weight_decay", "no_cross_sequence", "seed",
 )  # fmt: skip
+_PRETRAINING = "pretraining.csv"
 _RESULTS = {
     "embeddings.csv": "The embeddings as they are, without fine-tuning, over seeds of pre-training:",
     "retrieval.csv": "Retrieval over collections, without fine-tuning, over seeds of pre-training:",
@@ -56,9 +57,8 @@ def model_card(
         code: the Python files that the export carries.
         graphs: the ONNX files that it carries, and what was found of each.
     """
-    made = None if results is None else results / "provenance.json"
-    provenance = json.loads(made.read_text(encoding="utf-8")) if made and made.is_file() else {}
-    pretraining = [row for row in _read_csv(results, "pretraining.csv") if row["model"] == name]
+    provenance, tables = _provenance(results), _tables(results)
+    pretraining = [row for row in tables[_PRETRAINING] if row["model"] == name]
     longest = config.max_sentence_length
     templates = Environment(
         loader=PackageLoader("cross_thought.inference", ""),
@@ -91,7 +91,7 @@ def model_card(
             if "/corpus/" in item["path"] or "/vocabulary/" in item["path"]
         ],
         pretraining=(list(pretraining[0]), [list(row.values()) for row in pretraining]) if pretraining else None,
-        results=[(title, rows) for table, title in _RESULTS.items() if (rows := _result_rows(results, table, name))],
+        results=[(title, rows) for table, title in _RESULTS.items() if (rows := _result_rows(tables[table], name))],
         version=__version__,
         now=environment(),
         made=provenance.get("made"),
@@ -100,10 +100,10 @@ def model_card(
 
 def known_models(results: Path) -> list[str]:
     """Return the names of the models that result tables tell of."""
-    return sorted({row["model"] for table in (*_RESULTS, "pretraining.csv") for row in _read_csv(results, table)})
+    return sorted({row["model"] for rows in _tables(results).values() for row in rows})
 
 
-def _result_rows(results: Path | None, table: str, name: str) -> list[list[str]]:
+def _result_rows(rows: Sequence[Mapping[str, str]], name: str) -> list[list[str]]:
     """Return a model's rows of a result table, as the card has them."""
     return [
         [
@@ -114,14 +114,27 @@ def _result_rows(results: Path | None, table: str, name: str) -> list[list[str]]
             row["n"],
             row["num_examples"],
         ]
-        for row in _read_csv(results, table)
+        for row in rows
         if row["kind"] == "model" and row["model"] == name
     ]
 
 
-def _read_csv(results: Path | None, name: str) -> list[dict[str, str]]:
-    """Return the rows of a result table; none if there is no such table."""
-    if results is None or not (path := results / "tables" / name).is_file():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _provenance(results: Path | None) -> dict[str, Any]:
+    """Return what is recorded of the numbers in a results folder; nothing if there is no record."""
+    path = None if results is None else results / "provenance.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+
+
+def _tables(results: Path | None) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of each table that cards tell of, by its file's name; of one that is not there, none.
+
+    Where a provenance has no number of a table, that is left of an earlier config: none of it, either.
+    """
+    found: dict[str, list[dict[str, str]]] = {name: [] for name in (*_RESULTS, _PRETRAINING)}
+    numbers = _provenance(results).get("numbers")
+    of_run = None if numbers is None else {f"{number['table']}.csv" for number in numbers}
+    for name in found:
+        if results is not None and (of_run is None or name in of_run) and (results / "tables" / name).is_file():
+            with open(results / "tables" / name, encoding="utf-8", newline="") as file:
+                found[name] = list(csv.DictReader(file))
+    return found

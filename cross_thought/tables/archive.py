@@ -20,7 +20,7 @@ from cross_thought.sources import workflow_files
 from cross_thought.tables.recorded_jobs import Job, jobs_behind, read_records
 
 # what a training says of itself, and what is right in a collection: small, and what tables are made from
-RECORDS = ("command.json", "history.tsv", "settings.json", "summary.json", ".qrels")
+RECORDS = ("command.json", "history.tsv", "settings.json", "sweep.json", "summary.json", ".qrels")
 
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",

@@ -81,11 +81,14 @@ def _behind(
         of_setting = Path(model, row["task"], row["setting"], seed)
         evaluation = results / "evaluate" / of_setting
         return [evaluation / "predictions.tsv"], [evaluation, results / "finetune" / of_setting, *trained]
+    if table != "tasks":
+        raise NotImplementedError(f"{table}: what its numbers are computed from is to be said here")
     predictions: list[Path] = []
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
         for name, task in run.tasks.items():
-            if name == row["task"] or (row["task"] == AVERAGE and task.in_average):
+            is_averaged = task.in_average and any(split.startswith("valid") for split in task.splits)
+            if name == row["task"] or (row["task"] == AVERAGE and is_averaged):
                 evaluation = results / "evaluate" / model / name / seed
                 predictions.append(evaluation / "predictions.tsv")
                 runs += [evaluation, results / "finetune" / model / (task.evaluated_with or name) / seed]

@@ -49,11 +49,25 @@ def test_an_empty_mapping_over_one_with_entries_is_refused(tmp_path: Path) -> No
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text("tasks: {}\nmodels: {mlm: {cross_sequence: false}}\ncontrol: null\n")
     second.write_text("models: {}\n")
-    said = f"{second}: models is empty, which takes nothing away from models of {first}: give one of the files alone"
+    said = f"{second}: models is empty, which takes nothing away from models of {first}: give one of them alone"
     with pytest.raises(UserError, match=re.escape(said)):
         load_files([first, second])
     with pytest.raises(UserError, match=re.escape(said)):
         load_config({}, files=[first, second])
+    with pytest.raises(UserError, match="--config: models is empty"):
+        load_config({}, files=[first], command_line={"models": {}})
+    with pytest.raises(UserError, match="the arguments: models is empty"):
+        load_files([first], models={})
+    as_json = tmp_path / "b.json"
+    as_json.write_text('{\t"models": {}}')
+    with pytest.raises(UserError, match=r"b\.json: models is empty"):
+        load_config({}, files=[first, as_json])
+    first.write_text("predict: {new: {files: a.tsv}}\nembedding_tuning: {pairs: {demo-match: {}}}\n")
+    for key, text in (("predict", "predict: {}"), ("embedding_tuning.pairs", "embedding_tuning: {pairs: {}}")):
+        second.write_text(text)
+        with pytest.raises(UserError, match=f"{re.escape(key)} is empty, which takes nothing away"):
+            load_files([first, second])
+    first.write_text("tasks: {}\n")
     second.write_text("tasks: {}\n")  # neither has any
     assert load_files([first, second])["tasks"] == {}
 

@@ -151,12 +151,16 @@ def test_tables_follow_the_config_though_other_code_prepares_their_data_anew(clo
     assert not rules & PAID_FOR
 
 
-def test_a_checkpoint_that_is_to_be_kept_is_made_and_tabulates_nothing_anew(clone: Path) -> None:
+def test_a_checkpoint_that_is_to_be_kept_is_trained_for_who_asks_for_it(clone: Path) -> None:
     kept = {name: entry | {"keep_checkpoints": True} for name, entry in TINY["tasks"].items()}
     other = TINY | {"tasks": kept, "finetuning": TINY["finetuning"] | {"keep_checkpoints": True}}
+    done = run_snakemake(clone, "--dry-run", overlay=other)
+    said = "keep_checkpoints: 4 of 12 fine-tuned checkpoints were deleted when they had been evaluated"
+    assert said in done.stdout + done.stderr
+    assert not PAID_FOR & planned(clone, overlay=other)
     tables = [f"results/tables/{name}.csv" for name in ("tasks", "embeddings", "pretraining", "masked_words")]
     assert planned(clone, *tables, overlay=other) <= {"tabulate_tasks", "tabulate_embeddings"}  # as above
-    assert "finetune_kept_task" in planned(clone, overlay=other)
+    assert {"finetune_kept_task", "evaluate_task"} <= planned(clone, "finetune", overlay=other)
 
 
 def test_a_part_of_the_tables_brings_its_config_along(clone: Path) -> None:

@@ -67,6 +67,14 @@ def test_the_card_names_the_machine_of_the_results(
     assert f"\n- results made with commit abc, Python 3.13, torch 2.9, on EPYC, {said}\n" in card
 
 
+def test_the_card_tells_nothing_of_a_table_that_an_earlier_config_left(checkpoint: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "results/provenance.json", {"data": [], "numbers": [{"table": "tasks"}]})
+    export_model(checkpoint, tmp_path / "export", output_format="safetensors")
+    card = (tmp_path / "export/README.md").read_text(encoding="utf-8")
+    assert "| RTE | valid | accuracy | 61.2 ± 1.5 | 3 | 277 |" in card
+    assert "STS-B" not in card
+
+
 def test_the_document_lists_the_code_that_an_export_runs() -> None:
     document = (Path(__file__).parents[3] / "docs/export.md").read_text(encoding="utf-8")
     listed = document.split("runs its Python files", 1)[1].split("\n\n", 1)[0]
