@@ -1,7 +1,8 @@
 """Retrieval over collections. In: queries, passages, judgements, encoders. Out: runs as TREC's files, with metrics.
 
 Embeddings of a collection are deleted once it is searched. Runs stay: to score them anew takes seconds, so that other
-metrics must not prepare or search anything anew (`unsearched`, `unscored`).
+metrics must not prepare or search anything anew (`unsearched`, `unscored`). Params are dicts: Snakemake does not see that
+an object of a class of ours has changed.
 """
 
 if RETRIEVAL_TASKS:
@@ -22,7 +23,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(4000),
             runtime=growing(120),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unsearched,
+            task=lambda wildcards: vars(RETRIEVAL_TASKS[wildcards.collection].unsearched),
             code=code_of("prepare_collection.py", "data.yaml"),
         script:
             "../workflow_scripts/prepare_collection.py"
@@ -74,7 +75,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(8000),
             runtime=growing(4 * 60),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unscored,
+            task=lambda wildcards: vars(RETRIEVAL_TASKS[wildcards.collection].unscored),
             code=code_of("search_collection.py", "search.yaml"),
         script:
             "../workflow_scripts/search_collection.py"
@@ -95,7 +96,7 @@ if RETRIEVAL_TASKS:
             mem_mb=growing(8000),
             runtime=growing(4 * 60),
         params:
-            task=lambda wildcards: RETRIEVAL_TASKS[wildcards.collection].unscored,
+            task=lambda wildcards: vars(RETRIEVAL_TASKS[wildcards.collection].unscored),
             code=code_of("search_words.py", "report.yaml"),
         script:
             "../workflow_scripts/search_words.py"

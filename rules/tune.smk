@@ -52,7 +52,7 @@ rule tune_embeddings:
         mem_mb=growing(16000),
         runtime=growing(24 * 60),
     params:
-        pairs=lambda wildcards: PAIR_TASKS[wildcards.task],
+        pairs=lambda wildcards: vars(PAIR_TASKS[wildcards.task]),
         tuning=TUNING,
         hardware=config["hardware"],
     script:

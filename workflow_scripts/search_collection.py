@@ -30,7 +30,7 @@ if "snakemake" in globals():
         search_collection(
             Path(snakemake.input.embeddings),
             Path(snakemake.input.prepared),
-            task=snakemake.params.task,
+            task=RetrievalTask(**snakemake.params.task),
             tag=f"{snakemake.wildcards.model}-{snakemake.wildcards.pooling}-seed-{snakemake.wildcards.seed}",
             run=Path(snakemake.output.run),
             counts=Path(snakemake.output.counts),

@@ -58,7 +58,7 @@ if "snakemake" in globals():
         tune_embeddings(
             Path(snakemake.input.data),
             Path(snakemake.input.pretrained),
-            pairs=snakemake.params.pairs,
+            pairs=PairTask(**snakemake.params.pairs),
             tuning=snakemake.params.tuning,
             model=snakemake.wildcards.model,
             seed=int(snakemake.wildcards.seed),

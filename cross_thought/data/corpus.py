@@ -50,6 +50,8 @@ def corpus_files(corpus: Mapping[str, Any], *, data_dir: str | None) -> dict[str
         return {split: [TextFile(path=f"{DOWNLOADS_DIR}/captions/corpus/{names[split]}.txt")] for split in names}
     if source == "wikipedia":
         return {"train": [TextFile(path=own_or_download(_WIKIPEDIA, data_dir=data_dir))]}
+    if source not in ("wikitext-2", "wikitext-103"):
+        raise NotImplementedError(f"corpus.source {source!r}: say here which files it has")
     # WikiText: own files of both splits in one of the forms in which they are found, else the archive
     for pattern in (f"{source}-raw/wiki.{{}}.raw", "wikitext/wiki.{}.raw", "wikitext/wiki.{}.tokens"):
         own = {split: Path(data_dir or "", pattern.format(split)) for split in ("train", "valid")}

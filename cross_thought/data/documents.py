@@ -16,7 +16,10 @@ from cross_thought.files import matching_files, read_lines, refuse_returns
 # ` = Title = ` starts an article; ` = = Section = = ` does not
 _WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_NO_TEXT = (".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".parquet", ".arrow", ".csv", ".pdf", ".docx", ".epub")
+_NO_TEXT = (
+    *(".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".parquet", ".arrow", ".csv", ".tsv"),
+    *(".pdf", ".docx", ".epub"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +79,23 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
         else:
             files = matching_files(path, key=key)
         for file in files:
-            if file.lower().endswith(_NO_TEXT):
+            if _ends_in(file, _NO_TEXT):
                 raise UserError(
                     f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, plain or in gzip"
                 )
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def _ends_in(path: str, endings: tuple[str, ...]) -> bool:
+    """Whether a file's name ends in one of these, packed by gzip or not."""
+    return path.lower().removesuffix(".gz").endswith(endings)
+
+
+def check_sentences(path: Path) -> None:
+    """Refuse, by its name, a file that does not have a sentence a line: a table, JSON, an archive."""
+    if _ends_in(path.name, (*_NO_TEXT, *_JSON_LINES)):
+        raise UserError(f"{path} is no plain text by its name: write its sentences to a text file, one a line")
 
 
 def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:

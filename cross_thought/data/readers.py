@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from cross_thought.data.definitions import Column
 from cross_thought.errors import UserError
@@ -229,9 +229,10 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        once = partial(json_object, place=f"{where}, line {number}")
+        place = f"{where}, line {number}"
+        once, constant = partial(json_object, place=place), partial(_no_constant, place=place)
         try:
-            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=once)
+            value = json.loads(line, parse_int=str, parse_float=str, parse_constant=constant, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -321,3 +322,14 @@ def _read_parquet(path: Path, member: str | None, where: str) -> Table:
             return [None] * len(column)
 
     return Table(where, PARQUET, "row", file.schema_arrow.names, rows())
+
+
+def _no_constant(name: str, *, place: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python writes and JSON does not have."""
+    raise UserError(f"{place}: {name} is no JSON: a cell that was missing? fill it in, or take the row out")
+
+
+def seems_quoted(cell: str) -> bool:
+    """Whether a cell was written with quotes: it begins and ends with one, and doubles those inside."""
+    inside = cell[1:-1]
+    return cell[:1] == cell[-1:] == '"' and '""' in inside and '"' not in inside.replace('""', "")

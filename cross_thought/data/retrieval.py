@@ -8,6 +8,7 @@ a split judges.
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from cross_thought.data.definitions import Column, RetrievalTask
 from cross_thought.data.input_rows import InputRow, input_rows
 from cross_thought.data.prepared import SUMMARY
-from cross_thought.data.readers import JSON_LINES, format_of, json_values, read_table
+from cross_thought.data.readers import JSON_LINES, TSV, format_of, json_values, read_table, seems_quoted
 from cross_thought.errors import UserError, shown
 from cross_thought.files import atomic_directory, read_lines, write_json
 
@@ -41,7 +42,8 @@ def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
             query that is not there, or none of a split's right passages is in the collection.
     """
     queries = {}
-    for row in _texts(task.queries, task.query_columns, task=task, key="query_columns"):
+    quoted: Counter[str] = Counter()
+    for row in _texts(task.queries, task.query_columns, task=task, key="query_columns", quoted=quoted):
         query, text = _id_and_text(row)
         if query in queries:
             raise UserError(f"{row.place}: the query {query!r} stands twice; leave one")
@@ -51,7 +53,7 @@ def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
     judged = {split: _read_judgements(paths, queries, task) for split, paths in task.judgements.items()}
     asked = {query: text for query, text in queries.items() if any(query in found for found in judged.values())}
     with atomic_directory(output_dir) as folder:
-        passages, num_empty = _write_passages(task, folder)
+        passages, num_empty = _write_passages(task, folder, quoted)
         _write(folder, QUERIES, asked.items())
         summary: dict[str, Any] = {"passages": len(passages), "empty": num_empty}
         summary |= {"queries": len(asked), "unjudged": len(queries) - len(asked), "splits": {}}
@@ -67,16 +69,28 @@ def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
             summary["splits"][split] = {"queries": len(found), "right": len(right), "absent": len(absent)}
         write_json(folder / SUMMARY, summary)
     logger.info("%s: %s", task.name, json.dumps(summary))
+    for path, number in quoted.items():
+        logger.warning(
+            "%s: %d rows have a text that begins and ends with a quote and doubles those inside, as pandas and "
+            "csv.writer write it; in TSV these are text: write CSV or JSON lines",
+            path,
+            number,
+        )
     return summary
 
 
-def _texts(paths: Sequence[str], columns: Sequence[Column], *, task: RetrievalTask, key: str) -> Iterator[InputRow]:
-    """Yield the rows of files: the id, and the text's columns."""
+def _texts(
+    paths: Sequence[str], columns: Sequence[Column], *, task: RetrievalTask, key: str, quoted: Counter[str]
+) -> Iterator[InputRow]:
+    """Yield the rows of files: the id, and the text's columns; count in `quoted` those of TSV that seem quoted."""
     for path in paths:
         file, member = _source(task, path)
         optional = () if columns else (_TITLE,)
         told = columns or _told(path, task, key)
-        yield from input_rows(file, told, member=member, header=task.header, optional=optional)
+        for row in input_rows(file, told, member=member, header=task.header, optional=optional):
+            if format_of(path) == TSV and any(map(seems_quoted, row.sentences)):
+                quoted[path] += 1
+            yield row
 
 
 def _source(task: RetrievalTask, path: str) -> tuple[Path, str | None]:
@@ -115,14 +129,14 @@ def _id_and_text(row: InputRow) -> tuple[str, str]:
     return name, " ".join(filter(None, map(str.strip, texts)))
 
 
-def _write_passages(task: RetrievalTask, folder: Path) -> tuple[dict[str, None], int]:
-    """Write the passages as they are read; return their ids, and how many are empty."""
+def _write_passages(task: RetrievalTask, folder: Path, quoted: Counter[str]) -> tuple[dict[str, None], int]:
+    """Write the passages as they are read; return their ids, and how many are empty. `quoted`: as of `_texts`."""
     ids: dict[str, None] = {}
     num_empty = 0
 
     def rows() -> Iterator[tuple[str, str]]:
         nonlocal num_empty
-        for row in _texts(task.passages, task.passage_columns, task=task, key="passage_columns"):
+        for row in _texts(task.passages, task.passage_columns, task=task, key="passage_columns", quoted=quoted):
             name, text = _id_and_text(row)
             if name in ids:
                 raise UserError(f"{row.place}: the passage {name!r} stands twice; leave one")
@@ -149,15 +163,24 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
     found: Judgements = {}
     for path in paths:
         file, member = _source(task, path)
+        names: list[str] = []
         for number, line in enumerate(read_lines(file, member=member), start=1):
             fields = line.split()
             is_named = number == 1 and len(fields) > 2 and not _is_integer(fields[-1])
-            if not fields or (is_named and fields[0] not in queries):  # a header
+            if is_named and fields[0] not in queries:
+                names = fields
+                continue
+            if not fields:
                 continue
             place = f"{path}, line {number}"
             if len(fields) not in (3, 4):
                 raise UserError(
                     f"{place}: {shown(line)} is no judgement, which has query, passage and relevance; mend the line"
+                )
+            if names and len(fields) > len(names):
+                raise UserError(
+                    f"{place}: {shown(line)} has {len(fields)} fields where the first line names {len(names)}; write "
+                    "no index before them"
                 )
             query, passage, relevance = fields[0], fields[-2], fields[-1]
             if not _is_integer(relevance):

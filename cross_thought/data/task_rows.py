@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cross_thought.data.definitions import STS, Column, Split, Task
 from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
-from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint
+from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint, seems_quoted
 from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
@@ -113,7 +113,7 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             lacking = split.input_columns[[cells[index] for index in inputs].index(None)]
             raise UserError(f"{place}: column {lacking!r} has no text; fill it in, or take the row out")
         if table.form == TSV:
-            summary.quoted += sum(map(_seems_quoted, texts))
+            summary.quoted += sum(map(seems_quoted, texts))
         else:
             summary.breaks += sum(BREAK.search(text) is not None for text in texts)
             texts = [BREAK.sub(" ", text) for text in texts]
@@ -211,17 +211,11 @@ def _named(task: Task, label: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text is a finite number."""
+    """Whether a text is a finite number, as everyone writes it."""
     try:
-        return abs(float(text)) < float("inf")
+        return "_" not in text and abs(float(text)) < float("inf")
     except ValueError:
         return False
-
-
-def _seems_quoted(cell: str) -> bool:
-    """Whether a cell was written with quotes: it begins and ends with one, and doubles those inside."""
-    inside = cell[1:-1]
-    return cell[:1] == cell[-1:] == '"' and '""' in inside and '"' not in inside.replace('""', "")
 
 
 def _read_ids(path: str) -> set[tuple[str, ...]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from cross_thought.data.documents import check_sentences
 from cross_thought.encoder import CrossThoughtEncoder, pool_slots, pooled_dim
 from cross_thought.encoder.tokenizer import SentenceTokenizer, cut_row
 from cross_thought.errors import UserError
@@ -361,6 +362,7 @@ def embed_file(
     outputs = {**output} if isinstance(output, Mapping) else {pooling: output}
     for path in outputs.values():
         check_output(path, sources=[source])
+    check_sentences(source)
     told: dict[str, Any] = {"normalize": normalize, "prompt": prompt, "prompt_name": prompt_name}
     try:
         if batch_tokens is not None:

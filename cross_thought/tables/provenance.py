@@ -132,9 +132,13 @@ _KEYS = ("factor", "setting", "kind", "model", "pooling", "task", "split", "metr
 
 def _numbers_of(run: RunResults, table: str) -> Iterator[dict[str, Any]]:
     path = Path(run.folder, "tables", f"{table}.csv")
-    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    figures = _OF_WORDS if table == "masked_words" else _FIGURES
+    if not set(figures) & set(frame) or not {"seed", "seeds"} & set(frame):
+        raise NotImplementedError(f"{table}: has none of the figures that are known here, or no seeds")
+    for row in frame.to_dict("records"):
         seeds = (row["seeds"] if "seeds" in row else row["seed"]).split()
-        for figure in filter(row.get, _OF_WORDS if table == "masked_words" else _FIGURES):
+        for figure in filter(row.get, figures):
             found = [_behind(run, table, row, figure, seed) for seed in seeds]
             for seed, (sources, _) in zip(seeds, found, strict=True):
                 missing = [str(source) for source in sources if not source.is_file()]

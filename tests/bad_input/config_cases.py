@@ -63,7 +63,7 @@ COMBINATIONS = [
         "model_defaults: {pretraining: {patience: 3, extra_args: [--disable-validation]}}",
     ),
     ("wrapped lines of text that is not one's own", "corpus: {lines: wrapped}"),
-    ("wrapped WikiText", "corpus: {source: files, files: {train: [a.tsv]}, format: wikitext, lines: wrapped}"),
+    ("wrapped WikiText", "corpus: {source: files, files: {train: [a.txt]}, format: wikitext, lines: wrapped}"),
     ("float16 on a CPU", "hardware: {precision: float16}"),
     ("a number format by another name", "hardware: {precision: bf16}"),
     ("batches that the processes cannot share", "hardware: {processes: 2}"),
@@ -113,7 +113,7 @@ PATHS = [
     ("a folder without text", "corpus: {source: files, files: {train: [folder]}}"),
     ("a pattern without a match", 'corpus: {source: files, files: {train: ["folder/*.txt"]}}'),
     ("a corpus that is no text", "corpus: {source: files, files: {train: [books.zip]}}"),
-    ("text to train on and to hold out", "corpus: {source: files, files: {train: [a.tsv], valid: [a.tsv]}}"),
+    ("text to train on and to hold out", "corpus: {source: files, files: {train: [a.txt], valid: [a.txt]}}"),
     ("a file that is not there", "corpus: {source: files, files: {train: [gone.txt]}}"),
     ("a file for a folder", "data_dir: a.tsv"),
     ("a placeholder without its value", 'corpus: {source: files, files: {train: ["{data_dir}/a.txt"]}}'),
@@ -135,6 +135,7 @@ FILES = [
 def lay_over(content: bytes) -> None:
     """Load my.yaml of this content as rules/common.smk does."""
     Path("a.tsv").write_text("one\ttwo\tlabel\n")
+    Path("a.txt").write_text("one\n")
     Path("{x}.txt").write_text("text\n")
     Path("folder").mkdir()
     path = Path("my.yaml").absolute()

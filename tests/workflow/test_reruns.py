@@ -135,6 +135,23 @@ def test_a_given_checkpoint_that_is_touched_is_not_tuned_anew(tmp_path: Path) ->
     assert str(tmp_path / "model.pt") in inputs[1]  # its hash is to be known
 
 
+def test_a_collection_is_prepared_and_searched_anew_by_what_each_goes_by(tmp_path: Path) -> None:
+    (tmp_path / "queries.tsv").write_text("id\ttext\nq1\twho keeps hens\n")
+    (tmp_path / "passages.tsv").write_text("id\ttitle\ttext\na\tone\tthe baker keeps hens\nb\ttwo\tthe mill burns\n")
+    (tmp_path / "qrels.tsv").write_text("q1\ta\t1\n")
+    files = {"queries": "queries.tsv", "passages": "passages.tsv", "judgements": {"test": "qrels.tsv"}}
+
+    def planned_with(**changes: object) -> set[str]:
+        overlay = TINY | {"retrieval_tasks": {"mine": files | changes}}
+        return planned(tmp_path, run, overlay=overlay)
+
+    run = "results/retrieval/bm25/mine/run.trec"
+    assert run_snakemake(tmp_path, run, overlay=TINY | {"retrieval_tasks": {"mine": files}}).returncode == 0
+    assert planned_with(metrics=["mrr"]) == set()
+    assert planned_with(depth=1) == {"search_words"}
+    assert planned_with(passage_columns=["id", "text"]) == {"prepare_collection", "search_words"}
+
+
 def test_another_metric_is_computed_from_the_predictions(clone: Path) -> None:
     tasks = TINY["tasks"] | {
         "demo-match": TINY["tasks"]["demo-match"] | {"metrics": ["macro_f1", "accuracy"], "in_average": False}

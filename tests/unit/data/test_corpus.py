@@ -278,9 +278,11 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "sub" / "c.txt").unlink()
     with pytest.raises(UserError, match=r"which is an empty folder"):
         found("sub")
-    (tmp_path / "sub" / "d.zip").touch()
-    with pytest.raises(UserError, match=r"corpus.files.train has '.*/sub/d.zip', which is no text"):
-        found("sub")
+    for name in ("d.zip", "d.csv.gz", "d.tsv"):
+        (tmp_path / "sub" / name).touch()
+        with pytest.raises(UserError, match=rf"corpus.files.train has '.*/sub/{name}', which is no text"):
+            found("sub")
+        (tmp_path / "sub" / name).unlink()
 
 
 @pytest.mark.parametrize(

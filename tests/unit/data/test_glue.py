@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_named_by_its_line(content: bytes, message: str, tm
         read(own_task(), tmp_path / "a", content)
 
 
-@pytest.mark.parametrize("score", ["", "high", "nan", "inf"])
+@pytest.mark.parametrize("score", ["", "high", "nan", "inf", "1_0"])
 def test_a_score_must_be_a_number(score: str, tmp_path: Path) -> None:
     task = own_task(labels=None, metrics=("pearson",))
     with pytest.raises(UserError, match=rf"line 2: score '{score}' is not a number"):

@@ -217,6 +217,11 @@ def test_values_of_parquet_are_their_shortest_text(tmp_path: Path) -> None:
         ("a.csv", b"x,y\n1,\xff\n", "a.csv: byte 6 (0xff) is not valid UTF-8"),
         ("a.jsonl", b'{"x": 1}\n{"x": \n', "a.jsonl, line 2: not JSON (Expecting value"),
         ("a.json", b'[\n{"x": 1}\n]\n', "a.json, line 1: not JSON (Expecting value"),
+        (
+            "a.jsonl",
+            b'{"x": NaN}\n',
+            "a.jsonl, line 1: NaN is no JSON: a cell that was missing? fill it in, or take the",
+        ),
         ("a.jsonl", b'"text"\n', "a.jsonl, line 1: '\"text\"' is no JSON object; write one a line"),
         ("a.jsonl", b'{"x": 1}\n[1]\n', "a.jsonl has objects and lists"),
         ("a.jsonl", b'{"x": 1, "y": 2, "x": 3}\n', "a.jsonl, line 1: the key 'x' stands twice; leave one"),

@@ -46,6 +46,21 @@ def prepared(folder: Path, config: dict) -> tuple[dict[str, list[str]], dict]:
     return files, json.loads("\n".join(files.pop("summary.json")))
 
 
+def test_judgements_with_an_index_before_them_are_refused(tmp_path: Path) -> None:
+    """As pandas writes them unless told otherwise; a row's number would be the query."""
+    config = config_of(tmp_path, {"qrels.tsv": "\tquery-id\tcorpus-id\tscore\n0\tq1\ta\t2\n1\tq2\tb\t1\n"})
+    said = "line 2: '0\\tq1\\ta\\t2' has 4 fields where the first line names 3; write no index before them"
+    with pytest.raises(UserError, match=re.escape(said)):
+        prepared(tmp_path, config)
+
+
+def test_quotes_of_tsv_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    quoted = PASSAGES + 'd\t"the ""red"" hen"\n'
+    files, _ = prepared(tmp_path, config_of(tmp_path, {"p.tsv": quoted}))
+    assert files["passages.txt"][-1] == '"the ""red"" hen"'
+    assert f"{tmp_path / 'p.tsv'}: 1 rows have a text that begins and ends with a quote" in caplog.text
+
+
 def test_tsv_files(tmp_path: Path) -> None:
     files, summary = prepared(tmp_path, config_of(tmp_path))
     assert files == {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cross_thought.data.definitions import METRICS
 from cross_thought.data.tasks import TASKS
 from cross_thought.evaluation.metrics import compute_metrics
 from cross_thought.evaluation.significance import (
@@ -30,6 +31,10 @@ CASES = [
     *(("MRPC", metric) for metric in ("precision", "recall")),
     *((name, f"macro_{metric}") for name in ("MRPC", "MNLI") for metric in ("f1", "precision", "recall")),
 ]
+
+
+def test_every_metric_that_the_config_knows_is_weighted() -> None:
+    assert {metric for _, metric in CASES} == {*METRICS}
 
 
 def draw(task_name: str, size: int, seed: int) -> tuple[list[str], list[str]]:

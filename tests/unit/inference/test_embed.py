@@ -233,6 +233,7 @@ def test_what_is_no_sentence_is_refused(encoder: SentenceEncoder, checkpoint: Pa
         (["--input", "{tmp}/e.npy", "--output", "{tmp}/e.npy"], "e.npy would take the place of what is read"),
         (["--prompt-name", "q", "--output", "{tmp}/e.npy"], "prompt_name 'q' is no prompt of this model: it has none"),
         (["--batch-tokens", "0"], "'0' is no number of at least 1"),
+        (["--input", "{tmp}/rows.csv", "--output", "{tmp}/e.npy"], "rows.csv is no plain text by its name: write its"),
         (["--pooling", "max"], "invalid choice: 'max'"),
     ],
 )

@@ -9,8 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory import kept_bytes
 from benchmarks.sides import Heads
+from cross_thought.config import SCHEMA
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 from cross_thought.plan.work import ARCHITECTURES, ModelSizes
+from cross_thought.yaml_text import read_yaml
 
 SIZES = {"num_layers": 3, "embed_dim": 32, "ffn_dim": 96, "num_heads": 4, "num_slots": 3, "segment_length": 10}
 
@@ -87,7 +89,7 @@ def test_memory_where_layers_are_computed_again(on_gpu: bool) -> None:
     assert whole[True] < whole[False]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", read_yaml(SCHEMA)["$defs"]["model"]["properties"]["architecture"]["enum"])
 def test_architectures_are_those_that_fairseq_knows(name: str) -> None:
     pytest.importorskip("fairseq_cli", reason="fairseq is not installed")
     from cross_thought.fairseq import bridge
