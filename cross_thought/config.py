@@ -12,6 +12,7 @@ import copy
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -84,8 +85,11 @@ def load_files(paths: Iterable[str | Path], **values: object) -> Config:
 
 
 def _read_layer(path: Path) -> Config:
-    """Read a file as Snakemake does, which takes JSON as well."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else read_yaml(path)
+    """Read a file that Snakemake has read: JSON by its name may have tabs, which YAML refuses."""
+    if path.suffix == ".json":
+        with suppress(ValueError):
+            return json.loads(path.read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def _check_layers(layers: Iterable[tuple[object, Config]]) -> None:
