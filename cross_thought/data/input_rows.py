@@ -80,14 +80,19 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
         place, cells = f"{table.where}, {table.unit} {row.number}", row.cells
         width = width or len(cells)
         if len(cells) <= max(indices):
-            hint = form_hint(cells) or f"mend the row, or {_REMEDY}"
+            hint = form_hint(cells) or _quoted_hint(table, cells) or f"mend the row, or {_REMEDY}"
             raise UserError(f"{place}: {len(cells)} fields where {max(indices) + 1} are needed; {hint}")
         if len(cells) != width:
-            raise UserError(
-                f"{place}: {len(cells)} fields where line 1 has {width}; mend the row: is it cut, or is there a tab in "
-                "a sentence?"
-            )
+            hint = _quoted_hint(table, cells) or "mend the row: is it cut, or is there a tab in a sentence?"
+            raise UserError(f"{place}: {len(cells)} fields where line 1 has {width}; {hint}")
         yield _row(place, [cells[index] for index in indices], columns, is_tsv=table.form == TSV)
+
+
+def _quoted_hint(table: Table, cells: Sequence[str | None]) -> str:
+    """Say what may be wrong with a row of TSV in which a quote begins; "" if none does."""
+    if table.form == TSV and any(cell and cell.startswith('"') for cell in cells):
+        return "if a quote may hold tabs and line breaks, give it as CSV, or say that its format is quoted-tsv"
+    return ""
 
 
 def _json_rows(

@@ -367,6 +367,7 @@ def test_a_hostile_export_is_refused(
         ("a\tx\n1\t2\n", Form(), "in.tsv: no column 'b' among a, x; name the columns of the sentences (`--columns`"),
         ("a\tb\n1\t2\n3\n", Form(), "in.tsv, line 3: 1 fields where 2 are needed"),
         ("a\tb\n1\t2\n3\t4\t5\n", Form(), "in.tsv, line 3: 3 fields where line 1 has 2; mend the row"),
+        ('a\tb\n"1\n3"\t4\n', Form(), "in.tsv, line 2: 1 fields where 2 are needed; if a quote may hold tabs and line"),
         ("a,b\n1,2\n", Form(), "is it CSV? set `format: csv`, or name it .csv"),
         ('{"a": "1", "b": "2"}\n{"a": "1"}\n', Form(form="jsonl"), "in.tsv, line 2: no key 'b' among a"),
         ('["1", "2"]\n["3"]\n', Form(columns=(1, 2), form="jsonl"), "in.tsv, line 2: 1 fields where 2 are needed"),
