@@ -108,10 +108,13 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def disturb(cluster: Slurm, directory: Path, process: subprocess.Popen) -> None:
-    """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits."""
+    """Requeue one pre-training, then take its node away; let the other, and a fine-tuning, meet their time limits.
+
+    The other is stopped until the node is back: what went on from it might be started on the lost node, and fail.
+    """
     requeued = await_update("cross_thought", 20, directory, process)
     run("scontrol", "requeue", requeued)
-    end_time(await_update("mlm", 20, directory, process))
+    limited = await_update("mlm", 20, directory, process)
     assert await_update("cross_thought", 100, directory, process) == requeued
     node = job_details(requeued)["NodeList"]
     cluster.lose_node(node)
@@ -119,6 +122,7 @@ def disturb(cluster: Slurm, directory: Path, process: subprocess.Popen) -> None:
         wait_for(lambda: job_details(requeued)["JobState"] != "RUNNING", "SLURM has missed the node", process)
     finally:
         cluster.start_node(node)
+    end_time(limited)
     end_time(hold("results/finetune/", process))
 
 
