@@ -8,7 +8,7 @@ def all_pretrained():
 
 def all_given():
     """Return every checkpoint that is given: those of the models that are not trained here."""
-    return list({given_checkpoint(model): None for name, model in MODELS.items() if name not in TRAINED_MODELS})
+    return list(dict.fromkeys(given_checkpoint(MODELS[name]) for name in MODELS if name not in TRAINED_MODELS))
 
 
 def all_binarized():

@@ -44,7 +44,7 @@ class TextFile:
     @property
     def is_json_lines(self) -> bool:
         """Whether each line is a JSON object."""
-        return self.member is None and self.path.lower().removesuffix(".gz").endswith(_JSON_LINES)
+        return self.member is None and _ends_in(self.path, _JSON_LINES)
 
 
 @dataclass

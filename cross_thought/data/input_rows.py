@@ -9,6 +9,7 @@ from cross_thought.data.readers import (
     BREAK,
     JSON_LINES,
     TSV,
+    Row,
     Table,
     form_hint,
     format_of,
@@ -80,17 +81,17 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
         place, cells = f"{table.where}, {table.unit} {row.number}", row.cells
         width = width or len(cells)
         if len(cells) <= max(indices):
-            hint = form_hint(cells) or _quoted_hint(table, cells) or f"mend the row, or {_REMEDY}"
+            hint = form_hint(cells) or _quoted_hint(table, row) or f"mend the row, or {_REMEDY}"
             raise UserError(f"{place}: {len(cells)} fields where {max(indices) + 1} are needed; {hint}")
         if len(cells) != width:
-            hint = _quoted_hint(table, cells) or "mend the row: is it cut, or is there a tab in a sentence?"
+            hint = _quoted_hint(table, row) or "mend the row: is it cut, or is there a tab in a sentence?"
             raise UserError(f"{place}: {len(cells)} fields where line 1 has {width}; {hint}")
         yield _row(place, [cells[index] for index in indices], columns, is_tsv=table.form == TSV)
 
 
-def _quoted_hint(table: Table, cells: Sequence[str | None]) -> str:
+def _quoted_hint(table: Table, row: Row) -> str:
     """Say what may be wrong with a row of TSV in which a quote begins; "" if none does."""
-    if table.form == TSV and any(cell and cell.startswith('"') for cell in cells):
+    if table.opens_quote(row):
         return "if a quote may hold tabs and line breaks, give it as CSV, or say that its format is quoted-tsv"
     return ""
 

@@ -66,6 +66,10 @@ class Table:
             return column - 1
         return self.names.index(column) if column in self.names else None
 
+    def opens_quote(self, row: Row) -> bool:
+        """Whether a quote begins in a cell of TSV, where it is text; it may be meant to hold tabs and line breaks."""
+        return self.form == TSV and any(cell and cell.startswith('"') for cell in row.cells)
+
 
 def format_of(path: str) -> str:
     """Return the form that a file's ending tells: TSV, unless it tells another."""

@@ -87,8 +87,9 @@ def _texts(
         file, member = _source(task, path)
         optional = () if columns else (_TITLE,)
         told = columns or _told(path, task, key)
+        is_tsv = format_of(path) == TSV
         for row in input_rows(file, told, member=member, header=task.header, optional=optional):
-            if format_of(path) == TSV and any(map(seems_quoted, row.sentences)):
+            if is_tsv and any(map(seems_quoted, row.sentences)):
                 quoted[path] += 1
             yield row
 

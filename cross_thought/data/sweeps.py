@@ -45,7 +45,8 @@ def kept_tasks(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str
     needed = {task.start_from for task in tasks.values()}
     needed |= {tasks[entry["task"]].evaluated_with or entry["task"] for entry in config["predict"].values()}
     needed |= {task.evaluated_with for task in tasks.values()} & set(grids_of(tasks, config))
-    return [name for name in tasks if name in needed or name in kept_by_config(tasks, config)]
+    needed |= set(kept_by_config(tasks, config))
+    return [name for name in tasks if name in needed]
 
 
 def kept_by_config(tasks: Mapping[str, Task], config: Mapping[str, Any]) -> list[str]:

@@ -167,7 +167,7 @@ def _field_count_fault(task: Task, split: Split, row: Row, table: Table, width: 
     found = f"{len(row.cells)} fields where line 1 has {width}"
     if hint := form_hint(row.cells):
         return f"{found}; {hint}"
-    if table.form == TSV and any(cell and cell.startswith('"') for cell in row.cells):
+    if table.opens_quote(row):
         return f"{found}; mend the row, or set `format: quoted-tsv` if a quote may hold tabs and line breaks"
     remedy = f"{found}; mend the row: is it cut, or is there a tab in a sentence?"
     if len(row.cells) > width and all((table.index_of(column) or 0) < width for column in _columns(split)):

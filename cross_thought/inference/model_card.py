@@ -57,7 +57,8 @@ def model_card(
         code: the Python files that the export carries.
         graphs: the ONNX files that it carries, and what was found of each.
     """
-    provenance, tables = _provenance(results), _tables(results)
+    provenance = _provenance(results)
+    tables = _tables(results, provenance)
     pretraining = [row for row in tables[_PRETRAINING] if row["model"] == name]
     longest = config.max_sentence_length
     templates = Environment(
@@ -100,7 +101,7 @@ def model_card(
 
 def known_models(results: Path) -> list[str]:
     """Return the names of the models that result tables tell of."""
-    return sorted({row["model"] for rows in _tables(results).values() for row in rows})
+    return sorted({row["model"] for rows in _tables(results, _provenance(results)).values() for row in rows})
 
 
 def _result_rows(rows: Sequence[Mapping[str, str]], name: str) -> list[list[str]]:
@@ -125,13 +126,13 @@ def _provenance(results: Path | None) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
 
 
-def _tables(results: Path | None) -> dict[str, list[dict[str, str]]]:
+def _tables(results: Path | None, provenance: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     """Return the rows of each table that cards tell of, by its file's name; of one that is not there, none.
 
     Where a provenance has no number of a table, that is left of an earlier config: none of it, either.
     """
     found: dict[str, list[dict[str, str]]] = {name: [] for name in (*_RESULTS, _PRETRAINING)}
-    numbers = _provenance(results).get("numbers")
+    numbers = provenance.get("numbers")
     of_run = None if numbers is None else {f"{number['table']}.csv" for number in numbers}
     for name in found:
         if results is not None and (of_run is None or name in of_run) and (results / "tables" / name).is_file():

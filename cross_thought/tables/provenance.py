@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cross_thought.data.definitions import STS_TASKS
+from cross_thought.data.definitions import STS_TASKS, Task
 from cross_thought.data.pairs import place_of
 from cross_thought.data.run_results import RunResults
 from cross_thought.environment import environment
@@ -87,13 +87,17 @@ def _behind(
     runs: list[Path] = []
     for model in [row["model"], row["control"]] if figure == "difference" else [row["model"]]:
         for name, task in run.tasks.items():
-            is_averaged = task.in_average and any(split.startswith("valid") for split in task.splits)
-            if name == row["task"] or (row["task"] == AVERAGE and is_averaged):
+            if name == row["task"] or (row["task"] == AVERAGE and _is_averaged(task)):
                 evaluation = results / "evaluate" / model / name / seed
                 predictions.append(evaluation / "predictions.tsv")
                 runs += [evaluation, results / "finetune" / model / (task.evaluated_with or name) / seed]
         runs += _pretraining_runs(run, model, seed)
     return predictions, runs
+
+
+def _is_averaged(task: Task) -> bool:
+    """Whether a task has development results that count in averages."""
+    return task.in_average and any(split.startswith("valid") for split in task.splits)
 
 
 def _embedding_tasks(row: Mapping[str, str]) -> Sequence[str]:

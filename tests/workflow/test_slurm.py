@@ -90,7 +90,7 @@ def disturbed_run(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> t
     """Run the chain with our profile and one over it, and disturb it; return its folder, its output and its jobs."""
     directory = tmp_path_factory.mktemp("disturbed")
     write_profile(directory, PROFILE)
-    with (directory / "out").open("w+") as output:
+    with (directory / "out").open("w") as output:
         process = start_snakemake(directory, *PROFILES, overlay=TINIEST, program=LOOKING_OFTEN, output=output)
         try:
             disturb(cluster, directory, process)
