@@ -78,7 +78,12 @@ def test_a_job_waits_for_all_it_needs(
     three_gpus: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, _ = holder(2)
-    monkeypatch.setattr(gpus, "time", SimpleNamespace(sleep=lambda _: process.kill()))  # its locks go with it, however
+
+    def end_the_other_job(_: float) -> None:
+        process.kill()
+        process.wait()  # its locks go one after the other: only now are both free
+
+    monkeypatch.setattr(gpus, "time", SimpleNamespace(sleep=end_the_other_job))
     with process, own_gpus(2):
         assert os.environ[VISIBLE] == "0,1"
     assert "waiting for 2 of the GPUs 0, 1, 2: other jobs have them\nGPU 0, 1\n" in capsys.readouterr().out
