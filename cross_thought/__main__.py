@@ -20,7 +20,7 @@ from cross_thought.inference.classifier import STDIN, Form, SentenceClassifier, 
 from cross_thought.inference.embed import PRECISIONS, SentenceEncoder, embed_file
 from cross_thought.inference.fine_tuned import PRECISIONS as FINE_TUNED_PRECISIONS
 from cross_thought.inference.settings import FORMATS
-from cross_thought.inference.tally import unknown_tokens
+from cross_thought.inference.tally import remarks
 
 _INTERRUPTED = 128 + signal.SIGINT
 _EXTRAS = dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx")  # of packages that a command needs at times
@@ -211,13 +211,7 @@ def _embed(options: argparse.Namespace) -> None:
     is_positions = longest == encoder.encoder.config.max_sentence_length
     limit = "the positions that the encoder has" if is_positions else f"{longest} tokens, as the export has it"
     cut = f", {num_cut} of them cut to {limit}" if num_cut else ""
-    print(f"embedded {num_sentences} sentences{cut}{_unknown(encoder)}", file=sys.stderr)
-
-
-def _unknown(model: SentenceEncoder | SentenceClassifier) -> str:
-    """Return what a line that tells of sentences ends with where not all of their tokens are known."""
-    said = unknown_tokens(model)
-    return f"; {said}" if said else ""
+    print(f"embedded {num_sentences} sentences{cut}", *remarks(encoder), sep="; ", file=sys.stderr)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -240,7 +234,7 @@ def _predict(options: argparse.Namespace) -> None:
     )
     num_cut, longest = classifier.num_cut_sentences, classifier.max_seq_length
     cut = f", {num_cut} sentences of them cut to {longest} tokens, as in training" if num_cut else ""
-    print(f"predicted {num_rows} rows{cut}{_unknown(classifier)}", file=sys.stderr)
+    print(f"predicted {num_rows} rows{cut}", *remarks(classifier), sep="; ", file=sys.stderr)
     form = form.of(classifier.task)
     has_lines = (form.form or format_of(options.input)) not in (JSON_LINES, PARQUET)
     if has_lines and form.header and not any(isinstance(column, str) for column in form.columns):

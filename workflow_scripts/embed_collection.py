@@ -10,7 +10,7 @@ from cross_thought.data.retrieval import PASSAGES, QUERIES
 from cross_thought.files import atomic_directory, write_json
 from cross_thought.inference.embed import SentenceEncoder, embed_file
 from cross_thought.inference.loading import vocabulary_for
-from cross_thought.inference.tally import tally, unknown_tokens
+from cross_thought.inference.tally import remarks, tally
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -44,8 +44,8 @@ def embed_collection(
         for partial in partials:
             write_json(partial / "counts.json", counts)
     print(counts)
-    if said := unknown_tokens(encoder):
-        print(said)
+    for remark in remarks(encoder):
+        print(remark)
 
 
 if "snakemake" in globals():

@@ -13,7 +13,7 @@ from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder
 from cross_thought.inference.encoded_once import EncodedOnce
 from cross_thought.inference.loading import vocabulary_for
-from cross_thought.inference.tally import unknown_tokens
+from cross_thought.inference.tally import remarks
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 
@@ -58,8 +58,8 @@ def embed_tasks(
         write_pairs(pairs_file, pairs)
         write_json(metrics_file, document)
         print(f"{task.name}, {pooling}: {document['splits']}")
-    if said := unknown_tokens(encoder):
-        print(said)
+    for remark in remarks(encoder):
+        print(remark)
 
 
 if "snakemake" in globals():

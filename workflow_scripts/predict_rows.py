@@ -10,7 +10,7 @@ from cross_thought.data.definitions import Task
 from cross_thought.data.tasks import task_from_config
 from cross_thought.inference.classifier import Form, SentenceClassifier, predict_files
 from cross_thought.inference.fine_tuned import describe, precision_of
-from cross_thought.inference.tally import unknown_tokens
+from cross_thought.inference.tally import remarks
 from cross_thought.jobs import logged_job
 from cross_thought.training.gpus import own_gpus
 from cross_thought.yaml_text import listed
@@ -47,8 +47,8 @@ def predict(
     )
     num_rows = predict_files(classifier, files, output, form=form, probabilities=not task.is_regression)
     print(f"{num_rows} rows, {classifier.num_cut_sentences} sentences cut to {classifier.max_seq_length} tokens")
-    if said := unknown_tokens(classifier):
-        print(said)
+    for remark in remarks(classifier):
+        print(remark)
 
 
 if "snakemake" in globals():

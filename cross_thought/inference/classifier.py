@@ -23,6 +23,7 @@ from cross_thought.inference.arguments import as_list
 from cross_thought.inference.fine_tuned import PRECISIONS, FineTunedModel, Sentence, blocks
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_classifier
+from cross_thought.inference.tally import Reader
 from cross_thought.training.devices import usable_device
 
 _BLOCK_ROWS, _BLOCK_SENTENCES = 1 << 12, 1 << 14  # that are tokenized together, about
@@ -31,7 +32,7 @@ STDIN = Path("/dev/stdin")
 Row = str | Sequence[str]
 
 
-class SentenceClassifier:
+class SentenceClassifier(Reader):
     """A fine-tuned model for whoever wants its answers: labels, scores, or rankings of candidate answers.
 
     Args:
@@ -42,8 +43,7 @@ class SentenceClassifier:
 
     Attributes:
         task: what it was fine-tuned on.
-        num_cut_sentences: sentences so far that were longer than in training; words beyond were cut.
-        num_tokens, num_unknown_tokens: those read so far, and those of them that the vocabulary has not, `<unk>`.
+        num_cut_sentences, num_empty_sentences, num_tokens, num_unknown_tokens: what it has read so far: `Reader`.
 
     Raises:
         UserError: if there is no such device or precision.
@@ -63,8 +63,6 @@ class SentenceClassifier:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = FineTunedModel(saved, device=device, precision=precision)
         self._tokenizer = tokenizer
-        self.num_cut_sentences = 0
-        self.num_tokens = self.num_unknown_tokens = 0
 
     @classmethod
     def from_pretrained(
@@ -200,7 +198,9 @@ class SentenceClassifier:
                     known = [number if number < vocab_size else unk_id for number in cut_row(ids, self.max_seq_length)]
                     self.num_tokens += len(known) - 1  # as where data are binarized, without `<s>`
                     self.num_unknown_tokens += known.count(unk_id)
-                    tokens.append([] if is_selection and not text.strip() else known)
+                    is_empty = not text.strip()
+                    self.num_empty_sentences += is_empty and not is_selection
+                    tokens.append([] if is_empty and is_selection else known)
                 yield tokens
             num_sentences += len(texts)
 

@@ -23,6 +23,7 @@ from cross_thought.inference.batches import token_batches
 from cross_thought.inference.hub import fetched
 from cross_thought.inference.loading import load_export, load_pretrained
 from cross_thought.inference.settings import Dense, EmbeddingSettings, Normalize, Recipe, read_settings
+from cross_thought.inference.tally import Reader
 from cross_thought.training.devices import usable_device
 
 PRECISIONS = ("float32", "bfloat16", "float16")  # of the computation
@@ -33,7 +34,7 @@ _CHUNK_BYTES = 1 << 16  # a pipe may be slow
 _RANKED_SCORES = 1 << 24  # attention scores that are in memory at once
 
 
-class SentenceEncoder:
+class SentenceEncoder(Reader):
     """A trained encoder for whoever wants embeddings.
 
     Args:
@@ -44,8 +45,7 @@ class SentenceEncoder:
         precision: of weights and states, out of `PRECISIONS`; embeddings are float32 in any case.
 
     Attributes:
-        num_cut_sentences: sentences so far that were longer than `max_seq_length`.
-        num_tokens, num_unknown_tokens: those read so far, and those of them that the vocabulary has not, `<unk>`.
+        num_cut_sentences, num_empty_sentences, num_tokens, num_unknown_tokens: what it has read so far: `Reader`.
 
     Raises:
         UserError: if there is no such device or precision, or the settings do not fit the encoder.
@@ -69,8 +69,6 @@ class SentenceEncoder:
         self.layers = nn.ModuleList(self.settings.layers).to(self.device).eval()  # in float32: they are small
         longest = encoder.config.max_sentence_length
         self._max_seq_length = min(self.settings.max_seq_length or longest, longest)
-        self.num_cut_sentences = 0
-        self.num_tokens = self.num_unknown_tokens = 0
         try:
             self.embedding_dim()
         except ValueError as error:
@@ -240,6 +238,7 @@ class SentenceEncoder:
             row = tuple(cut_row(ids, self.max_seq_length))
             self.num_tokens += len(row) - 1  # without `<s>`
             places.append(numbers.setdefault(row, len(numbers)))
+        self.num_empty_sentences += sum(not sentence.strip() for sentence in sentences)
         rows = list(numbers)
         copies = np.bincount(places, minlength=len(rows))
         found = [np.empty((len(rows), recipe.width), np.float32) for recipe in recipes]

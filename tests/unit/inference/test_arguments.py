@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_overloads, get_type_hints
 
 import numpy as np
@@ -15,7 +14,7 @@ from cross_thought.errors import UserError
 from cross_thought.inference.arguments import check_whole
 from cross_thought.inference.embed import embed_file
 from cross_thought.inference.export import export_model
-from cross_thought.inference.tally import unknown_tokens
+from cross_thought.inference.tally import Reader, remarks
 
 NO_NUMBERS = [0, -5, True, False, 2.5, 64.0, float("nan"), "64"]
 
@@ -116,8 +115,9 @@ def test_the_type_of_a_ranking_is_known_by_the_questions() -> None:
 
 @pytest.mark.parametrize(("num_unknown", "share"), [(1, "0.05"), (680, "34"), (1999, "100")])  # not 1e+02
 def test_what_is_said_of_unknown_tokens(num_unknown: int, share: str) -> None:
-    model = SimpleNamespace(num_tokens=2000, num_unknown_tokens=num_unknown)
-    assert unknown_tokens(model) == (
+    model = Reader()
+    assert remarks(model) == []
+    model.num_tokens, model.num_unknown_tokens = 2000, num_unknown
+    assert remarks(model) == [
         f"{share} % of the tokens are unknown to the vocabulary, and read as <unk> ({num_unknown} of 2000)"
-    )
-    assert unknown_tokens(SimpleNamespace(num_tokens=2000, num_unknown_tokens=0)) == ""
+    ]

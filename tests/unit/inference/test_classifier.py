@@ -28,6 +28,7 @@ from cross_thought.errors import UserError
 from cross_thought.inference import classifier as classifier_module
 from cross_thought.inference.classifier import Form, predict_files
 from cross_thought.inference.export import export_model
+from cross_thought.inference.tally import remarks
 from cross_thought.training.checkpoints import load_checkpoint
 
 PAIRS = [(left, right) for left in TEXT for right in (*TEXT, "a", "")] * 4  # 96: more than a batch
@@ -180,6 +181,13 @@ def test_tokens_that_the_vocabulary_has_not_are_counted(pairs_model: Path) -> No
     unknown = sum(number == 3 or number >= tokenizer.vocab_size for number in ids)
     assert (classifier.num_tokens, classifier.num_unknown_tokens) == (len(ids), unknown)
     assert unknown > 0
+
+
+def test_empty_sentences_are_answered_and_counted(pairs_model: Path) -> None:
+    classifier = load(pairs_model)
+    assert len(classifier.predict([("a", ""), ("b", "b"), (" ", "")])) == 3
+    assert classifier.num_empty_sentences == 3
+    assert remarks(classifier)[0] == "3 sentences are empty"
 
 
 def test_single_sentences_and_scores(tmp_path: Path) -> None:

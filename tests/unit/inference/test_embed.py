@@ -166,6 +166,14 @@ def test_tokens_that_the_vocabulary_has_not_are_counted(checkpoint: Path, encode
     assert f"; {100 * unknown / len(ids):.2g} % of the tokens are unknown to the vocabulary" in done.stderr.decode()
 
 
+def test_empty_sentences_are_embedded_and_told(checkpoint: Path, encoder: SentenceEncoder) -> None:
+    before = encoder.num_empty_sentences
+    assert encoder.encode(["", "short", " \t"]).shape == (3, 32)
+    assert encoder.num_empty_sentences == before + 2
+    done = run_command("embed", "--model", str(checkpoint), input=b"short\n\n")
+    assert b"embedded 2 sentences; 1 sentence is empty" in done.stderr
+
+
 def test_lower_precision_is_close(checkpoint: Path, encoder: SentenceEncoder) -> None:
     half = SentenceEncoder.from_pretrained(checkpoint, device="cpu", precision="bfloat16").encode(TEXT)
     assert half.dtype == np.float32
