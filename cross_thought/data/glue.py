@@ -61,6 +61,7 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Exa
     _check_all_or_no_labels(rows)
     if rows and not rows[0].label and split.label_column is not None:
         logger.info("%s %s: no labels in column %r, so not scored", task.name, split_name, split.label_column)
+        summary.unlabelled = len(rows)
     if task.selection is None:
         examples = [Example(row.label, row.sentences) for row in rows]
     else:
@@ -193,7 +194,7 @@ def prepare_task(
                 split: {
                     key: value
                     for key, value in vars(summary).items()
-                    if (key != "questions" or task.selection) and (key not in ("parts", "in_train") or value)
+                    if (key != "questions" or task.selection) and (key not in ("parts", "in_train", "unlabelled") or value)
                 }
                 for split, (_, summary) in splits.items()
             },

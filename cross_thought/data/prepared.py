@@ -62,10 +62,11 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
     """Return how many examples of a prepared and binarized task were used, cut and left out, for `metrics.json`.
 
     Returns:
-        Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`, and if
-        there are any, the questions `unanswered`, without a right candidate, and the examples that are `in_train`, too;
-        of all of them the sentences `cut` at the positions, the cells that seem `quoted`, and if there are any, the
-        `tokens` that are `unknown` to the vocabulary, beside all `tokens`. None where no summary was written.
+        Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`; of all
+        of them the sentences `cut` at the positions, and the cells that seem `quoted`. If there are any: the questions
+        `unanswered`, without a right candidate, the examples that are `in_train`, too, those with an `empty` sentence,
+        and those `unlabelled` in the label's column; the `tokens` that are `unknown` to the vocabulary, beside all
+        `tokens`. None where no summary was written.
     """
     summary, cut = read_summary(prepared), read_summary(binarized)
     if not summary or not cut:
@@ -76,9 +77,9 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         sizes = {"available": rows["examples"] + dropped, "used": rows["used"]}
         if split != "train":
             sizes = {"examples": rows["used"], "dropped": dropped}
-        unanswered = rows.get("questions", {}).get(NO_RIGHT, 0)
-        sizes |= {"unanswered": unanswered} if unanswered else {}
-        sizes |= {"in_train": rows["in_train"]} if rows.get("in_train") else {}
+        odd = {key: rows.get(key) for key in ("in_train", "empty", "unlabelled")}
+        odd = {"unanswered": rows.get("questions", {}).get(NO_RIGHT)} | odd
+        sizes |= {key: number for key, number in odd.items() if number}
         read = {key: value for key, value in cut[split].items() if key in ("cut", "tokens", "unknown")}
         counts[split] = sizes | read | {"quoted": rows["quoted"]}
     return counts

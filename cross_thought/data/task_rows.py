@@ -37,6 +37,7 @@ class SplitSummary:
         parts: of a split of the form STS, how many examples each part has, in the order of the files.
         questions: in answer selection, how many have which oddity, and candidates that were added or left out.
         in_train: of another split than train, examples that train has, too; in answer selection, by their question.
+        unlabelled: rows of a test file that has no label in the label's column, or no such column.
     """
 
     files: list[str]
@@ -51,6 +52,7 @@ class SplitSummary:
     parts: dict[str, int] = field(default_factory=dict)
     questions: Counter[str] = field(default_factory=Counter)
     in_train: int = 0
+    unlabelled: int = 0
 
 
 class TaskRow(NamedTuple):

@@ -292,6 +292,10 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
         if found.get("in_train"):
             yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
+        if found.get("empty"):
+            yield f"{place}: {found['empty']:,} {examples} with an empty sentence."
+        if found.get("unlabelled"):
+            yield f"{place}: not scored, for there are no labels in column {task.splits[split].label_column!r}."
         if found.get("quoted"):
             yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
 

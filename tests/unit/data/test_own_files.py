@@ -376,7 +376,10 @@ def test_a_test_file_that_is_not_scored_is_said(tmp_path: Path, caplog: pytest.L
     caplog.set_level(logging.INFO)
     write(tmp_path / "a.csv", ROWS)
     write(tmp_path / "t.csv", ROWS, ("one", "two", "Label"))
-    prepare(tmp_path, ENTRY | {"files": {"train": "a.csv", "valid": "a.csv", "test": "t.csv"}})
+    _, summary = prepare(tmp_path, ENTRY | {"files": {"train": "a.csv", "valid": "a.csv", "test": "t.csv"}})
+    (tmp_path / "summary.json").write_text('{"train": {}, "valid": {}, "test": {}}')
+    counts = read_counts(tmp_path / "out", tmp_path)
+    assert [counts[split].get("unlabelled") for split in summary] == [None, None, len(ROWS)]
     assert [said for said in caplog.messages if "scored" in said] == [
         "mine test: no labels in column 'label', so not scored"
     ]

@@ -147,13 +147,14 @@ def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_r
                 "examples": 277,
                 "dropped": 3,
                 "in_train": 5,
+                "empty": 2,
                 "cut": 12,
                 "tokens": 900,
                 "unknown": 310,
                 "quoted": 281,
             },
         },
-        "MRPC": {"train": {"available": 10, "used": 10}},
+        "MRPC": {"train": {"available": 10, "used": 10}, "valid": {"examples": 10, "dropped": 0, "unlabelled": 10}},
     }
     documents = [{"task": name, "counts": found} for name, found in counts.items()] + [{"task": "MNLI"}]
     page = task_page(rows, tasks=shared_results.tasks, counts=data_counts(documents))
@@ -163,10 +164,13 @@ def test_what_was_left_out_cut_and_not_used_is_said(rows: pd.DataFrame, shared_r
         "RTE (valid): 34 % of the tokens are unknown to the vocabulary.",
         "RTE (valid): 3 of 280 examples left out.",
         "RTE (valid): 5 of 277 examples stand in the train set, too.",
+        "RTE (valid): 2 examples with an empty sentence.",
         "RTE (valid): 281 cells seem to be in quote marks, which were kept as text.",
     ]
     assert [note for note in page.notes if note.startswith("RTE")] == said
-    assert not any(note.startswith("MRPC: fine-tuned") for note in page.notes)
+    assert [note for note in page.notes if note.startswith("MRPC")] == [
+        "MRPC (valid): not scored, for there are no labels in column 1."
+    ]
     assert "MNLI: fine-tuned on 2,000 of its 392,702 training examples." in page.notes  # older metrics have no counts
     for note in said:
         assert f"- {note}" in markdown(page)
