@@ -24,16 +24,57 @@ _OWN = {
         "a training that is stopped goes on from its checkpoints, and its result is one",
     ),
     **dict.fromkeys(("--log-format", "--no-progress-bar"), "the loss curves are read from what fairseq prints"),
-    "--seed": "set seeds or pretraining_seed",
-    **dict.fromkeys(("--fp16", "--bf16", "--memory-efficient-bf16"), "set hardware.precision"),
-    "--checkpoint-activations": "set hardware.checkpoint_activations",
-    "--class-weights": "set class_weights",
-    "--label-smoothing": "set label_smoothing",
-    "--tensorboard-logdir": "set tracking to tensorboard",
-    "--started-from": "set models.NAME.initialize_from",
-    **dict.fromkeys(("--cpu", "--device-id"), "set hardware.device"),
-    **dict.fromkeys(("--distributed-world-size", "--distributed-no-spawn"), "set hardware.processes"),
-    **dict.fromkeys(("--task", "--criterion", "--arch", "-a", "--forward-mode"), "the workflow sets it"),
+    **dict.fromkeys(("--task", "--criterion", "--forward-mode", "--num-classes"), "the workflow sets it"),
+    **dict.fromkeys(("--regression-target", "--init-token", "--separator-token"), "the workflow sets it"),
+    **dict.fromkeys(("--max-positions", "--required-batch-size-multiple"), "the workflow sets it"),
+}
+# flags that a key of the config stands for: given twice, the last would count, and the plan and tables tell the other
+_KEYS = {
+    "--seed": "seeds or pretraining_seed",
+    "--tensorboard-logdir": "tracking to tensorboard",
+    **dict.fromkeys(("--fp16", "--bf16", "--memory-efficient-bf16"), "hardware.precision"),
+    "--checkpoint-activations": "hardware.checkpoint_activations",
+    **dict.fromkeys(("--cpu", "--device-id"), "hardware.device"),
+    **dict.fromkeys(("--distributed-world-size", "--distributed-no-spawn"), "hardware.processes"),
+    "--started-from": "models.NAME.initialize_from",
+    **dict.fromkeys(("--arch", "-a"), "models.NAME.architecture"),
+    "--no-cross-sequence": "models.NAME.cross_sequence",
+    "--num-slots": "models.NAME.num_slots",
+    "--num-positions": "models.NAME.num_positions",
+    "--segment-length": "models.NAME.segment_length",
+    "--segment-by": "models.NAME.segment_by",
+    "--encoder-layers": "models.NAME.num_layers",
+    "--encoder-embed-dim": "models.NAME.embed_dim",
+    "--encoder-ffn-embed-dim": "models.NAME.ffn_dim",
+    "--encoder-attention-heads": "models.NAME.num_heads",
+    "--lr": "learning_rate",
+    "--warmup-updates": "warmup_updates",
+    "--batch-size": "batch_size",
+    "--weight-decay": "weight_decay",
+    "--dropout": "dropout",
+    "--attention-dropout": "attention_dropout",
+    "--patience": "patience",
+    "--class-weights": "class_weights",
+    "--label-smoothing": "label_smoothing",
+}
+_PRETRAINING_KEYS = {
+    "--max-update": "max_updates",
+    "--update-freq": "update_freq",
+    "--sample-break-mode": "sample_break_mode",
+    "--tokens-per-sample": "tokens_per_sample",
+    "--clip-norm": "clip_norm",
+    "--mask-prob": "mask_prob",
+    "--leave-unmasked-prob": "leave_unmasked_prob",
+    "--random-token-prob": "random_token_prob",
+    "--init-std": "init_std",
+    "--query-key-init-std": "query_key_init_std",
+    "--save-interval-updates": "save_interval_updates",
+}
+_FINETUNING_KEYS = {
+    "--max-epoch": "num_epochs",
+    "--max-tokens": "max_tokens",
+    **dict.fromkeys(("--best-checkpoint-metric", "--maximize-best-checkpoint-metric"), "metrics"),
+    **dict.fromkeys(("--save-interval-updates", "--keep-interval-updates"), "validate_interval_updates"),
 }
 # what this software cannot do
 _UNSUPPORTED = {
@@ -61,7 +102,7 @@ def check_all_extra_args(config: Mapping) -> None:
 
 
 def check_extra_args(arguments: Sequence[str], *, place: str, hardware: Mapping[str, object], finetuning: bool) -> None:
-    """Refuse flags that the workflow sets itself, or that cannot work.
+    """Refuse flags that the workflow sets itself, that the config has a key for, or that cannot work.
 
     Args:
         arguments: as fairseq's command line has them.
@@ -80,6 +121,8 @@ def check_extra_args(arguments: Sequence[str], *, place: str, hardware: Mapping[
             words = ", ".join(f'"{word}"' for word in argument.split())
             raise UserError(f"config: {place} has {argument!r}: flag and value are entries of their own: [{words}]")
         reason = _OWN.get(flag) or _UNSUPPORTED.get(flag)
+        if key := (_KEYS | (_FINETUNING_KEYS if finetuning else _PRETRAINING_KEYS)).get(flag):
+            reason = f"set {key}"
         if flag == "--memory-efficient-fp16" and hardware["device"] == "cpu":
             reason = "float16 needs hardware.device cuda"
         if flag == "--disable-validation" and finetuning:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # ASSUME: one fixed sample of the train set for all seeds, so that the seeds' spread is that of training alone
 SAMPLE_SEED = 1
 
+_RARE = ("parts", "in_train", "unlabelled")  # of a summary: not written where there are none
+
 
 def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Example], SplitSummary]:
     """Read one split of a task, a key of `task.splits`.
@@ -194,7 +196,7 @@ def prepare_task(
                 split: {
                     key: value
                     for key, value in vars(summary).items()
-                    if (key != "questions" or task.selection) and (key not in ("parts", "in_train", "unlabelled") or value)
+                    if (key != "questions" or task.selection) and (value or key not in _RARE)
                 }
                 for split, (_, summary) in splits.items()
             },

@@ -93,6 +93,7 @@ COMBINATIONS = [
     ("label smoothing of scores", "finetuning: {label_smoothing: 0.1}"),
     ("F1 of three labels", f"tasks: {{mine: {{{OWN}, labels: [a, b, c], metrics: [f1]}}}}"),
     ("a flag that the workflow sets", 'finetuning: {extra_args: ["--restore-file", "mine.pt"]}'),
+    ("a flag that a key of the config stands for", 'finetuning: {extra_args: ["--lr", "0.0001"]}'),
     ("a flag and its value in one", 'finetuning: {extra_args: ["--update-freq 2"]}'),
     ("a flag without which nothing is left to keep", "finetuning: {extra_args: [--disable-validation]}"),
     ("a machine that is not supported", "model_defaults: {pretraining: {extra_args: [--tpu]}}"),
