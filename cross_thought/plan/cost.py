@@ -1,6 +1,7 @@
 """What the stages of a run cost: trainings, disk, memory a process; each with what had to be assumed."""
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ CAPTION_PAIRS = 4 * 29_000  # of a picture's first caption with its others
 CAPTIONS_RATIO = 3.2  # text in the captions' gzip files, measured
 LINE_BYTES = 120  # of a corpus: one entry of the index each
 GPU_UPDATES_A_SECOND = 8.0  # small batches are no faster: run_glue does MNLI's three epochs in 1:17 h on a Titan RTX
-_PACKED = {".gz": 30, ".parquet": 60}  # bytes of a row, where a file's lines cannot be counted without reading it whole
+_PARQUET_ROW_BYTES = 60
+_HEAD_BYTES = 1 << 20  # of a file that gzip has packed, from which what is in all of it is told
 _INDEX_BYTES = 12  # of each line: its size and its place
 
 
@@ -211,27 +213,48 @@ def num_examples(task: Task, config: Mapping[str, Any]) -> int:
 
 
 def _rows(path: Path, *, header: bool, form: str | None) -> int:
-    """Return the rows of an own file: its lines; where it is packed, or has none, a rough figure."""
+    """Return the rows of an own file: its lines; where they cannot be counted at once, a rough figure."""
     if not path.is_file():
         return 0
     if form == HOTPOTQA:
         return path.stat().st_size // HOTPOTQA_BYTES
-    if path.suffix in _PACKED:
-        return path.stat().st_size // _PACKED[path.suffix]
+    if path.suffix == ".parquet":
+        return path.stat().st_size // _PARQUET_ROW_BYTES
+    if path.suffix == ".gz":
+        text, share = _head(path)
+        return round(text.count(b"\n") / share) - header
     return count_lines(path) - header
 
 
+def _head(path: Path) -> tuple[bytes, float]:
+    """Return the first of a file's text, unpacked if gzip has packed it, and which part of the file that is."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        text = unpacker.decompress(head)
+    except zlib.error:  # plain
+        text = head
+    read = len(head) - len(unpacker.unused_data)
+    return text, read / path.stat().st_size if read else 1.0
+
+
 def corpus_bytes(config: Mapping[str, Any]) -> float:
-    """Return the bytes of the corpus's text; files that are there count as they are."""
+    """Return the bytes of the corpus's text."""
     if config["corpus"]["source"] == "demo":
         return corpus_words(config) * 5.2  # of its sentences, measured: 9 MB in 20,000 documents
     sizes = {download.name: download.num_bytes or 0 for download in read_table(DOWNLOADS_TABLE).values()}
     total = 0.0
     for path in set(with_caption_files(corpus_inputs(config), data_dir=config["data_dir"])):
-        there = Path(path)
-        size = there.stat().st_size if there.is_file() else sizes[path.removeprefix(f"{DOWNLOADS_DIR}/")]
-        is_captions = config["corpus"]["source"] == "captions"
-        total += size * (WIKITEXT_RATIO if path.endswith(".zip") else CAPTIONS_RATIO if is_captions else 1)
+        if not Path(path).is_file():
+            size = sizes[path.removeprefix(f"{DOWNLOADS_DIR}/")]
+            is_captions = config["corpus"]["source"] == "captions"
+            total += size * (WIKITEXT_RATIO if path.endswith(".zip") else CAPTIONS_RATIO if is_captions else 1)
+        elif path.endswith(".zip"):
+            total += Path(path).stat().st_size * WIKITEXT_RATIO
+        else:
+            text, share = _head(Path(path))
+            total += len(text) / share
     return total
 
 
@@ -328,8 +351,10 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
     trainings = [model["pretraining"] for model in config["models"].values()]
     if any(settings.get("patience") for settings in (*trainings, config["finetuning"], *config["tasks"].values())):
         yield "no training ends early, by patience"
-    if any(path.suffix in _PACKED for path in _own_training_files(config)):
-        yield f"rows of {_PACKED['.gz']} bytes in .gz, {_PACKED['.parquet']} in Parquet"
+    if any(path.suffix == ".parquet" for path in _own_training_files(config)):
+        yield f"rows of {_PARQUET_ROW_BYTES} bytes in Parquet"
+    if any(path.endswith(".gz") for path in run_inputs(config)):
+        yield "what is in a gzip file, by its first megabyte"
     unknown = [name for name, size in downloads(config).items() if size is None]
     if unknown:
         yield f"size not published, counted as nothing: {', '.join(unknown)}"

@@ -1,5 +1,7 @@
 """The plan of a run: its figures, those of docs/full-run.md that come from it, refusals."""
 
+import gzip
+import json
 import re
 import subprocess
 import sys
@@ -128,6 +130,22 @@ finetuning: {{num_epochs: 2}}
     assert disk(checked)["BPE ids"] == pytest.approx(2 * 2000)
     (task,) = finetunings(checked)
     assert (task.updates, task.count) == (2 * 4, 2 * 3)
+
+
+@pytest.mark.parametrize("num_parts", [1, 3])
+def test_what_gzip_has_packed_is_counted_unpacked(num_parts: int, tmp_path: Path) -> None:
+    lines = [f"{number * number:x} {number}\n" for number in range(400_000)]
+    part = gzip.compress("".join(lines).encode())
+    assert len(part) > 1 << 20  # more than the plan reads
+    (tmp_path / "corpus.txt.gz").write_bytes(part * num_parts)  # gzip's files may be put one after the other
+    (tmp_path / "task.tsv.gz").write_bytes(gzip.compress(b"s\tl\n" + b"x\tno\n" * 100))
+    files = {"train": f"{tmp_path}/task.tsv.gz", "valid": f"{tmp_path}/task.tsv.gz"}
+    task = {"files": files, "input_columns": [1], "label_column": 2, "labels": ["no", "yes"], "batch_size": 30}
+    own = {"corpus": {"source": "files", "files": {"train": [f"{tmp_path}/corpus.txt.gz"]}}, "tasks": {"mine": task}}
+    (tmp_path / "my.yaml").write_text(json.dumps(own | {"finetuning": {"num_epochs": 2}}))
+    checked = load_files([tmp_path / "my.yaml"])
+    assert disk(checked)["corpus"] == pytest.approx(num_parts * sum(map(len, lines)), rel=0.05)
+    assert [training.updates for training in finetunings(checked)] == [2 * 4]
 
 
 def test_what_embeddings_are_evaluated_and_tuned_on_is_downloaded_too() -> None:
