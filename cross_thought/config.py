@@ -9,10 +9,8 @@ where only Snakemake is installed.
 
 import argparse
 import copy
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -66,7 +64,7 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
         UserError: naming the file and line, or the key, its value and the remedy.
     """
     overlay = as_in_a_file(overlay, command_line or {})
-    _check_layers([*((path, _read_layer(path)) for path in files), ("--config", command_line or {})])
+    _check_layers([*((path, read_yaml(path)) for path in files), ("--config", command_line or {})])
     base = read_yaml(BASE)
     base |= {key: {} for key in REPLACED if key in overlay}
     if "tasks" in overlay:
@@ -75,21 +73,13 @@ def load_config(overlay: Config, *, files: Iterable[Path] = (), command_line: Co
 
 
 def load_files(paths: Iterable[str | Path], **values: object) -> Config:
-    """Lay YAML files, each over those before it, and then `values` over config.yaml; raises as `load_config`."""
+    """Lay YAML or JSON files, each over those before, and then `values` over config.yaml; raises as `load_config`."""
     layers: list[tuple[object, Config]] = [(path, read_yaml(Path(path))) for path in paths]
     _check_layers([*layers, ("the arguments", values)])
     given: Config = {}
     for _, layer in layers:
         given = _merge(given, layer)
     return load_config(_merge(given, values))
-
-
-def _read_layer(path: Path) -> Config:
-    """Read a file that Snakemake has read: JSON by its name may have tabs, which YAML refuses."""
-    if path.suffix == ".json":
-        with suppress(ValueError):
-            return json.loads(path.read_text(encoding="utf-8"))
-    return read_yaml(path)
 
 
 def _check_layers(layers: Iterable[tuple[object, Config]]) -> None:

@@ -1,8 +1,10 @@
-"""What users write as YAML: files of keys and values, and values given on the command line."""
+"""What users write as YAML or JSON: files of keys and values, and values given on the command line."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ def read_shipped_yaml(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> dict:
-    """Read a YAML file of keys and values.
+    """Read a YAML file of keys and values; as JSON, if it is that, as Snakemake does: to YAML, 1e-5 is a text.
 
     Raises:
-        UserError: if it cannot be read, is no such file, or a key stands twice, of which YAML would take the last.
+        UserError: if it cannot be read, is no such file, or a key stands twice, of which either would take the last.
     """
     file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     try:
@@ -31,6 +33,8 @@ def read_yaml(path: Path) -> dict:
         raise UserError(f"{file}, line {line}: byte 0x{bad:02x} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); give a YAML file that is there") from None
+    with suppress(ValueError, RecursionError):
+        return _mapping(json.loads(text, object_pairs_hook=partial(json_object, place=file)), file)
     try:
         loader = yaml.SafeLoader(text)  # not libyaml's: it says less clearly what is wrong
         node = loader.get_single_node()
@@ -41,9 +45,28 @@ def read_yaml(path: Path) -> dict:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         raise UserError(f"{file}{place} is not YAML ({_one_line(problem)}); mend it") from None
+    return _mapping(content, file)
+
+
+def _mapping(content: Any, file: str) -> dict:
+    """Return what a file says if it is keys with values."""
     if not isinstance(content, dict):
         raise UserError(f"{file} has no keys with values; write `KEY: VALUE` lines as in config.yaml")
     return content
+
+
+def json_object(pairs: list[tuple[str, Any]], *, place: str) -> dict[str, Any]:
+    """Return an object of JSON, for an `object_pairs_hook`.
+
+    Raises:
+        UserError: naming the place, if a key stands twice: JSON's readers take the last one in silence.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{place}: the key {twice!r} stands twice; leave one")
+    return found
 
 
 def _refuse_double_keys(node: yaml.Node | None, file: str, seen: set[int]) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cross_thought.data.readers import json_object
 from cross_thought.errors import UserError
 from cross_thought.files import matching_files, read_lines, refuse_returns
+from cross_thought.yaml_text import json_object
 
 # ` = Title = ` starts an article; ` = = Section = = ` does not
 _WIKITEXT_TITLE = re.compile(r"^ = (?!= ).*(?<! =) = $")

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from cross_thought.data.definitions import Column
 from cross_thought.errors import UserError
 from cross_thought.files import CHUNK_BYTES, open_bytes, read_lines
+from cross_thought.yaml_text import json_object
 
 TSV, CSV, QUOTED_TSV, JSON_LINES, PARQUET = FORMATS = ("tsv", "csv", "quoted-tsv", "jsonl", "parquet")
 _FORMAT_OF_ENDING = {
@@ -249,20 +250,6 @@ def json_values(lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
                 f"{where}, line {number}: a JSON array of objects; write an object a line (jq -c '.[]' OLD > NEW)"
             )
         yield number, value
-
-
-def json_object(pairs: list[tuple[str, Any]], *, place: str) -> dict[str, Any]:
-    """Return an object of JSON, for an `object_pairs_hook`.
-
-    Raises:
-        UserError: naming the place, if a key stands twice: JSON's readers take the last one in silence.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{place}: the key {twice!r} stands twice; leave one")
-    return found
 
 
 def json_cell(value: Any, place: str) -> str | None:

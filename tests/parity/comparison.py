@@ -8,6 +8,7 @@ from torch import Tensor
 from cross_thought.encoder import CrossThoughtEncoder, EncoderConfig
 
 BOS, PAD, EOS, FIRST_WORD = 0, 1, 2, 4
+NUM_POSITIONS = 512
 RELATIVE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 # A parameter whose gradient is less than this share of all gradients together is compared with that share instead: such
 # a gradient is what is left of terms that cancel (all of them, for a key's bias), and rounding does not shrink with it.
@@ -140,3 +141,33 @@ def assert_within(errors: dict[str, float], tolerance: float) -> None:
     """Fail with the names whose error exceeds `tolerance`."""
     too_large = {name: error for name, error in errors.items() if not error <= tolerance}
     assert not too_large, f"relative errors above {tolerance}: {too_large}"
+
+
+def make_encoder(
+    config: EncoderConfig, *, seed: int, dtype: torch.dtype = torch.float64
+) -> tuple[CrossThoughtEncoder, dict[str, Tensor]]:
+    """An encoder in evaluation mode, and its random weights."""
+    encoder = CrossThoughtEncoder(config).to(dtype).eval()
+    state = random_state(encoder, seed=seed)
+    encoder.load_state_dict(state)
+    return encoder, state
+
+
+def draw_scored(tokens: Tensor, *, kind: str, seed: int) -> Tensor | None:
+    """Positions for the LM head to score, of one of `SCORED_KINDS`; "all" is None."""
+    if kind == "all":
+        return None
+    words = tokens != PAD
+    if kind == "every word":
+        return words
+    generator = torch.Generator().manual_seed(seed)
+    scored = words & (torch.rand(tokens.shape, generator=generator) < 0.15)
+    if kind == "none in the first":
+        scored[0] = False
+    return scored
+
+
+def fit_to_positions(row: Tensor, *, num_slots: int) -> Tensor:
+    """Cut one `<s> A </s>` to the positions 1..513 by the documented rule: words go, the final `</s>` stays."""
+    longest = NUM_POSITIONS + 1 - (num_slots - 1)
+    return row if len(row) <= longest else torch.cat([row[: longest - 1], row[-1:]])

@@ -277,6 +277,16 @@ def test_messages_name_targets_that_there_are() -> None:
                 assert named <= targets, path
 
 
+def test_no_file_of_code_or_text_is_long() -> None:
+    for path in REPOSITORY.rglob("*.*"):
+        parts = path.relative_to(REPOSITORY).parts
+        is_ours = (
+            parts[0] in ("cross_thought", "workflow_scripts", "rules", "tests", "benchmarks", "docs") or parts[1:] == ()
+        )
+        if is_ours and path.suffix in (".py", ".smk", ".md"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
 def test_every_file_says_what_it_is_for() -> None:
     for path in (
         *PACKAGE.values(),

@@ -62,6 +62,8 @@ def test_an_empty_mapping_over_one_with_entries_is_refused(tmp_path: Path) -> No
     as_json.write_text('{\t"models": {}}')
     with pytest.raises(UserError, match=r"b\.json: models is empty"):
         load_config({}, files=[first, as_json])
+    with pytest.raises(UserError, match=r"b\.json: models is empty"):
+        load_files([first, as_json])
     first.write_text("predict: {new: {files: a.tsv}}\nembedding_tuning: {pairs: {demo-match: {}}}\n")
     for key, text in (("predict", "predict: {}"), ("embedding_tuning.pairs", "embedding_tuning: {pairs: {}}")):
         second.write_text(text)
@@ -70,6 +72,16 @@ def test_an_empty_mapping_over_one_with_entries_is_refused(tmp_path: Path) -> No
     first.write_text("tasks: {}\n")
     second.write_text("tasks: {}\n")  # neither has any
     assert load_files([first, second])["tasks"] == {}
+
+
+def test_json_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"finetuning": {"learning_rate": 1e-5}}')  # YAML's 1e-5 is a text
+    assert load_files([path])["finetuning"]["learning_rate"] == 1e-5
+    path.write_text('{"finetuning": {"num_epochs": 1, "num_epochs": 2}}')
+    for load in (lambda: load_files([path]), lambda: load_config({}, files=[path])):
+        with pytest.raises(UserError, match=r"a\.json: the key 'num_epochs' stands twice; leave one"):
+            load()
 
 
 def test_models_inherit_from_the_defaults(config: dict) -> None:

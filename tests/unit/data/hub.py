@@ -3,10 +3,11 @@
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from servers import running
 
 REVISION = "b04c8d1ceb2f5cd4588862100d08de323dccfbaa"
 PLACE = f"datasets:owner/name/config@{REVISION}"
@@ -93,18 +94,12 @@ class _Hub(BaseHTTPRequestHandler):
 @contextmanager
 def hub() -> Iterator[ThreadingHTTPServer]:
     """Run a hub; its `fault` is "cut", "stall", a status, or None."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), _Hub)) as server:
         half = len(ARTICLES) // 2
         server.files = {
             "README.md": README,
             "config/train-0.parquet": parquet(ARTICLES[:half]),
             "config/train-1.parquet": parquet(ARTICLES[half:]),
         }
-        server.ended = threading.Event()
         server.fault = None
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         yield server
-        server.ended.set()
-        server.shutdown()
-        thread.join()

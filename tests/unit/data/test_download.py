@@ -6,104 +6,26 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import CONTENT, PIECE, file_server
 
-from cross_thought.data.download import Download, _check, checkpoint_download, fetch, read_table, record_checksum
+from cross_thought.data.download import Download, _check, fetch, read_table, record_checksum
 from cross_thought.data.transfer import Partial
 from cross_thought.errors import UserError
 
-CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-PIECE = 1 << 18  # bytes until the server with ranges breaks off
-TABLE = Path(__file__).parents[3] / "resources" / "downloads.tsv"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers by the path."""
-
-    def do_GET(self) -> None:
-        self.server.requests[self.path] += 1
-        first = self.server.requests[self.path] == 1
-        if self.path == "/redirect":
-            self.send_response(302)
-            self.send_header("Location", "/right")
-            self.end_headers()
-        elif self.path == "/gone":
-            self.send_error(404)
-        elif self.path == "/broken" or (self.path == "/broken-then-right" and first):
-            self.send_error(500)
-        elif self.path == "/page":
-            self._answer(b"\n<!DOCTYPE html><html>Quota exceeded</html>")
-        elif self.path == "/empty":
-            self._answer(b"")
-        elif self.path == "/cut" or (self.path == "/cut-then-right" and first):
-            self._answer(CONTENT[:1000], length=len(CONTENT))
-        elif self.path == "/stalled" or (self.path == "/stalled-then-right" and first):
-            self._answer(CONTENT[:1000], length=len(CONTENT))
-            self.wfile.flush()
-            self.server.ended.wait(10)
-        elif self.path == "/picky" and "python" in self.headers["User-Agent"].lower():
-            self.send_error(403)
-        elif self.path in ("/changed", "/short"):
-            self._answer(CONTENT[:-1] + b"x" * (self.path == "/changed"))
-        elif self.path.startswith("/ranges"):
-            self._answer_range()
-        else:
-            self._answer(CONTENT)
-
-    def _answer_range(self) -> None:
-        """Give a piece, then break off; further ones when asked for what follows."""
-        server, content, etag = self.server, self.server.content, f'"{len(self.server.content)}"'
-        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        server.starts.append(start)
-        if start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if self.path == "/ranges-refused" or (start and self.headers["If-Range"] != etag):
-            start = 0
-        wrong = 7 if self.path == "/ranges-wrong" and start else 0
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", etag)
-        if start:
-            self.send_header("Content-Range", f"bytes {start + wrong}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : start + server.piece])
-
-    def _answer(self, body: bytes, *, length: int | None = None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    """Return a server that counts its requests."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        server.requests = Counter()
-        server.content, server.piece, server.starts = CONTENT, PIECE, []
-        server.ended = threading.Event()
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with file_server() as server:
         yield server
-        server.ended.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -267,7 +189,7 @@ def test_a_file_system_without_locks(url: Callable[[str], str], tmp_path: Path) 
     )
     done = subprocess.run(
         [sys.executable, "-c", code, url("right"), str(tmp_path / "got"), "one", "two", "one"],
-        cwd=TABLE.parents[1],
+        cwd=Path(__file__).parents[3],
         env=os.environ | {"LD_PRELOAD": str(library)},
         capture_output=True,
         text=True,
@@ -374,38 +296,6 @@ def test_a_drive_file_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert SHA256 in (tmp_path / "downloads.lock.tsv").read_text()
 
 
-# of which nobody has published sizes or checksums
-UNKNOWN = [
-    "wikiqa/WikiQACorpus.zip",
-    "trec-qa/jacana-qa-naacl2013-data-results.tar.bz2",
-    *(f"quasar-t/contexts/short/{split}_contexts.json.gz" for split in ("train", "dev", "test")),
-    *(f"quasar-t/questions/{split}_questions.json.gz" for split in ("train", "dev", "test")),
-    "hotpotqa/hotpot_train_v1.1.json",
-    "hotpotqa/hotpot_dev_distractor_v1.json",
-    "senteval/senteval.tar",
-]
-
-
-def test_the_table_is_complete() -> None:
-    table = read_table(TABLE)
-    assert len(table) == 48
-    unpublished = {name for name, item in table.items() if item.sha256 is None}
-    assert unpublished == {
-        *("glue/AX.tsv", "gpt2_bpe/dict.txt", "wikipedia/20231101.en.txt"),
-        *("checkpoints/cross_thought.pt", "checkpoints/roberta.base.tar.gz"),
-        *("beir/hotpotqa.zip", *UNKNOWN),
-    }
-    assert {name for name, item in table.items() if item.md5 is not None} == {"beir/hotpotqa.zip"}
-    for item in table.values():
-        assert item.sha256 is None or re.fullmatch("[0-9a-f]{64}", item.sha256)
-        assert item.md5 is None or re.fullmatch("[0-9a-f]{32}", item.md5)
-        assert item.num_bytes or item.name in ("checkpoints/cross_thought.pt", "glue/AX.tsv", *UNKNOWN)
-    assert table["glue/MNLI.zip"].size_text == "312.8 MB"
-    assert table["wikipedia/20231101.en.txt"].size_text == "about 20.0 GB"
-    assert table["checkpoints/cross_thought.pt"].size_text == "size not published"
-    assert len(table["gpt2_bpe/encoder.json"].mirrors) == 1
-
-
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system does not count what a process reads")
 def test_a_file_is_read_once_for_both_checksums(tmp_path: Path) -> None:
     def num_read() -> int:
@@ -433,22 +323,6 @@ def test_an_md5_alone_is_held_and_the_rest_locked(url: Callable[[str], str], tmp
     assert SHA256 in (folder / "downloads.lock.tsv").read_text()
 
 
-def test_a_damaged_table_is_named_by_its_line(tmp_path: Path) -> None:
-    (tmp_path / "table").write_text("name\turl\tbytes\tsha256\tmirrors\na\tb\n")
-    with pytest.raises(UserError, match="table, line 2: 2 fields instead of 5"):
-        read_table(tmp_path / "table")
-
-
-def test_checkpoints_are_found_in_the_table_or_named_after_their_place() -> None:
-    table = read_table(TABLE)
-    known = checkpoint_download(table, source="gdrive", location="11lnZijWuRcPT07xiEO5NMhkXMfKopIb9")
-    assert known is table["checkpoints/cross_thought.pt"]
-    one, two = (checkpoint_download(table, source="url", location=f"http://host/{name}") for name in ("a.pt", "b.pt"))
-    assert one.name != two.name
-    assert one.name.endswith(".pt")
-    assert checkpoint_download(table, source="url", location="http://host/a.tar.gz").name.endswith(".tar.gz")
-
-
 def test_no_proxy_or_cookie_of_the_user_is_needed(url: Callable[[str], str], tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cross_thought.data.download import Download, fetch;"
@@ -456,6 +330,8 @@ def test_no_proxy_or_cookie_of_the_user_is_needed(url: Callable[[str], str], tmp
     )
     command = [sys.executable, "-c", code, url("right"), str(tmp_path)]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
-    done = subprocess.run(command, cwd=TABLE.parents[1], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str(tmp_path / "file")
     assert files_in(tmp_path) == ["downloads.lock.tsv", "file"]

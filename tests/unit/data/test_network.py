@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
 import pytest
+from servers import running
 
 from cross_thought.data.download import Download, fetch
 from cross_thought.data.network import TransferError, explained
@@ -72,17 +72,6 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         pass
 
 
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a self-signed certificate for 127.0.0.1, with its key."""
@@ -100,7 +89,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tls(certificate: Path) -> Iterator[ThreadingHTTPServer]:
     """Return a TLS server whose certificate nobody knows."""
-    with serving(_Server) as server:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), _Server)) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -109,7 +98,7 @@ def tls(certificate: Path) -> Iterator[ThreadingHTTPServer]:
 
 @pytest.fixture
 def proxy() -> Iterator[ThreadingHTTPServer]:
-    with serving(_Proxy) as server:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)) as server:
         server.status = 407
         yield server
 

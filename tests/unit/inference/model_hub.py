@@ -4,10 +4,11 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from servers import running
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -103,9 +104,5 @@ class ModelHub(ThreadingHTTPServer):
 @contextmanager
 def model_hub() -> Iterator[ModelHub]:
     """Run a hub."""
-    with ModelHub() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running(ModelHub()) as server:
         yield server
-        server.shutdown()
-        thread.join()

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from checkpoints import TEXT, write_checkpoint, write_fine_tuned
+from checkpoints import TEXT, write_fine_tuned
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize
 from tokenizers import Tokenizer
@@ -28,11 +28,6 @@ from tests.unit.inference.test_transformers import LABELS, SCORES
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SENTENCES = [*TEXT, "a", "", "  the river ", "one </s> two <mask>", " ".join(TEXT) * 9]
 PAIRS = list(zip(SENTENCES, SENTENCES[::-1], strict=True))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("k5") / "model", num_slots=5, segment_length=64)
 
 
 @pytest.fixture(scope="module")
