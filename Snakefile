@@ -80,7 +80,7 @@ rule finetune:
 
 rule predict:
     input:
-        all_predictions(),
+        made(all_predictions(), "say under predict which rows to answer"),
 
 
 # the config beside the tables is the one they were made by: `verify` goes by it
@@ -104,7 +104,7 @@ rule tables:
 
 rule submission:
     input:
-        all_submissions(),
+        made(all_submissions(), "list a task of GLUE under tasks"),
 
 
 rule exports:

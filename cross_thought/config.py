@@ -18,11 +18,13 @@ from pathlib import Path
 import jsonschema
 
 from cross_thought.data.config_files import check_files, fill_in_data_dir
+from cross_thought.data.embedding_tasks import embedding_tasks_of, poolings_of
 from cross_thought.data.finetuning import check_finetuning
+from cross_thought.data.models import check_ablation, check_model
 from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.retrieval_tasks import COLLECTIONS_FILE, retrieval_tasks_of
 from cross_thought.data.sweeps import SWEPT
-from cross_thought.data.tasks import REGISTRY_FILE, embedding_tasks_of, setting_of, tasks_of
+from cross_thought.data.tasks import REGISTRY_FILE, tasks_of
 from cross_thought.environment import REPOSITORY, repository_file
 from cross_thought.errors import UserError, exit_on_user_error, shown
 from cross_thought.extra_args import check_all_extra_args
@@ -130,8 +132,7 @@ def effective_config(raw: Config) -> Config:
         config["models"][name] = _merge(config["model_defaults"], overrides)
     fill_in_data_dir(config)
     for name, model in config["models"].items():
-        _check_model(name, model)
-        _check_processes(name, model, config["hardware"])
+        check_model(name, model, defaults=config["model_defaults"], hardware=config["hardware"])
     check_all_extra_args(config)
     check_files(config)
     for name, task in config["tasks"].items():
@@ -140,7 +141,13 @@ def effective_config(raw: Config) -> Config:
     for name, entry in config["embedding_tasks"].items():
         _check_embedding_task(name, entry, config["tasks"])
     for factor, names in (config["ablation"] or {}).items():
-        _check_ablation(factor, names, config["models"])
+        check_ablation(factor, names, config["models"])
+    tuning, poolings = config["embedding_tuning"], poolings_of(config)
+    if tuning["pairs"] and tuning["pooling"] not in poolings:
+        raise UserError(
+            f"config: embedding_tuning.pooling is {tuning['pooling']!r}, but embedding.pooling, by which all "
+            f"embeddings are evaluated, is {', '.join(poolings)}: add it there"
+        )
     if config["control"] is not None and config["control"] not in config["models"]:
         known = ", ".join(config["models"])
         raise UserError(
@@ -263,34 +270,6 @@ def _merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def _check_model(name: str, model: Config) -> None:
-    """Refuse sizes that do not fit together and sources without a place."""
-    place = f"config: models.{name}"
-    if model["source"] != "pretrain" and model["location"] is None:
-        raise UserError(f"{place}.location is null, but source is {model['source']!r}: give its Drive id, URL or path")
-    needed = model["num_slots"] + model["segment_length"] + 2
-    if model["num_positions"] < needed:
-        raise UserError(
-            f"{place}.segment_length {model['segment_length']} with num_slots {model['num_slots']} does not fit "
-            f"num_positions {model['num_positions']}; set num_positions to {needed} or more"
-        )
-    if model["embed_dim"] and model["num_heads"] and model["embed_dim"] % model["num_heads"]:
-        raise UserError(f"{place}.embed_dim {model['embed_dim']} is not a multiple of num_heads {model['num_heads']}")
-    training = model["pretraining"]
-    if training["warmup_updates"] >= training["max_updates"]:
-        raise UserError(
-            f"{place}.pretraining.warmup_updates {training['warmup_updates']} must be less than max_updates "
-            f"{training['max_updates']}"
-        )
-    if training.get("patience") and "--disable-validation" in training["extra_args"]:
-        raise UserError(
-            f"{place}.pretraining.patience {training['patience']} counts validations, but extra_args has "
-            "--disable-validation: leave one of them out"
-        )
-    if training["leave_unmasked_prob"] + training["random_token_prob"] > 1:
-        raise UserError(f"{place}.pretraining: leave_unmasked_prob and random_token_prob add up to more than 1")
-
-
 def _check_start(name: str, tasks: dict[str, Config]) -> None:
     """Refuse a task that starts from the model of one that is not there, or of one that starts elsewhere itself."""
     start, place = tasks[name].get("start_from"), f"config: tasks.{name}.start_from"
@@ -315,47 +294,6 @@ def _check_embedding_task(name: str, entry: Config, tasks: dict[str, Config]) ->
             f"config: embedding_tasks.{name}.{described[0]}: the data of {name} are those of tasks.{name}; say it "
             "there, or give this one another name"
         )
-
-
-def _check_ablation(factor: str, names: list[str], models: dict[str, Config]) -> None:
-    """Refuse a comparison of models that do not differ in the factor, or differ in more than that."""
-    place = f"config: ablation.{factor}"
-    for name in names:
-        if name not in models:
-            raise UserError(f"{place} names {shown(name)}, which is no model; choose from {', '.join(models)}")
-        if models[name]["source"] != "pretrain":
-            raise UserError(f"{place} names {name}, which is not pre-trained here; choose models that are")
-        if setting_of(models[name], factor) is None:
-            raise UserError(f"{place} compares models.{name}.{factor}, which is null; give the number")
-
-    def rest(name: str) -> Config:
-        # the position range has to fit slots and segment
-        flat = models[name] | {f"pretraining.{key}": value for key, value in models[name]["pretraining"].items()}
-        own = (factor, f"pretraining.{factor}", "num_positions", "pretraining")
-        return {key: value for key, value in flat.items() if key not in own}
-
-    settings: dict[object, str] = {}
-    for name in names:
-        setting = setting_of(models[name], factor)
-        twin = settings.setdefault(setting, name)
-        if twin != name:
-            raise UserError(f"{place}: {twin} and {name} both have {factor} {setting}; they must differ")
-        other = next((key for key, value in rest(name).items() if value != rest(names[0])[key]), None)
-        if other is not None:
-            raise UserError(f"{place}: {names[0]} and {name} also differ in {other}; all else must be the same")
-
-
-def _check_processes(name: str, model: Config, hardware: Config) -> None:
-    """Refuse a number of processes that cannot share the batches of an update, or not be spread over the nodes."""
-    processes, nodes = hardware["processes"], hardware["nodes"]
-    update_freq = model["pretraining"]["update_freq"]
-    if model["source"] == "pretrain" and update_freq % processes:
-        raise UserError(
-            f"config: models.{name}.pretraining.update_freq {update_freq} is no multiple of hardware.processes "
-            f"{processes}, which share the batches of an update: raise it to one, and lower batch_size by as much"
-        )
-    if processes % nodes:
-        raise UserError(f"config: hardware.processes {processes} is no multiple of hardware.nodes {nodes}: change one")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -90,15 +90,20 @@ def gpus() -> list[str]:
     return [line.strip() for line in (listed or "").splitlines() if line.strip()]
 
 
-def record_command(path: Path | str, argv: Sequence[str], started: float, duration_s: float) -> None:
-    """Write `command.json` beside a trained model: its command line, when it started, by `time.time`, for how long."""
+def record_command(
+    path: Path | str, argv: Sequence[str], started: float, duration_s: float, **more: Mapping[str, object]
+) -> None:
+    """Write `command.json` beside a trained model: its command line, when it started, by `time.time`, for how long.
+
+    What of `more` is not empty stands there, too.
+    """
     record = {
         "argv": list(map(str, argv)),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "duration_s": round(duration_s, 3),
         "host": {"name": socket.gethostname(), **environment()},
     }
-    write_json(path, record)
+    write_json(path, record | {key: value for key, value in more.items() if value})
 
 
 def _output(*command: str) -> str | None:

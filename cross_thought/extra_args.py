@@ -27,6 +27,7 @@ _OWN = {
     **dict.fromkeys(("--task", "--criterion", "--forward-mode", "--num-classes"), "the workflow sets it"),
     **dict.fromkeys(("--regression-target", "--init-token", "--separator-token"), "the workflow sets it"),
     **dict.fromkeys(("--max-positions", "--required-batch-size-multiple"), "the workflow sets it"),
+    **dict.fromkeys(("--train-subset", "--valid-subset", "--gen-subset"), "the workflow says what is trained on"),
 }
 # flags that a key of the config stands for: given twice, the last would count, and the plan and tables tell the other
 _KEYS = {
@@ -58,7 +59,7 @@ _KEYS = {
     "--label-smoothing": "label_smoothing",
 }
 _PRETRAINING_KEYS = {
-    "--max-update": "max_updates",
+    **dict.fromkeys(("--max-update", "--total-num-update"), "max_updates"),
     "--update-freq": "update_freq",
     "--sample-break-mode": "sample_break_mode",
     "--tokens-per-sample": "tokens_per_sample",
@@ -72,6 +73,8 @@ _PRETRAINING_KEYS = {
 }
 _FINETUNING_KEYS = {
     "--max-epoch": "num_epochs",
+    **dict.fromkeys(("--max-update", "--total-num-update"), "num_updates"),
+    "--update-freq": "batch_size",
     "--max-tokens": "max_tokens",
     **dict.fromkeys(("--best-checkpoint-metric", "--maximize-best-checkpoint-metric"), "metrics"),
     **dict.fromkeys(("--save-interval-updates", "--keep-interval-updates"), "validate_interval_updates"),

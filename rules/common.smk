@@ -102,6 +102,10 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
+    if DATA_DIR is not None and not any(path.startswith(os.path.join(DATA_DIR, "")) for path in run_inputs(config)):
+        logger.warning(
+            f"data_dir {DATA_DIR}: nothing in it is used, as no file there has the name of one that is needed"
+        )
     raw = with_caption_files(CORPUS_INPUTS, data_dir=DATA_DIR)
     fetched = [path for path in raw if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
     if DATA_DIR is not None and os.path.isdir(os.path.join(DATA_DIR, "multi30k")) and fetched:

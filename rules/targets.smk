@@ -71,6 +71,17 @@ def all_tables():
     ]
 
 
+def made(files, remedy):
+    """Return an input: a target's files, of which there have to be some, for the target is asked for by its name."""
+
+    def some(_):
+        if not files:
+            raise WorkflowError(f"the config has nothing for this target to make: {remedy}")
+        return files
+
+    return some
+
+
 def all_submissions():
     """Return a GLUE submission for each model; none if no task is GLUE's."""
     glue = [task for task in TASKS.values() if (task.folder or "").startswith("glue/") and not task.selection]

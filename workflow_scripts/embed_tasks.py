@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from cross_thought.data.definitions import EmbeddingTask
 from cross_thought.data.pairs import shown_name
-from cross_thought.data.tasks import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task, write_pairs
 from cross_thought.files import write_json
 from cross_thought.inference.embed import SentenceEncoder

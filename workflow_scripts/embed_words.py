@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cross_thought.data.tasks import EmbeddingTask
+from cross_thought.data.definitions import EmbeddingTask
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_words, write_pairs
 from cross_thought.files import write_json
 from cross_thought.jobs import logged_job

@@ -58,8 +58,14 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
         UserError: if the warm-up takes as long as that.
     """
     updates, warmup = settings["num_updates"], settings["warmup_updates"]
+    made = planned_updates(row_lengths, settings=settings)
+    rows = len(row_lengths) * settings["num_epochs"] / made
+    if rows < 0.9 * min(settings["batch_size"], len(row_lengths)):
+        print(f"batches of {rows:.1f} rows on average, for max_tokens {settings['max_tokens']} lets through no more")
+    if updates is not None and not 0.9 < updates / made < 1.1:
+        print(f"the learning rate falls over num_updates {updates}, but the epochs make about {made}")
     if updates is None:
-        updates = planned_updates(row_lengths, settings=settings)
+        updates = made
         if warmup is not None and warmup >= updates:
             raise UserError(
                 f"config: warmup_updates {warmup} of tasks.{task.name} must be less than the {updates} updates that "

@@ -19,10 +19,11 @@ def measure_cross_path(
 ) -> None:
     """Write the accuracies of one pre-training's final model on the held-out part of the binarized corpus, as JSON."""
     model, dictionary = load_pretrained(checkpoint, vocabulary)
+    facts = fact_ids(FACTS, vocabulary)  # each a symbol, so that all documents are of one length
     documents = torch.stack(list(islice(held_out_documents(corpus, bos_id=dictionary.bos()), NUM_DOCUMENTS)))
     documents = model.sentence_encoder.cut_streams(documents)[0]  # (N, S, T)
     # the same words are masked for every model and seed
-    masking = mask_facts(documents, fact_ids(FACTS, vocabulary), seed=1)
+    masking = mask_facts(documents, facts, seed=1)
     accuracy = measure(
         model.sentence_encoder,
         model.lm_head,

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from cross_thought.data.indexed import read_sizes
 from cross_thought.environment import record_command
 from cross_thought.errors import UserError
 from cross_thought.jobs import logged_job
@@ -50,6 +51,28 @@ def training_flags(model: dict, *, seed: int, hardware: dict) -> list[str]:
     return [*as_flags(settings), *training["extra_args"]]
 
 
+def left_out(data: Path, training: dict) -> dict[str, dict[str, int]]:
+    """Return what of a binarized corpus is in no stream, by split: `sentences` and `tokens`, and of how many.
+
+    A stream of whole sentences has no room for one that is longer than `tokens_per_sample`, its `<s>` included. fairseq
+    passes over those it trains on with a line in its output, and ends at the first that it validates on.
+    """
+    if training["sample_break_mode"] == "none":
+        return {}
+    found = {}
+    for split in ("train", "valid"):
+        sizes = read_sizes(data / split)
+        long = sizes >= training["tokens_per_sample"]
+        if long.any():
+            found[split] = {
+                "sentences": int(long.sum()),
+                "of_sentences": len(sizes),
+                "tokens": int(sizes[long].sum()),
+                "of_tokens": int(sizes.sum()),
+            }
+    return found
+
+
 def pretrain(
     data: Path,
     *,
@@ -87,6 +110,14 @@ def pretrain(
     flags = training_flags(model, seed=seed, hardware=hardware)
     run = checkpoint.parent / "runs" / run_key(flags, data, start=start)
     max_updates = model["pretraining"]["max_updates"]
+    lacking = left_out(data, model["pretraining"])
+    for split, number in lacking.items():
+        print(
+            f"{split}: {number['sentences']} of {number['of_sentences']} sentences, {number['tokens']} of "
+            f"{number['of_tokens']} tokens, are longer than a stream, tokens_per_sample "
+            f"{model['pretraining']['tokens_per_sample']}, and left out",
+            flush=True,
+        )
     started = time.time()
     command = go_on(
         run,
@@ -96,6 +127,7 @@ def pretrain(
         places={
             "started_from": started_from,  # the content of `start` defines the run
             "no_epoch_checkpoints": True,
+            "skip_invalid_size_inputs_valid_test": "valid" in lacking,  # else fairseq ends there
             "keep_interval_updates": 2,
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
             "tensorboard_logdir": None if curves is None else curves / run.name,
@@ -111,7 +143,7 @@ def pretrain(
         raise UserError(f"{run} has no checkpoint that can be read, though training ended well: is the disk sound?")
     export_model(newest, checkpoint, dictionary=data / "dict.txt")
     write_history(run / LOG, history)
-    record_command(command_record, command, started, time.time() - started)
+    record_command(command_record, command, started, time.time() - started, left_out=lacking)
 
 
 if "snakemake" in globals():

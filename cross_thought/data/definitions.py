@@ -210,6 +210,7 @@ class EmbeddingTask:
         positive_label: of retrieval, the label of the pairs that belong together; None: all do.
         has_parts: of similarity, whether a split is made of parts, whose mean is measured as well.
         probed: of a probe, the task that is classified.
+        unread: splits that are not scored, for nobody says whether their files have labels.
     """
 
     name: str
@@ -218,6 +219,7 @@ class EmbeddingTask:
     positive_label: str | None = None
     has_parts: bool = False
     probed: Task | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cross_thought.errors import UserError
+from cross_thought.errors import UserError, shown
 from cross_thought.files import matching_files, read_lines, refuse_returns
 from cross_thought.yaml_text import json_object
 
@@ -106,11 +106,13 @@ def check_corpus(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
     """
     given = corpus["files"] or {}
     found = {split: find_files(files, key=f"corpus.files.{split}") for split, files in given.items()}
-    if corpus["source"] != "files" and corpus["lines"] != "sentences":
-        raise UserError(
-            f"config: corpus.lines is {corpus['lines']!r}, and is of own text alone, but corpus.source is "
-            f"{corpus['source']!r}; set source to files, or lines to sentences"
-        )
+    of_own_text = {"files": None, "lines": "sentences", "format": "plain", "text_field": "text"}
+    for key, unset in of_own_text.items():
+        if corpus["source"] != "files" and (corpus[key] or unset) != unset:
+            raise UserError(
+                f"config: corpus.{key} is {shown(corpus[key])}, and is of own text alone, but corpus.source is "
+                f"{corpus['source']!r}; set source to files, or {key} to {'null' if unset is None else unset}"
+            )
     if corpus["format"] == "wikitext" and corpus["lines"] == "wrapped":
         raise UserError("config: corpus.lines is 'wrapped', but WikiText is not; set lines to sentences")
     json_lines = [path for files in found.values() for path in files if TextFile(path=path).is_json_lines]

@@ -21,7 +21,7 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
 
     Returns:
         The settings. `num_updates` and `warmup_updates` are None where the config says nothing of them and the
-        published ones would not fit: they are for 10 epochs of all examples in batches of the published size.
+        published ones would not fit: they are for 10 epochs of all published examples in batches of that size.
         What is a list there is one here (`sweeps.grid`).
     """
     given = {"learning_rate": task.learning_rate, "batch_size": task.batch_size, **laid_over(config, entry)}
@@ -30,6 +30,7 @@ def finetuning_settings(task: Task, config: Mapping[str, Any], entry: Mapping[st
         given["num_epochs"] == PUBLISHED_EPOCHS
         and given["batch_size"] == task.batch_size
         and not {"max_train_examples", "num_updates"} & set(given)
+        and given.get("check_rows") is not False
     ):
         schedule = {"num_updates": task.num_updates, "warmup_updates": task.warmup_updates}
     if "warmup_fraction" in given:

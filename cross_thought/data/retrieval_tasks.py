@@ -50,6 +50,8 @@ def _retrieval_task(name: str, entry: Mapping[str, Any], *, data_dir: str | None
                 f"{place} lacks `{key}`: give queries, passages and judgements, or a folder with all three, or choose "
                 f"a collection that ships, {', '.join(COLLECTIONS)}"
             )
+    if "num_probes" in entry and entry.get("index") != "ivf":
+        raise UserError(f"{place}.num_probes is of an index ivf: set index to that, or leave it out")
     as_given = ("header", "depth", "index", "num_probes", "precision")
     lists = ("query_columns", "passage_columns", "metrics")
     if "depth" in entry and "metrics" not in entry:

@@ -11,10 +11,11 @@ from typing import Any
 
 from cross_thought.data.definitions import BM25
 from cross_thought.data.demo import SEGMENT_LENGTH as DEMO_SEGMENT_LENGTH
+from cross_thought.data.embedding_tasks import embedding_tasks_of, poolings_of
 from cross_thought.data.pairs import tuned_place
 from cross_thought.data.retrieval_tasks import retrieval_tasks_of
 from cross_thought.data.sweeps import grids_of
-from cross_thought.data.tasks import embedding_tasks_of, poolings_of, tasks_of
+from cross_thought.data.tasks import tasks_of
 from cross_thought.environment import REPOSITORY
 
 # what of the effective config the tables of a run depend on, and what it says where results were made without the key

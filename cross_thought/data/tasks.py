@@ -9,18 +9,13 @@ from typing import Any
 
 from cross_thought.data.definitions import (
     CLASS_METRICS,
-    PROBE,
     RANKING_METRICS,
     RANKING_METRICS_TEXT,
     RESERVED_LABELS,
-    RETRIEVAL,
     SCORE_METRICS,
-    SIMILARITY,
-    STS,
     TWO_CLASS_METRICS,
     AnswerSelection,
     Column,
-    EmbeddingTask,
     Split,
     Task,
     ranking_metric,
@@ -43,7 +38,7 @@ DATA_KEYS = (*DESCRIPTION_KEYS, "evaluated_with", "max_train_examples", "check_r
 # what an entry of the config may change in a task that ships
 CHANGEABLE = ("metrics", "best_metric", "in_average", "start_from", "evaluated_with", "check_rows")
 _CHANGEABLE_IN_ROWS = ("num_candidates", "drop_unusable")  # in one that has a row for each candidate
-_OF_TRAINING = ("start_from", "max_train_examples")  # no use to a task that is not fine-tuned
+_OF_TRAINING = ("start_from", "max_train_examples", "best_metric")  # no use to a task that is not fine-tuned
 
 
 def task_entries(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -129,79 +124,6 @@ def setting_of(model: Mapping[str, Any], factor: str) -> Any:
     return model["pretraining"][factor] if factor == "max_updates" else model[factor]
 
 
-def poolings_of(config: Mapping[str, Any]) -> list[str]:
-    """Return the ways in which slot states become the embeddings that are evaluated; `config` is the effective one."""
-    return listed(config["embedding"]["pooling"])
-
-
-def embedding_tasks_of(config: Mapping[str, Any]) -> dict[str, EmbeddingTask]:
-    """Return the tasks that embeddings are evaluated on, by name; `config` is the effective config."""
-    return {name: embedding_task_from_config(name, config) for name in config["embedding_tasks"]}
-
-
-def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> EmbeddingTask:
-    """Return a task that embeddings are evaluated on; its files are from `tasks` if the name is a key of that as well.
-
-    Returns:
-        The task: a probe, if the entry says so; else scores make it a similarity, labels a retrieval of the pairs with
-        `positive_label` (by default `entailment` or `1`), and no labels a retrieval of all pairs.
-
-    Raises:
-        UserError: if the task is unknown or incomplete, has single sentences, or no such positive label.
-    """
-    entry, place = config["embedding_tasks"][name], f"embedding_tasks.{name}"
-    section = "tasks" if name in config["tasks"] else "embedding_tasks"
-    task = task_from_config(name, config[section][name], section=section)
-    if entry.get("evaluation") == PROBE:
-        return _probe(task, entry, place)
-    keys = (*entry, *(f"files.{split}" for split in entry.get("files", ())))
-    if only_probe := [key for key in keys if key in ("metrics", "max_train_examples", "files.train")]:
-        raise UserError(f"{place}.{only_probe[0]} is of a probe: set evaluation to probe, or leave it out")
-    if task.num_sentences != 2:
-        kind = "several candidates for a question" if task.selection else "single sentences"
-        raise UserError(f"{place} has {kind}: similarity and retrieval need a task of sentence pairs")
-    positive_label = entry.get("positive_label")
-    labelled = _labelled(task)
-    if task.labels is None:
-        if positive_label is not None:
-            raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
-        if labelled:
-            has_parts = all(task.splits[split].format == STS for split in labelled)
-            return EmbeddingTask(name=name, evaluation=SIMILARITY, splits=labelled, has_parts=has_parts)
-        evaluated = tuple(split for split in task.splits if split != "train")
-        return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=evaluated)
-    if not labelled:
-        raise UserError(f"{place}.labels is set without `label_column`: name the column of the label")
-    if positive_label is None:
-        positive_label = next((label for label in ("entailment", "1") if label in task.labels), None)
-    if positive_label not in task.labels:
-        raise UserError(
-            f"{place}.positive_label is {positive_label!r}: choose from {', '.join(task.labels)} the label of the "
-            "pairs that belong together"
-        )
-    return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=labelled, positive_label=positive_label)
-
-
-def _labelled(task: Task) -> tuple[str, ...]:
-    """Return the splits whose labels are known, but train, which others learn from."""
-    known = (name for name, file in task.splits.items() if file.label_column is not None and not file.labels_optional)
-    return tuple(name for name in known if name != "train")
-
-
-def _probe(task: Task, entry: Mapping[str, Any], place: str) -> EmbeddingTask:
-    """Return a probe of a task of classes."""
-    lacks = {
-        "labels": task.labels is None or task.selection is not None,
-        "a train set with labels": "train" not in task.splits or task.splits["train"].label_column is None,
-        "another set with labels": not _labelled(task),
-    }
-    if lacking := [what for what, is_lacking in lacks.items() if is_lacking]:
-        raise UserError(f"{place}.evaluation is 'probe', but the task has not {lacking[0]}: probe one of classes")
-    if "positive_label" in entry:
-        raise UserError(f"{place}.positive_label is of no use to a probe: leave it out")
-    return EmbeddingTask(name=task.name, evaluation=PROBE, splits=_labelled(task), probed=task)
-
-
 def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task:
     """Return the task that an entry describes, of the registry or of the config; see `task_from_config`."""
     place = f"{section}.{name}"
@@ -218,12 +140,21 @@ def described_task(name: str, entry: Mapping[str, Any], *, section: str) -> Task
         if twice := next((label for label in listed(entry.get(key) or ()) if label in in_files), None):
             raise UserError(f"{place}.{key} has {twice!r}, which is one of its labels: take it out of either")
     splits = {split: _split(place, split, entry, section=section, is_learnt=is_learnt) for split in files}
+    _check_alike(place, splits)
+    if entry.get("evaluated_with") is None and not any(split.label_column for split in splits.values()):
+        for key in ("labels", "label_names", "no_label", "ignored_labels"):
+            if entry.get(key):
+                raise UserError(f"{place}.{key} is set without `label_column`: name the column of the label")
     columns = next(iter(splits.values())).input_columns
     selection = _selection(place, entry, columns, labels)
     num_sentences = len(columns)
     if selection is not None:
         num_sentences = 0 if selection.num_candidates is None else 1 + selection.num_candidates
         labels = tuple(str(number + 1) for number in range(selection.num_candidates or 0))
+    if selection is not None and entry.get("score_scale") is not None:
+        raise UserError(f"{place}.score_scale is {entry['score_scale']}, but the task has candidates: leave it out")
+    if labels is None and entry.get("best_metric") == "accuracy":
+        raise UserError(f"{place}.best_metric is 'accuracy', but the task has scores: set it to loss, or leave it out")
     allowed = RANKING_METRICS if selection else CLASS_METRICS if labels else SCORE_METRICS
     no_label = entry.get("no_label", "-1" if has_numbers else None)
     return Task(
@@ -247,6 +178,17 @@ _AS_GIVEN = (
     "folder", "archive", "archive_folder", "extra_columns", "learning_rate", "batch_size", "num_updates",
     "warmup_updates", "in_average", "start_from", "evaluated_with",
 )  # fmt: skip
+
+
+def _check_alike(place: str, splits: Mapping[str, Split]) -> None:
+    """Refuse files of which some have other numbers of sentences in a row."""
+    first, *others = splits
+    for other in others:
+        numbers = [len(splits[name].input_columns) for name in (first, other)]
+        if numbers[0] != numbers[1]:
+            raise UserError(
+                f"{place}.files.{other} has {numbers[1]} input_columns, where {first} has {numbers[0]}: name as many"
+            )
 
 
 def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: str, is_learnt: bool) -> Split:

@@ -196,6 +196,12 @@ def embeddings_notes(
     for name, _, found in counts:
         if "used" in found:
             notes[f"{name}: probed with {found['used']:,} of its {found['available']:,} training examples."] = True
+    for name, task in tasks.items():
+        for split in task.unread:
+            notes[
+                f"{name} ({split}): not scored, for its file may have no labels; if it has, say so: "
+                f"`files: {{{split}: {{path: ..., label_column: ...}}}}`."
+            ] = True
     is_undefined = rows["mean"].isna() & (rows["kind"] == "model")
     notes[f"`{NOT_AVAILABLE}`: no value, for all scores or all cosines are the same."] = is_undefined.any()
     notes["**Bold**: highest mean of a model."] = True

@@ -11,7 +11,7 @@ from cross_thought.data.starts import starts_of
 from cross_thought.evaluation.aggregate import over_seeds
 from cross_thought.evaluation.history import of_split, read_history
 from cross_thought.evaluation.result_files import Read, read_json
-from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n, that_hold
+from cross_thought.tables.layout import NOT_AVAILABLE, Page, Section, as_table, mean_sd_n, percent_text, that_hold
 
 OTHER_TARGETS = (
     "Losses of models cut by `tokens` and by `sentence` are of different targets, so do not compare them: by `tokens`, "
@@ -26,7 +26,8 @@ def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, 
     """Compute a run's table and lay it out."""
     rows, models = read_pretraining_rows(results.histories()), results.config["models"]
     cuts = {models[name].get("segment_by", "tokens") for name in results.trained_models}
-    return rows, pretraining_page(rows, cuts=cuts, starts=starts_of(models))
+    left_out = left_out_notes(results.histories())
+    return rows, pretraining_page(rows, cuts=cuts, starts=starts_of(models), left_out=left_out)
 
 
 def read_pretraining_rows(history_paths: Iterable[Path | str]) -> pd.DataFrame:
@@ -71,13 +72,18 @@ def _training_time(history: pd.DataFrame) -> float:
 
 
 def pretraining_page(
-    rows: pd.DataFrame, *, cuts: Collection[str] = (), starts: Mapping[str, str] | None = None
+    rows: pd.DataFrame,
+    *,
+    cuts: Collection[str] = (),
+    starts: Mapping[str, str] | None = None,
+    left_out: Iterable[str] = (),
 ) -> Page:
     """Lay the rows out: what is the same for all seeds or a range, and losses over seeds.
 
     Args:
         cuts: the values that `segment_by` has; if more than one, losses are of different targets, which is said.
         starts: model -> its `initialize_from`, of those that have one: updates and tokens are what came after it.
+        left_out: of `left_out_notes`.
     """
     groups = rows.groupby("model", sort=False)
     cells = pd.DataFrame({name: groups[name].agg(_same_or_range) for name in ("updates", "tokens")})
@@ -93,6 +99,7 @@ def pretraining_page(
         OTHER_TARGETS: len(cuts) > 1,
         f"Not from drawn weights, so updates, tokens and hours are those since: {places}.": starts,
     }
+    notes |= dict.fromkeys(left_out, True)
     return Page("Pre-training", [Section(cells.reset_index())], that_hold(notes))
 
 
@@ -103,8 +110,25 @@ def _same_or_range(values: pd.Series) -> str:
     return f"{known.min():,}" if known.nunique() == 1 else f"{known.min():,} to {known.max():,}"
 
 
+def left_out_notes(history_paths: Iterable[Path | str]) -> list[str]:
+    """Say which sentences were too long for the streams that a model was trained on, by the runs' `command.json`."""
+    notes: dict[str, bool] = {}
+    for path in map(Path, history_paths):
+        for split, number in _command_beside(path).get("left_out", {}).items():
+            notes[
+                f"{path.parts[-3]} ({split}): {number['sentences']:,} of {number['of_sentences']:,} sentences, "
+                f"{percent_text(number['tokens'] / number['of_tokens'])} of the tokens, are longer than a stream "
+                "(`tokens_per_sample`), and were left out."
+            ] = True
+    return list(notes)
+
+
+def _command_beside(path: Path) -> dict:
+    command = path.with_name("command.json")
+    return read_json(command) if command.is_file() else {}
+
+
 def _hardware_beside(path: Path) -> str:
-    if not (command := path.with_name("command.json")).is_file():
+    if not (host := _command_beside(path).get("host")):
         return ""
-    host = read_json(command)["host"]
     return ", ".join(host["gpus"]) or f"CPU: {host['cpu']}"

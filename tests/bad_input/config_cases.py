@@ -10,9 +10,10 @@ import pytest
 from snakemake.common.configfile import load_configfile
 
 from cross_thought.config import load_config
+from cross_thought.data.embedding_tasks import embedding_tasks_of
 from cross_thought.data.pairs import pair_tasks_of
 from cross_thought.data.retrieval_tasks import retrieval_tasks_of
-from cross_thought.data.tasks import embedding_tasks_of, tasks_of
+from cross_thought.data.tasks import tasks_of
 from cross_thought.yaml_text import read_yaml
 from tests.bad_input.cases import Case, refusal
 
@@ -94,7 +95,7 @@ COMBINATIONS = [
     ("F1 of three labels", f"tasks: {{mine: {{{OWN}, labels: [a, b, c], metrics: [f1]}}}}"),
     ("a flag that the workflow sets", 'finetuning: {extra_args: ["--restore-file", "mine.pt"]}'),
     ("a flag that a key of the config stands for", 'finetuning: {extra_args: ["--lr", "0.0001"]}'),
-    ("a flag and its value in one", 'finetuning: {extra_args: ["--update-freq 2"]}'),
+    ("a flag and its value in one", 'finetuning: {extra_args: ["--adam-eps 1e-8"]}'),
     ("a flag without which nothing is left to keep", "finetuning: {extra_args: [--disable-validation]}"),
     ("a machine that is not supported", "model_defaults: {pretraining: {extra_args: [--tpu]}}"),
     ("a precision for GPUs, on a CPU", "finetuning: {extra_args: [--memory-efficient-fp16]}"),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import yaml
 
+from cross_thought.data.definitions import EmbeddingTask, Task
 from cross_thought.data.demo import SEGMENT_LENGTH
+from cross_thought.data.embedding_tasks import embedding_tasks_of
 from cross_thought.data.run_results import RunResults
-from cross_thought.data.tasks import TASKS, EmbeddingTask, Task, embedding_tasks_of
+from cross_thought.data.tasks import TASKS
 from cross_thought.environment import REPOSITORY, record_command
 from cross_thought.evaluation.embeddings import embeddings_document, read_pairs
 from cross_thought.evaluation.metrics import metrics_document

@@ -145,7 +145,12 @@ def test_data_dir_is_filled_in(config: dict, tmp_path: Path) -> None:
         ("data_dir", "no/such/folder", "data_dir is 'no/such/folder', which is no folder"),
         ("corpus/source", "files", "corpus.source is 'files', but corpus.files is empty"),
         ("corpus/files", {"train": ["{data_dir}/a"]}, "corpus.files.train is '{data_dir}/a', but data_dir is not set"),
-        ("corpus/files", {"train": ["no/such.txt"]}, "corpus.files.train is 'no/such.txt', which is no file"),
+        ("corpus/files", {"train": ["a.txt"]}, "corpus.files is {'train': ['a.txt']}, and is of own text alone, but"),
+        (
+            "corpus/text_field",
+            "body",
+            "corpus.text_field is 'body', and is of own text alone, but corpus.source is 'demo'",
+        ),
         ("control", "bert", "control is 'bert', which is no model; choose one of cross_thought, mlm, or null"),
         ("hardware/precision", "float16", "hardware.precision float16 needs hardware.device cuda"),
         ("hardware/precision", "bf16", "hardware.precision is 'bf16'; it must be one of float32, bfloat16, float16"),

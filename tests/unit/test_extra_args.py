@@ -18,7 +18,7 @@ CPU, GPU = {"device": "cpu"}, {"device": "cuda"}
     [
         ([], CPU, True),
         (
-            ["--end-learning-rate=1e-6", "--update-freq=2", "--adam-betas", "(0.9, 0.95)", "--end-learning-rate", "-1"],
+            ["--lr-scheduler=polynomial_decay", "--adam-betas", "(0.9, 0.95)", "--end-learning-rate", "-1"],
             CPU,
             True,
         ),
@@ -47,6 +47,8 @@ def test_any_other_flag_is_fairseqs_matter(arguments: list[str], hardware: dict,
         (["--patience=3"], CPU, "set patience; leave it out"),
         (["--no-cross-sequence"], CPU, "set models.NAME.cross_sequence; leave it out"),
         (["--max-epoch", "9"], CPU, "set num_epochs; leave it out"),
+        (["--update-freq=2"], CPU, "set batch_size; leave it out"),
+        (["--train-subset", "valid"], CPU, "the workflow says what is trained on; leave it out"),
         (["--tpu"], GPU, "there is no support for TPUs"),
         (["--bf16"], CPU, "set hardware.precision; leave it out"),
         (["--checkpoint-activations"], GPU, "set hardware.checkpoint_activations; leave it out"),
@@ -79,7 +81,7 @@ def test_they_are_looked_for_wherever_a_config_has_them(place: str, overlay: dic
 
 def test_what_the_workflow_says_itself_is_refused_but_for_what_no_key_of_the_config_says() -> None:
     """A flag that a new setting brings is refused, too; or it is named here."""
-    free = {"--optimizer", "--adam-betas", "--adam-eps", "--lr-scheduler", "--total-num-update"}
+    free = {"--optimizer", "--adam-betas", "--adam-eps", "--lr-scheduler"}
     model = load_config({"models": {"mlm": {"segment_by": "sentence"}}})["models"]["mlm"]
     model |= dict.fromkeys(("num_layers", "embed_dim", "ffn_dim", "num_heads"), 2) | {"cross_sequence": False}
     hardware = {"device": "cuda", "precision": "bfloat16", "processes": 1}

@@ -13,10 +13,11 @@ import pandas
 import pytest
 
 from cross_thought.config import load_config
+from cross_thought.data.embedding_tasks import embedding_task_from_config
 from cross_thought.data.glue import prepare_task, read_split
 from cross_thought.data.prepared import Example, read_counts, read_prepared
 from cross_thought.data.raw_files import RawFile, raw_files
-from cross_thought.data.tasks import embedding_task_from_config, task_from_config
+from cross_thought.data.tasks import task_from_config
 from cross_thought.errors import UserError
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cross_thought.config import load_config
 from cross_thought.data.definitions import EmbeddingTask
+from cross_thought.data.embedding_tasks import embedding_task_from_config
 from cross_thought.data.prepared import Example, write_prepared
-from cross_thought.data.tasks import embedding_task_from_config
 from cross_thought.errors import UserError
 from cross_thought.evaluation.embeddings import (
     embeddings_document,

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from cross_thought.data.definitions import STS_TASKS
+from cross_thought.data.embedding_tasks import embedding_task_from_config
 from cross_thought.data.glue import prepare_task
 from cross_thought.data.prepared import read_prepared, read_summary
 from cross_thought.data.raw_files import RawFile, raw_files
-from cross_thought.data.tasks import PAIRS, TASKS, embedding_task_from_config, task_from_config
+from cross_thought.data.tasks import PAIRS, TASKS, task_from_config
 from cross_thought.evaluation.embeddings import embeddings_document, evaluate_task
 
 REAL_DATA = Path(os.environ.get("CROSS_THOUGHT_DATA", Path(__file__).parents[4] / "shared" / "data"))

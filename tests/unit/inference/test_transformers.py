@@ -15,6 +15,7 @@ import pytest
 import torch
 from checkpoints import TEXT, add_lm_head, write_checkpoint, write_fine_tuned
 from safetensors.torch import load_file, save_file
+from torch.testing import assert_close  # where the library loads weights in memory, some processors round otherwise
 
 from cross_thought import SentenceClassifier, SentenceEncoder
 from cross_thought.encoder.rectangle import encode_sentences
@@ -215,7 +216,7 @@ def test_the_encoder_of_a_fine_tuned_export_is_saved_without_its_task(tuned: Pat
     document = json.loads((folder / "config.json").read_text())
     assert not {"fine_tuned_on", "classifier_dim", "classifier_activation", "problem_type", "id2label"} & set(document)
     encoders = [SentenceEncoder.from_pretrained(path, device="cpu") for path in (tuned / "labels", folder)]
-    assert np.array_equal(*(encoder.encode(TEXTS) for encoder in encoders))
+    np.testing.assert_allclose(*(encoder.encode(TEXTS) for encoder in encoders), atol=1e-6)
 
 
 def test_a_head_that_may_have_been_trained_since_is_saved_without_figures(tuned: Path) -> None:
@@ -223,7 +224,7 @@ def test_a_head_that_may_have_been_trained_since_is_saved_without_figures(tuned:
     before, after = (SentenceClassifier.from_pretrained(path, device="cpu") for path in (tuned / "labels", folder))
     assert before.task.metrics == {"valid": {"accuracy": 0.9}}
     assert after.task == replace(before.task, metrics={})
-    assert np.array_equal(before.predict_proba(PAIRS), after.predict_proba(PAIRS))
+    np.testing.assert_allclose(before.predict_proba(PAIRS), after.predict_proba(PAIRS), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["labels", "scores"])
@@ -242,7 +243,7 @@ def test_a_head_that_was_trained_since_forgets_the_name_and_the_files_of_the_exp
     again = CrossThoughtForSequenceClassification.from_pretrained(folder)
     tokens = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])
     with torch.no_grad():
-        assert torch.equal(model.eval()(tokens).logits, again(tokens).logits)
+        assert_close(model.eval()(tokens).logits, again(tokens).logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -267,10 +268,10 @@ def test_a_head_for_something_else_forgets_the_exports_task(tuned: Path, name: s
     (head,) = model.classification_heads.values()
     with torch.no_grad():
         expected = head(encode_sentences(model, model.settings, tokens, torch.ones_like(tokens)))
-        assert torch.equal(model(tokens).logits, expected)  # in no other task's scale
+        assert_close(model(tokens).logits, expected)  # in no other task's scale
         folder = saved(model, tuned / name)
         again = CrossThoughtForSequenceClassification.from_pretrained(folder)
-        assert torch.equal(again(tokens).logits, expected)
+        assert_close(again(tokens).logits, expected)
     task = SentenceClassifier.from_pretrained(folder, device="cpu").task
     assert (task.task, task.kind, task.max_sentence_tokens) == ("a task in transformers", kind, None)
     assert len(task.labels or "1") == options["num_labels"]
@@ -289,7 +290,7 @@ def test_a_head_for_what_is_not_predicted_here_opens_there_alone(tuned: Path, na
     folder = saved(model, tuned / name)
     tokens = torch.tensor([[0, 5, 6, 2]])
     again = CrossThoughtForSequenceClassification.from_pretrained(folder)
-    assert torch.equal(model(tokens).logits, again(tokens).logits)
+    assert_close(model(tokens).logits, again(tokens).logits)
     problem = options.get("problem_type", "regression")
     with pytest.raises(UserError, match=f"its problem_type is '{problem}', where a classification has 'single_label_"):
         SentenceClassifier.from_pretrained(folder, device="cpu")

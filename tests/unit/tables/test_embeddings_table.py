@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cross_thought.data.definitions import STS_TASKS
-from cross_thought.data.tasks import EmbeddingTask, embedding_tasks_of
+from cross_thought.data.definitions import STS_TASKS, EmbeddingTask
+from cross_thought.data.embedding_tasks import embedding_tasks_of
 from cross_thought.environment import REPOSITORY
 from cross_thought.evaluation.embeddings import PartedSimilarities, Rankings, Similarities, embeddings_document
 from cross_thought.tables.embeddings import embedding_rows, embeddings_page
