@@ -1,7 +1,6 @@
 """Reading text by its bytes, and writing so that nothing half-written is ever in place."""
 
 import errno
-import glob
 import gzip
 import hashlib
 import json
@@ -17,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
-from cross_thought.errors import DISK_FULL, UserError, shown
+from cross_thought.errors import DISK_FULL, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +27,7 @@ _NO_UTF8 = {
     b"\xfd7zXZ\x00": ("packed by xz", "unpack it (xz -d)"),
     b"BZh91AY&SY": ("packed by bzip2", "unpack it (bzip2 -d)"),
     b"\x28\xb5\x2f\xfd": ("packed by zstd", "unpack it (zstd -d)"),
+    b"PAR1": ("Parquet", "set `format: parquet`, or name it .parquet"),
     b"PK\x03\x04": ("a zip archive, as spreadsheets are", "unpack it, or save the table as CSV"),
     b"\xff\xfe\x00\x00": ("UTF-32", "convert it (iconv -f UTF-32 -t UTF-8)"),  # before UTF-16, which it begins like
     b"\x00\x00\xfe\xff": ("UTF-32", "convert it (iconv -f UTF-32 -t UTF-8)"),
@@ -328,20 +328,6 @@ def count_lines(path: Path) -> int:
 def is_read_once(path: Path) -> bool:
     """Whether what a path leads to cannot be read a second time: a pipe, or what comes in."""
     return path.is_relative_to("/dev") or not path.is_file()
-
-
-def matching_files(path: str, *, key: str) -> list[str]:
-    """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
-
-    Raises:
-        UserError: if the pattern, which stands under `key` of the config, matches no file.
-    """
-    if not glob.has_magic(path) or os.path.exists(path):
-        return [path]
-    found = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
-    if not found:
-        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
-    return found
 
 
 def split_lines(text: str) -> list[str]:

@@ -214,7 +214,7 @@ def finetune(
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
             "tensorboard_logdir": None if curves is None else curves / run.name,
         },
-        total_updates=settings["num_updates"],
+        total_updates=planned_updates(lengths, settings=settings),
         threads=hardware["threads"],
     )
     best = load_checkpoint(run / BEST)

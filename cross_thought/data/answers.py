@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cross_thought.data.definitions import AnswerSelection
-from cross_thought.data.prepared import NO_RIGHT, NONE_RIGHT, Example
+from cross_thought.data.prepared import ADDED, CUT, NO_RIGHT, NONE_RIGHT, Example
 from cross_thought.data.task_rows import TaskRow
 from cross_thought.errors import UserError
 
@@ -23,7 +23,6 @@ CANDIDATE_SEED = 1
 UNFIT = "questions unfit"
 SEVERAL_RIGHT, ALL_RIGHT = "questions with several right candidates", "questions with right candidates alone"
 REPEATED = "questions with a candidate twice"
-CUT, ADDED = "candidates left out", "candidates of other questions added"
 
 
 class _Question(NamedTuple):

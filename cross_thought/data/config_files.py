@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from cross_thought.data.definitions import STS
-from cross_thought.data.documents import check_corpus
+from cross_thought.data.documents import check_corpus, matching_files, none_twice
 from cross_thought.data.download import DOWNLOADS_TABLE, read_table
 from cross_thought.data.retrieval_tasks import beir_files
 from cross_thought.data.starts import check_start
 from cross_thought.data.sts_files import gold_file
 from cross_thought.data.tasks import task_entries
 from cross_thought.errors import UserError, shown
-from cross_thought.files import matching_files
 from cross_thought.yaml_text import listed
 
 
@@ -38,8 +37,8 @@ def fill_in_data_dir(config: dict) -> None:
             entry |= beir_files(fill(f"{place}.folder", entry.pop("folder")), entry, place=place)
     for key, place, holder in _task_files(config):
         given = holder[place]
-        # none twice: a list and a pattern may name the same
-        found = list(dict.fromkeys(file for path in listed(given) for file in matching_files(fill(key, path), key=key)))
+        files = (file for path in listed(given) for file in matching_files(fill(key, path), key=key))
+        found = none_twice(files)  # a list and a pattern may name the same
         holder[place] = found[0] if isinstance(given, str) and len(found) == 1 else found
     for key, given in _question_files(config):
         given["questions"] = fill(key, given["questions"])

@@ -1,5 +1,6 @@
 """Documents out of text as people have it: plain, hard-wrapped, WikiText, JSON lines; packed by gzip or not."""
 
+import glob
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cross_thought.errors import UserError, shown
-from cross_thought.files import matching_files, read_lines, refuse_returns
+from cross_thought.files import read_lines, refuse_returns
 from cross_thought.yaml_text import json_object
 
 # ` = Title = ` starts an article; ` = = Section = = ` does not
@@ -56,6 +57,28 @@ class Passed:
     files: set[str] = field(default_factory=set)
 
 
+def matching_files(path: str, *, key: str) -> list[str]:
+    """Return the files that a pattern (`*`, `**`) matches, by name; a path that is none, or is there, as it is.
+
+    Raises:
+        UserError: if the pattern, which stands under `key` of the config, matches no file.
+    """
+    if not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
+    if not found:
+        raise UserError(f"config: {key} is {shown(path)}, which matches no file; correct the pattern")
+    return found
+
+
+def none_twice(paths: Iterable[str]) -> list[str]:
+    """Return paths in their order, of those that lead to one file the first."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
 def find_files(given: Iterable[str], *, key: str) -> list[str]:
     """Return the files that paths stand for: a file, the files in a folder, or what a pattern (`*`, `**`) matches.
 
@@ -64,7 +87,7 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
     Raises:
         UserError: if a path leads to no file, or a folder has folders in it.
     """
-    found: dict[str, None] = {}
+    found: list[str] = []
     for path in given:
         if os.path.isdir(path):
             names = sorted(name for name in os.listdir(path) if not name.startswith("."))
@@ -83,8 +106,8 @@ def find_files(given: Iterable[str], *, key: str) -> list[str]:
                 raise UserError(
                     f"config: {key} has {file!r}, which is no text: give plain text or JSON lines, plain or in gzip"
                 )
-        found.update(dict.fromkeys(files))
-    return list(found)
+        found += files
+    return none_twice(found)
 
 
 def _ends_in(path: str, endings: tuple[str, ...]) -> bool:

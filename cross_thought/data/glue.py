@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # ASSUME: one fixed sample of the train set for all seeds, so that the seeds' spread is that of training alone
 SAMPLE_SEED = 1
 
-_RARE = ("parts", "in_train", "unlabelled")  # of a summary: not written where there are none
+_RARE = ("parts", "in_train", "unlabelled", "labels_without")  # of a summary: not written where there are none
 
 
 def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Example], SplitSummary]:
@@ -50,6 +50,7 @@ def read_split(task: Task, split_name: str, raw_file: RawFile) -> tuple[list[Exa
             table = read_table(Path(path), member=member, form=split.format, header=split.header)
         found = list(task_rows(task, split_name, table, raw_file, summary))
         rows += found
+        summary.dropped += table.left_out  # by now, all rows have been read
         if split.format == STS:
             _note_part(summary.parts, part_name(member or path), len(found), where=table.where)
     where = raw_file.path if raw_file.member is None else f"{raw_file.path}:{raw_file.member}"
@@ -190,6 +191,8 @@ def prepare_task(
             write_prepared(folder / f"{split_name}.tsv", _with_as_many(examples, num_sentences))
             summary.used = len(examples)
             summary.labels = _label_figures(task, examples)
+            if task.labels and task.selection is None:
+                summary.labels_without = list(summary.labels.values()).count(0)
         write_json(
             folder / SUMMARY,
             {

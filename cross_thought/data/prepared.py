@@ -13,7 +13,9 @@ from cross_thought.files import read_lines
 
 SUMMARY = "summary.json"
 NONE_RIGHT = "0"  # the label of a question of whose candidates none is right
-NO_RIGHT = "questions without a right candidate"  # what the summary calls them
+# what the summary calls them
+NO_RIGHT = "questions without a right candidate"
+CUT, ADDED = "candidates left out", "candidates of other questions added"
 
 
 class Example(NamedTuple):
@@ -65,8 +67,9 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         Of train the examples `available` and `used`; of every other split the `examples` and those `dropped`; of all
         of them the sentences `cut` at the positions, and the cells that seem `quoted`. If there are any: the questions
         `unanswered`, without a right candidate, the examples that are `in_train`, too, those with an `empty` sentence,
-        and those `unlabelled` in the label's column; the `tokens` that are `unknown` to the vocabulary, beside all
-        `tokens`. None where no summary was written.
+        and those `unlabelled` in the label's column; the labels that no example has (`labels_without`); the
+        `candidates_cut` and `candidates_added`; the `tokens` that are `unknown` to the vocabulary, beside all `tokens`.
+        None where no summary was written.
     """
     summary, cut = read_summary(prepared), read_summary(binarized)
     if not summary or not cut:
@@ -77,8 +80,10 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         sizes = {"available": rows["examples"] + dropped, "used": rows["used"]}
         if split != "train":
             sizes = {"examples": rows["used"], "dropped": dropped}
-        odd = {key: rows.get(key) for key in ("in_train", "empty", "unlabelled")}
-        odd = {"unanswered": rows.get("questions", {}).get(NO_RIGHT)} | odd
+        questions = rows.get("questions", {})
+        odd = {"unanswered": questions.get(NO_RIGHT), "candidates_cut": questions.get(CUT)}
+        odd |= {"candidates_added": questions.get(ADDED)}
+        odd |= {key: rows.get(key) for key in ("in_train", "empty", "unlabelled", "labels_without")}
         sizes |= {key: number for key, number in odd.items() if number}
         read = {key: value for key, value in cut[split].items() if key in ("cut", "tokens", "unknown")}
         counts[split] = sizes | read | {"quoted": rows["quoted"]}

@@ -5,6 +5,7 @@ Each becomes a table with a row for each passage, of the columns `id` and `quest
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cross_thought.errors import UserError, shown
 from cross_thought.files import open_bytes, read_lines
 
 HOTPOTQA, QUASAR_T, TREC_QA = QUESTION_FORMS = ("hotpotqa", "quasar-t", "trec-qa")
+NO_PASSAGE = "questions without a passage"  # why they are left out
 COLUMNS = ["id", "question", "title", "passage", "label"]
 
 
@@ -30,13 +32,14 @@ def read_questions(path: Path, *, member: str | None, form: str | None, question
         UserError: then, if the file is not of that form, with the line or the question.
     """
     where = str(path) if member is None else f"{path}:{member}"
-    rows = _hotpotqa(path, member, where)
+    left_out: Counter[str] = Counter()
+    rows = _hotpotqa(path, member, where, left_out)
     if form == QUASAR_T:
-        rows = _quasar_t(path, member, where, questions)
+        rows = _quasar_t(path, member, where, questions, left_out)
     if form == TREC_QA:
-        rows = _trec_qa(path, member, where)
+        rows = _trec_qa(path, member, where, left_out)
     unit = "question" if form == HOTPOTQA else "line"
-    return Table(where, str(form), unit, COLUMNS, _checked(rows, where, form, unit))
+    return Table(where, str(form), unit, COLUMNS, _checked(rows, where, form, unit), left_out)
 
 
 def _checked(rows: Iterator[Row], where: str, form: str | None, unit: str) -> Iterator[Row]:
@@ -48,7 +51,7 @@ def _checked(rows: Iterator[Row], where: str, form: str | None, unit: str) -> It
         raise UserError(f"{where}: no questions in the form {form!r}; give a file of that form, or set `format`")
 
 
-def _hotpotqa(path: Path, member: str | None, where: str) -> Iterator[Row]:
+def _hotpotqa(path: Path, member: str | None, where: str, left_out: Counter[str]) -> Iterator[Row]:
     """Yield paragraphs of each question: right are those whose title a supporting fact names; its test set has none.
 
     ASSUME: a paragraph is its title and its sentences, for sentences speak of the title as "he" or "it".
@@ -76,12 +79,15 @@ def _hotpotqa(path: Path, member: str | None, where: str) -> Iterator[Row]:
                     f"{place}: {f'a supporting fact names {min(lacking)!r}, no' if lacking else 'no fact names a'} "
                     "paragraph of the question; give the files of the distractor setting, which have all of them"
                 )
+        left_out[NO_PASSAGE] += not paragraphs
         for title, text in paragraphs:
             label = None if titles is None else str(int(title in titles))
             yield Row(number, [question_id, question, title, text, label])
 
 
-def _quasar_t(path: Path, member: str | None, where: str, questions: Path | None) -> Iterator[Row]:
+def _quasar_t(
+    path: Path, member: str | None, where: str, questions: Path | None, left_out: Counter[str]
+) -> Iterator[Row]:
     """Yield the passages of each question. Distant supervision: right is a passage that contains the answer.
 
     ASSUME: a question is {"uid", "question", "answer"} and its passages {"uid", "contexts": [[score, text], ...]}, an
@@ -106,14 +112,17 @@ def _quasar_t(path: Path, member: str | None, where: str, questions: Path | None
             raise UserError(f"{place}: the uid {uid!r} {unknown}; give the two files of one split")
         del left[uid]
         question, phrase = asked[uid]
-        for entry in _value(value, "contexts", place, list):
+        passages = _value(value, "contexts", place, list)
+        left_out[NO_PASSAGE] += not passages
+        for entry in passages:
             if not _is_pair(entry, object, str):
                 raise UserError(f"{place}: {shown(entry)} is no passage, [score, text]; mend the file")
             label = str(int(phrase is not None and phrase.search(entry[1]) is not None))
             yield Row(number, [uid, question, None, entry[1], label])
     if left:
         raise UserError(
-            f"{where}: no passages for the uid {next(iter(left))!r} of {questions}, and {len(left) - 1} more"
+            f"{where}: no passages for the uid {next(iter(left))!r} of {questions}, one of {len(left)} such; give the "
+            "two files of one split"
         )
 
 
@@ -127,7 +136,7 @@ _TAG = re.compile(r"<(/?)(QApairs|question|positive|negative)(?: id=['\"](.*)['\
 _LIKE_A_TAG = re.compile(r"< */? *(QApairs|question|positive|negative)\b", re.IGNORECASE)
 
 
-def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
+def _trec_qa(path: Path, member: str | None, where: str, left_out: Counter[str]) -> Iterator[Row]:
     """Yield the sentences of each question.
 
     ASSUME: a `<QApairs id='1'>` holds a `<question>`, and `<positive>` and `<negative>` sentences; of each, the first
@@ -135,6 +144,7 @@ def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
     and reads the files of Yao et al. (2013), which are no sound XML. Words are joined by spaces.
     """
     question_id, question, kind, number = None, None, None, 0
+    num_passages = 0
     for number, line in enumerate(read_lines(path, member=member), start=1):
         tag = _TAG.fullmatch(line.strip())
         if tag is not None:
@@ -147,6 +157,8 @@ def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
                 raise UserError(f"{where}, line {number}: the question before has no </QApairs>; mend the file")
             kind = None if is_end or name == "QApairs" else name
             if name == "QApairs":
+                left_out[NO_PASSAGE] += bool(is_end) and not num_passages
+                num_passages = 0
                 question_id, question = (None if is_end else given_id or str(number)), None
         elif _LIKE_A_TAG.match(line.strip()):
             raise UserError(
@@ -160,6 +172,7 @@ def _trec_qa(path: Path, member: str | None, where: str) -> Iterator[Row]:
             if kind == "question":
                 question = text
             else:
+                num_passages += 1
                 yield Row(number, [question_id, question, None, text, str(int(kind == "positive"))])
             kind = None  # the lines that follow are a parser's
     if question_id is not None:

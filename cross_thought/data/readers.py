@@ -10,8 +10,9 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -53,6 +54,7 @@ class Table:
         unit: what its rows are numbered by, "line" or "row".
         names: of the columns; none where the file has no header.
         rows: without the header.
+        left_out: what was met on the way to these rows that is none, by reason.
     """
 
     where: str
@@ -60,6 +62,7 @@ class Table:
     unit: str
     names: list[str]
     rows: Iterator[Row]
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def index_of(self, column: Column) -> int | None:
         """Return the 0-based place of a column; None if the names lack it."""

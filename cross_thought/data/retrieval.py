@@ -28,6 +28,8 @@ _TITLE = "title"
 # query -> passage -> relevance; right are those above 0
 Judgements = dict[str, dict[str, int]]
 
+_QRELS = ("query-id", "corpus-id", "score")  # as BEIR names them
+
 
 def prepare_collection(task: RetrievalTask, output_dir: Path) -> dict[str, Any]:
     """Write a collection's plain files, in flat memory but for the ids; the folder appears when all is written.
@@ -184,6 +186,8 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
                     "no index before them"
                 )
             query, passage, relevance = fields[0], fields[-2], fields[-1]
+            if {*_QRELS} <= {*names}:
+                query, passage, relevance = (fields[names.index(name)] for name in _QRELS)
             if not _is_integer(relevance):
                 raise UserError(f"{place}: the relevance {relevance!r} is no whole number; mend the line")
             if query not in queries:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cross_thought.data.definitions import STS, Column, Split, Task
 from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
-from cross_thought.data.readers import BREAK, CSV, QUOTED_TSV, TSV, Row, Table, form_hint, seems_quoted
+from cross_thought.data.readers import BREAK, CSV, JSON_LINES, QUOTED_TSV, TSV, Row, Table, form_hint, seems_quoted
 from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
@@ -38,6 +38,7 @@ class SplitSummary:
         questions: in answer selection, how many have which oddity, and candidates that were added or left out.
         in_train: of another split than train, examples that train has, too; in answer selection, by their question.
         unlabelled: rows of a test file that has no label in the label's column, or no such column.
+        labels_without: of a task of classes, labels that no example has, where others have one.
     """
 
     files: list[str]
@@ -53,6 +54,7 @@ class SplitSummary:
     questions: Counter[str] = field(default_factory=Counter)
     in_train: int = 0
     unlabelled: int = 0
+    labels_without: int = 0
 
 
 class TaskRow(NamedTuple):
@@ -86,6 +88,13 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     width = len(table.names) or len(first.cells if first else ())
     inputs = [_column_index(column, table) for column in split.input_columns]
     label_index = _label_index(split, table, width=width)
+    if label_index in inputs or len(set(inputs)) < len(inputs):
+        twice = label_index if label_index in inputs else next(index for index in inputs if inputs.count(index) > 1)
+        named = [column for column in _columns(split) if _column_index(column, table) == twice]
+        raise UserError(
+            f"{table.where}: {' and '.join(map(repr, named))} are one column; name another for each sentence and the "
+            "label"
+        )
     id_index = None if split.question_id_column is None else _column_index(split.question_id_column, table)
     if split.header and table.form in _WITH_HEADER:
         _check_header(task, label_index, table)
@@ -131,6 +140,11 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
 def _column_index(column: Column, table: Table) -> int:
     """Return the 0-based place of a column."""
     index = table.index_of(column)
+    if isinstance(column, int) and table.form == JSON_LINES and table.names:
+        raise UserError(
+            f"{table.where}: column {column} of objects, whose keys have no order: name it, as one of "
+            f"{', '.join(table.names)}"
+        )
     place = f"{table.where}, line 1" if table.form in _WITH_HEADER else table.where
     if index is None:
         hint = form_hint(table.names) or "mend the header or the task's columns"

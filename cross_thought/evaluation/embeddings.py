@@ -310,6 +310,7 @@ def evaluate_task(
         splits = ("train", *task.splits)
         pairs |= evaluate_probe(task, {split: read(split) for split in splits}, counted)
         counts[", ".join(splits)] = read_since(before)
+        counts |= {split: known for split in task.splits if (known := _odd(summary.get(split, {})))}
         train = summary.get("train", {})
         if train and train["used"] < train["examples"]:
             counts["train"] = {"used": train["used"], "available": train["examples"]}
@@ -318,9 +319,15 @@ def evaluate_task(
         before, rows, examples = tally(), summary.get(split, {}), read(split)
         pairs[split] = evaluate_split(task, examples, counted, parts=rows.get("parts") if task.has_parts else None)
         counts[split] = read_since(before)
+        counts[split] |= _odd(rows)
         if dropped := sum(rows.get("dropped", {}).values()):
             counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts
+
+
+def _odd(rows: Mapping[str, int]) -> dict[str, int]:
+    """Return what of a split's summary the reader of a number must know, if there is any."""
+    return {key: rows[key] for key in ("in_train", "empty", "quoted") if rows.get(key)}
 
 
 def embeddings_document(

@@ -109,8 +109,8 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     if score is None:
         raise UserError(f"task {task.name}: metric {metric} does not apply to labels; use {', '.join(CLASS_METRICS)}")
     if metric not in counted:
-        # the mean over the labels that there are, 0 for one that is never predicted: as is usual
-        return float(score(labels, predictions, average="macro", zero_division=0))
+        # over the labels that examples have, whatever is predicted, else models would be scored over other ones each
+        return float(score(labels, predictions, labels=sorted(set(labels)), average="macro", zero_division=0))
     positive = [positive_label(task, metric=metric)]
     value = float(score(labels, predictions, labels=positive, average=None, zero_division=np.nan)[0])
     return None if np.isnan(value) else value

@@ -212,9 +212,9 @@ def _classification(
     if metric in _SHARES:
         positive = (task.labels or ()).index(positive_label(task, metric=metric))
         return np.divide(both, whole, out=np.full(both.shape, np.nan), where=whole > 0)[positive]
-    # the mean over the labels that are right or answered somewhere, as scikit-learn does
+    # the mean over the labels that examples have; of any other, the value is 0
     values = np.divide(both, whole, out=np.zeros(both.shape), where=whole > 0)
-    return values.sum(axis=0) / ((of_labels + of_answers) > 0).sum(axis=0)
+    return values.sum(axis=0) / (of_labels > 0).sum(axis=0)
 
 
 def _correlation(of_ranks: bool, labels: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -345,9 +346,12 @@ def _has_header(source: Path, form: Form) -> bool:
 def _opened(output: Path | None) -> Iterator[IO[str]]:
     """Open the output, which comes into place when all is written; stdout for None."""
     if output is None:
-        with nullcontext(sys.stdout) as stream:
+        stream = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="\n")  # as the file, whatever the locale
+        try:
             yield stream
             stream.flush()
+        finally:
+            stream.detach()
         return
     with atomic_file(output) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         yield file

@@ -107,9 +107,11 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
     found = []
     for task, setting, num_settings in _costly_settings(config):
         settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][task.name], **setting})
-        updates = settings["num_updates"] or settings["num_epochs"] * math.ceil(
-            num_examples(task, config) / settings["batch_size"]
-        )
+        given = {**config["finetuning"], **config["tasks"][task.name]}
+        published = (
+            None if "num_updates" in given else settings["num_updates"]
+        )  # what is given shapes the schedule alone
+        updates = published or settings["num_epochs"] * math.ceil(num_examples(task, config) / settings["batch_size"])
         sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
         found.append(
             _on_sentences(

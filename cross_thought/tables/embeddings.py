@@ -37,6 +37,14 @@ ROW_KEYS = ["kind", "model", "pooling", "task", "split", "metric"]
 COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 
+# what of a split's data is said, by the count's name
+_ODD = {
+    "in_train": "examples stand in the train set, too",
+    "empty": "examples with an empty sentence",
+    "quoted": "cells seem to be in quote marks, which were kept as text",
+}
+
+
 def tabulate(results: RunResults, read: Read = read_metrics) -> tuple[pd.DataFrame, Page]:
     """Compute a run's table and lay it out; `read` reads the `metrics.json` files."""
     ours, lexical = ours_and_others(read(results.embeddings("metrics.json")))
@@ -193,6 +201,9 @@ def embeddings_notes(
     for name, split, found in counts:
         if found.get("dropped"):
             notes[f"{name} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."] = True
+        for key, what in _ODD.items():
+            if found.get(key):
+                notes[f"{name} ({split}): {found[key]:,} {what}."] = True
     for name, _, found in counts:
         if "used" in found:
             notes[f"{name}: probed with {found['used']:,} of its {found['available']:,} training examples."] = True

@@ -49,7 +49,7 @@ def sweeps_page(rows: pd.DataFrame) -> Page:
     notes = [
         "Percent: the task's main metric on the development set, median over seeds (number of seeds). **Bold**: the "
         "setting that the model takes, the best one, of equals the first; all other tables are of its runs.",
-        "A seed without a value, whose predictions are constant or not finite, counts as lower than any.",
+        "A seed without a value, which is not defined on its labels and predictions, counts as lower than any.",
         "The best of several is best by luck, too: on the development set it looks better than it is.",
     ]
     return Page("Sweeps", sections, notes)

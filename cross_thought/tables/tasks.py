@@ -250,7 +250,8 @@ def task_notes(
         }
     undefined = ours[ours["mean"].isna()]
     places = ", ".join((undefined["model"] + " on " + undefined["task"]).unique())
-    notes |= {f"`{NOT_AVAILABLE}`: no value, for the predictions are constant or not finite ({places}).": places}
+    why = "no value, which such labels and predictions do not have: constant, or not finite"
+    notes |= {f"`{NOT_AVAILABLE}`: {why} ({places}).": places}
     return layout.that_hold(notes | dict.fromkeys(reference_notes(rows), True))
 
 
@@ -290,6 +291,12 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {dropped:,}{of} {examples} left out."
         if found.get("unanswered"):
             yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
+        if found.get("candidates_cut"):
+            yield f"{place}: {found['candidates_cut']:,} wrong candidates left out, beyond `num_candidates`."
+        if found.get("candidates_added"):
+            yield f"{place}: {found['candidates_added']:,} candidates of other questions added (`fill_candidates`)."
+        if found.get("labels_without"):
+            yield f"{place}: {found['labels_without']} of the labels have no example; macro means are over the others."
         if found.get("in_train"):
             yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
         if found.get("empty"):

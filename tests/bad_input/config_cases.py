@@ -102,6 +102,29 @@ COMBINATIONS = [
     ("predictions on a task that is not there", "predict: {new: {files: a.tsv, model: mlm, task: RTE}}"),
     ("predictions by a model that is not there", "predict: {new: {files: a.tsv, model: bert, task: demo-job}}"),
     ("predictions of a seed that is not there", "predict: {new: {files: a.tsv, model: mlm, task: demo-job, seed: 9}}"),
+    ("a checkpoint for a model that is trained here", "models: {mine: {location: a.tsv}}"),
+    (
+        "pre-training of a model that is given",
+        "models: {mine: {source: path, location: a.tsv, pretraining: {max_updates: 5000}}}",
+    ),
+    ("a cross layer for a start that there is not", "models: {mine: {cross_layers: random}}"),
+    ("streams of one segment", "model_defaults: {pretraining: {tokens_per_sample: 12}}"),
+    ("own text that is not what is trained on", "corpus: {files: {train: [a.txt]}}"),
+    ("tuning by a pooling that is not evaluated", "embedding_tuning: {pairs: {demo-match: {}}, pooling: concat}"),
+    (
+        "files of a task with other numbers of sentences",
+        f"tasks: {{mine: {{{OWN.replace('valid: a.tsv', 'valid: {path: a.tsv, input_columns: [1]}')}}}}}",
+    ),
+    (
+        "labels to ignore without a column of labels",
+        "embedding_tasks: {mine: {files: {test: a.tsv}, input_columns: [1, 2], ignored_labels: [a]}}",
+    ),
+    ("the best accuracy of scores", f"tasks: {{mine: {{{OWN}, best_metric: accuracy}}}}"),
+    ("clusters of an index that has none", "retrieval_tasks: {HotpotQA-fullwiki: {num_probes: 3}}"),
+    (
+        "rows to predict in a form that has no rows",
+        "predict: {new: {files: a.tsv, model: mlm, task: demo-job, format: sts}}",
+    ),
     ("named columns without a header", f"tasks: {{mine: {{{OWN.replace('3', 'label')}, header: false}}}}"),
 ]
 PATHS = [

@@ -79,12 +79,10 @@ def test_every_form_makes_the_same_task(name: str, tmp_path: Path) -> None:
 
 
 def test_columns_go_by_number_in_every_form(tmp_path: Path) -> None:
-    for name in ("a.csv", "a.jsonl", "a.parquet"):
+    by_number = {"input_columns": [1, 2], "label_column": 3}
+    for name in ("a.csv", "a.parquet"):
         write(tmp_path / name, ROWS)
-        examples, _ = prepare(
-            tmp_path,
-            ENTRY | {"files": dict.fromkeys(("train", "valid"), name), "input_columns": [1, 2], "label_column": 3},
-        )
+        examples, _ = prepare(tmp_path, ENTRY | {"files": dict.fromkeys(("train", "valid"), name)} | by_number)
         assert examples["train"] == EXAMPLES
 
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from hypothesis import given, settings
@@ -78,13 +79,23 @@ def test_precision_and_recall_equal_scikit_learn(pairs: list[tuple[str, str]]) -
 
 @given(st.lists(st.tuples(*2 * [st.sampled_from(TASKS["MNLI"].labels)]), min_size=1, max_size=30))
 @settings(deadline=None)
-def test_macro_metrics_equal_scikit_learn_with_any_number_of_labels(pairs: list[tuple[str, str]]) -> None:
+def test_macro_metrics_are_scikit_learns_over_the_labels_that_examples_have(pairs: list[tuple[str, str]]) -> None:
     labels, predictions = map(list, zip(*pairs, strict=True))
     names = ("macro_f1", "macro_precision", "macro_recall")
     computed = compute_metrics(replace(TASKS["MNLI"], metrics=names), labels, predictions)
     scores = [getattr(sk, f"{name.removeprefix('macro_')}_score") for name in names]
-    expected = [score(labels, predictions, average="macro", zero_division=0) for score in scores]
+    there = [label for label in TASKS["MNLI"].labels if label in labels]
+    of_each = [score(labels, predictions, labels=there, average=None, zero_division=0) for score in scores]
+    expected = [pytest.approx(fmean(values)) for values in of_each]
     assert list(computed.values()) == expected
+
+
+def test_who_answers_with_a_label_that_nobody_has_is_scored_over_the_same_labels() -> None:
+    task = replace(TASKS["MNLI"], labels=("a", "b", "c"), metrics=("macro_f1",))
+    labels = ["a", "a", "b", "b"]
+    always, once = (compute_metrics(task, labels, list(answers))["macro_f1"] for answers in ("aaaa", "aabc"))
+    assert always == pytest.approx((2 / 3 + 0) / 2)
+    assert once == pytest.approx((1 + 2 / 3) / 2)  # over three labels it would be behind half of its lead
 
 
 def test_macro_f1_by_hand() -> None:

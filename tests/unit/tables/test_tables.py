@@ -195,7 +195,7 @@ def test_undefined_is_not_available() -> None:
     assert find(rows, "a", "STS-B", "pearson").verdict == "n/a"
     text = markdown(task_page(rows, tasks={"STS-B": TASKS["STS-B"]}))
     assert "| a        | n/a " in text
-    assert "constant or not finite (a on STS-B)" in text
+    assert "constant, or not finite (a on STS-B)" in text
 
 
 def test_other_examples_are_refused(shared_results: Results) -> None:
