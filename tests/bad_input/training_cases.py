@@ -53,17 +53,18 @@ def changed_model(**changes: object) -> dict:
     return model | sizes | {"pretraining": model["pretraining"] | short | settings}
 
 
-def write_documents() -> None:
-    """Write documents of eight sentences, as binarized."""
+def write_documents(*, first_sentence: int = 12) -> None:
+    """Write documents of eight sentences of 12 symbols, as binarized, the first of each split with another number."""
     DATA.mkdir()
     (DATA / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(NUM_SYMBOLS)))
     draw = np.random.default_rng(1)
     for split, num_documents in (("train", 16), ("valid", 4)):
         with DatasetWriter(DATA / split, dictionary_size=4 + NUM_SYMBOLS) as writer:
-            for _ in range(num_documents):
-                words = draw.integers(4, 4 + NUM_SYMBOLS, (8, 12))
-                words[:, -1] = 2  # </s>
-                writer.write(np.append(words.ravel(), 2), np.array([12] * 8 + [1]))
+            for number in range(num_documents):
+                lengths = [12 if number else first_sentence, *[12] * 7, 1]
+                symbols = draw.integers(4, 4 + NUM_SYMBOLS, sum(lengths))
+                symbols[np.cumsum(lengths) - 1] = 2  # </s>
+                writer.write(symbols, np.array(lengths))
 
 
 def full_disk() -> str:

@@ -387,7 +387,8 @@ def test_a_test_file_that_is_not_scored_is_said(tmp_path: Path, caplog: pytest.L
 def test_a_test_sets_unread_labels_do_not_make_it_an_embedding_split(tmp_path: Path) -> None:
     files = {"train": "a.csv", "valid": "a.csv", "test": "t.csv"}
     config = {"tasks": {"mine": ENTRY | {"files": files}}, "embedding_tasks": {"mine": {"positive_label": "yes"}}}
-    assert embedding_task_from_config("mine", config).splits == ("valid",)
+    task = embedding_task_from_config("mine", config)
+    assert (task.splits, task.unread) == (("valid",), ("test",))
     config["tasks"]["mine"]["files"] = files | {"test": {"path": "t.csv", "label_column": "label"}}
     assert embedding_task_from_config("mine", config).splits == ("valid", "test")
 

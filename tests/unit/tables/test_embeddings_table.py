@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +109,20 @@ def test_what_the_vocabulary_does_not_know_is_said(rows: pd.DataFrame) -> None:
     assert [note for note in page.notes if "unknown" in note] == [
         "MRPC (valid): 100 % of the tokens are unknown to the vocabulary (a).",
         "MRPC (valid): 1.1 % of the tokens are unknown to the vocabulary (b).",
+    ]
+
+
+def test_what_is_odd_about_the_data_is_said(rows: pd.DataFrame) -> None:
+    found = {"sentences": 9, "cut": 0, "in_train": 3, "empty": 2, "quoted": 1}
+    documents = [{"model": model, "task": "MRPC", "counts": {"valid": found}} for model in ("a", "b")]
+    tasks = TASKS | {"MRPC": replace(TASKS["MRPC"], unread=("test",))}
+    page = embeddings_page(rows, tasks=tasks, documents=documents)
+    assert [note for note in page.notes if note.startswith("MRPC (")] == [
+        "MRPC (valid): 3 examples stand in the train set, too.",
+        "MRPC (valid): 2 examples with an empty sentence.",
+        "MRPC (valid): 1 cells seem to be in quote marks, which were kept as text.",
+        "MRPC (test): not scored, for its file may have no labels; if it has, say so: "
+        "`files: {test: {path: ..., label_column: ...}}`.",
     ]
 
 

@@ -78,3 +78,13 @@ def test_patience_and_validation_within_epochs_are_fairseqs_flags() -> None:
     values = {name: found[found.index(name) + 1] for name in ("--patience", "--save-interval-updates")}
     assert values == {"--patience": "3", "--save-interval-updates": "20"}
     assert found[found.index("--total-num-update") + 1] == "90"
+
+
+def test_a_schedule_and_batches_that_are_not_as_said_are_told(capsys: pytest.CaptureFixture) -> None:
+    with_schedule(SETTINGS | {"num_updates": 20, "max_tokens": 55}, np.full(200, 10), task=TASKS["RTE"])
+    assert capsys.readouterr().out == (
+        "batches of 5.0 rows on average, for max_tokens 55 lets through no more\n"
+        "the learning rate falls over num_updates 20, but the epochs make about 120\n"
+    )
+    with_schedule(SETTINGS | {"num_updates": 61}, np.full(200, 10), task=TASKS["RTE"])
+    assert capsys.readouterr().out == ""

@@ -8,9 +8,10 @@ import pytest
 from cross_thought.config import load_config
 from cross_thought.data.starts import as_trained
 from cross_thought.evaluation.history import of_split, read_history
+from cross_thought.tables.pretraining import left_out_notes
 from cross_thought.training.checkpoints import load_checkpoint
 from tests.bad_input.training_cases import CHECKPOINT, DATA, HARDWARE, changed_model, write_documents
-from workflow_scripts.pretrain import pretrain, training_flags
+from workflow_scripts.pretrain import left_out, pretrain, training_flags
 
 CONFIG = load_config({})
 
@@ -58,3 +59,23 @@ def test_patience_ends_a_training_at_the_same_update_after_a_kill(
     said = train()
     assert "going on from" in said
     assert "checkpoint_1_2.pt, 2 of 40 updates" in said
+
+
+def test_sentences_longer_than_a_stream_are_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_documents(first_sentence=60)
+    history, command = CHECKPOINT.with_name("history.tsv"), CHECKPOINT.with_name("command.json")
+    places = {"checkpoint": CHECKPOINT, "history": history, "command_record": command}
+    pretrain(DATA, model=changed_model(max_updates=2, tokens_per_sample=60), seed=1, hardware=HARDWARE, **places)
+    of_valid = {"sentences": 1, "of_sentences": 36, "tokens": 60, "of_tokens": 60 + 31 * 12 + 4}
+    assert json.loads(command.read_text())["left_out"]["valid"] == of_valid
+    said = (
+        "train: 1 of 144 sentences, 60 of 1600 tokens, are longer than a stream, tokens_per_sample 60, and left out\n"
+    )
+    assert said in capsys.readouterr().out
+    note = "1 of 36 sentences, 14 % of the tokens, are longer than a stream (`tokens_per_sample`), and were left out."
+    assert f"{history.parts[-3]} (valid): {note}" in left_out_notes([history])
+    assert left_out(DATA, changed_model(tokens_per_sample=61)["pretraining"]) == {}
+    assert left_out(DATA, changed_model(tokens_per_sample=20, sample_break_mode="none")["pretraining"]) == {}
