@@ -102,7 +102,9 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
-    if DATA_DIR is not None and not any(path.startswith(os.path.join(DATA_DIR, "")) for path in run_inputs(config)):
+    given = [model[key] for model in config["models"].values() for key in ("location", "initialize_from")]
+    used = map(os.path.abspath, filter(None, [*run_inputs(config), *given]))
+    if DATA_DIR is not None and not any(path.startswith(os.path.join(os.path.abspath(DATA_DIR), "")) for path in used):
         logger.warning(
             f"data_dir {DATA_DIR}: nothing in it is used, as no file there has the name of one that is needed"
         )

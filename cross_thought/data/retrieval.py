@@ -187,6 +187,8 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
                 )
             query, passage, relevance = fields[0], fields[-2], fields[-1]
             if {*_QRELS} <= {*names}:
+                if len(fields) < len(names):
+                    raise UserError(f"{place}: {shown(line)} has no {names[len(fields)]}; mend the line")
                 query, passage, relevance = (fields[names.index(name)] for name in _QRELS)
             if not _is_integer(relevance):
                 raise UserError(f"{place}: the relevance {relevance!r} is no whole number; mend the line")

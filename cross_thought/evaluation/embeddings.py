@@ -310,7 +310,8 @@ def evaluate_task(
         splits = ("train", *task.splits)
         pairs |= evaluate_probe(task, {split: read(split) for split in splits}, counted)
         counts[", ".join(splits)] = read_since(before)
-        counts |= {split: known for split in task.splits if (known := _odd(summary.get(split, {})))}
+        odd = {split: _odd(summary.get(split, {}), "in_train", "empty", "quoted") for split in task.splits}
+        counts |= {split: found for split, found in odd.items() if found}
         train = summary.get("train", {})
         if train and train["used"] < train["examples"]:
             counts["train"] = {"used": train["used"], "available": train["examples"]}
@@ -319,15 +320,15 @@ def evaluate_task(
         before, rows, examples = tally(), summary.get(split, {}), read(split)
         pairs[split] = evaluate_split(task, examples, counted, parts=rows.get("parts") if task.has_parts else None)
         counts[split] = read_since(before)
-        counts[split] |= _odd(rows)
+        counts[split] |= _odd(rows, "empty", "quoted")  # nothing is learnt, so what train has is of no interest
         if dropped := sum(rows.get("dropped", {}).values()):
             counts[split] |= {"pairs": len(examples) + dropped, "dropped": dropped}
     return pairs, counts
 
 
-def _odd(rows: Mapping[str, int]) -> dict[str, int]:
-    """Return what of a split's summary the reader of a number must know, if there is any."""
-    return {key: rows[key] for key in ("in_train", "empty", "quoted") if rows.get(key)}
+def _odd(rows: Mapping[str, int], *keys: str) -> dict[str, int]:
+    """Return counts of a split's summary, those that are not 0."""
+    return {key: rows[key] for key in keys if rows.get(key)}
 
 
 def embeddings_document(
