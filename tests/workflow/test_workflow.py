@@ -100,6 +100,16 @@ def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path
     assert {re.search(r"seed=(\d)", job)[1] for job in planned} == {"5", "6"}
 
 
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [("submission", "list a task of GLUE under tasks"), ("predict", "say under predict which rows")],
+)
+def test_a_target_with_nothing_to_make_is_refused(target: str, remedy: str, tmp_path: Path) -> None:
+    done = run_snakemake(tmp_path, target, "--dry-run")
+    assert done.returncode != 0
+    assert f"the config has nothing for this target to make: {remedy}" in done.stderr
+
+
 def config_of(overlay: str) -> dict:
     """Return a config that ships, with what it is laid over."""
     if overlay.startswith("captions-"):

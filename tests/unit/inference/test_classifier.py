@@ -165,6 +165,29 @@ def test_stdin_to_stdout(pairs_model: Path) -> None:
     assert b"predicted 96 rows" in done.stderr
 
 
+def test_stdout_is_utf_8_as_a_file_is_whatever_the_locale(tmp_path: Path) -> None:
+    model = write_fine_tuned(tmp_path / "model", labels=("\u2713", "\u2717", "?"))
+    command = [
+        sys.executable,
+        "-m",
+        "cross_thought",
+        "predict",
+        "--model",
+        str(model),
+        "--columns",
+        "1",
+        "2",
+        "--no-header",
+    ]
+    found = []
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, input=b"a\tb\n", capture_output=True, check=True, env=environment)
+        found.append(done.stdout)
+    assert found[0] == found[1] == found[2]
+    assert found[0].decode().splitlines()[1].split("\t")[1] in "\u2713\u2717?"
+
+
 def test_tokens_that_the_vocabulary_has_not_are_counted(pairs_model: Path) -> None:
     classifier = load(pairs_model)
     classifier.predict([("a \u2603", "b"), ("b", "b")])
