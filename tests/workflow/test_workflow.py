@@ -107,7 +107,7 @@ def test_numbers_inside_of_values_on_the_command_line_are_numbers(tmp_path: Path
 def test_a_target_with_nothing_to_make_is_refused(target: str, remedy: str, tmp_path: Path) -> None:
     done = run_snakemake(tmp_path, target, "--dry-run")
     assert done.returncode != 0
-    assert f"the config has nothing for this target to make: {remedy}" in done.stderr
+    assert f"the config has nothing for this target to make: {remedy}" in done.stdout + done.stderr
 
 
 def config_of(overlay: str) -> dict:
