@@ -108,9 +108,8 @@ def finetunings(config: Mapping[str, Any]) -> list[Training]:
     for task, setting, num_settings in _costly_settings(config):
         settings = finetuning_settings(task, config["finetuning"], {**config["tasks"][task.name], **setting})
         given = {**config["finetuning"], **config["tasks"][task.name]}
-        published = (
-            None if "num_updates" in given else settings["num_updates"]
-        )  # what is given shapes the schedule alone
+        # what is given shapes the schedule alone: fine-tuning ends with its epochs
+        published = None if "num_updates" in given else settings["num_updates"]
         updates = published or settings["num_epochs"] * math.ceil(num_examples(task, config) / settings["batch_size"])
         sentence = SEGMENT_LENGTH + 1 if generator(task) == "demo" else WORDS_A_SENTENCE
         found.append(
