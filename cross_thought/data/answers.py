@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cross_thought.data.definitions import AnswerSelection
-from cross_thought.data.prepared import ADDED, CUT, NO_RIGHT, NONE_RIGHT, Example
+from cross_thought.data.prepared import ADDED, CUT, NO_RIGHT, NONE_RIGHT, SHORT, Example
 from cross_thought.data.task_rows import TaskRow
 from cross_thought.errors import UserError
 
@@ -182,6 +182,7 @@ def _shuffled(
         others = _draw(pool, limit, besides=candidates, generator=generator)
         notes[ADDED] += len(others)
         candidates += others
+        notes[SHORT] += len(candidates) < limit
     order = generator.sample(range(len(candidates)), len(candidates))
     numbers = frozenset(place for place, source in enumerate(order) if source < len(right))
     empty = ("",) * (limit - len(candidates))

@@ -71,9 +71,11 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
     """Yield the rows of a table."""
     width = len(table.names)
     for column in columns:
+        if isinstance(column, str) and not table.names:
+            raise UserError(f"{table.where} is empty: give a file with a header that names {column!r}")
         if isinstance(column, str) and column not in table.names:
             hint = form_hint(table.names) or _REMEDY
-            raise UserError(f"{table.where}: no column {column!r} among {', '.join(table.names) or 'none'}; {hint}")
+            raise UserError(f"{table.where}: no column {column!r} among {', '.join(table.names)}; {hint}")
         if isinstance(column, str) and table.names.count(column) > 1:
             raise UserError(f"{table.where}: several columns are named {column!r}; give the number of the one meant")
     indices = [table.names.index(column) if isinstance(column, str) else column - 1 for column in columns]

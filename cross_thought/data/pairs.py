@@ -83,7 +83,7 @@ def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], d
         its positives.
 
     Raises:
-        UserError: if there are fewer than two.
+        UserError: if there are fewer than two, or most are unopposed.
     """
     pairs: dict[tuple[str, str], None] = {}
     negatives: dict[str, dict[str, None]] = {}
@@ -119,6 +119,12 @@ def training_pairs(task: PairTask, train: Path) -> tuple[dict[str, list[str]], d
         raise UserError(
             f"{train}: {counts['pairs']} pairs of two different sentences{wanted}{against}, and tuning needs at least "
             f"two, which are each other's negatives: mend the files, or the labels of {PAIRS_SECTION}.{task.name}"
+        )
+    if counts["unopposed"] > counts["pairs"]:
+        raise UserError(
+            f"{train}: {counts['unopposed']} of {counts['unopposed'] + counts['pairs']} positive pairs have no hard "
+            f"negative, labelled {task.negative_label!r}, and would be left out: set {PAIRS_SECTION}.{task.name}."
+            "negative_label to null, to tune on all of them, or add negatives"
         )
     return columns, counts
 

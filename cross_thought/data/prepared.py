@@ -16,6 +16,7 @@ NONE_RIGHT = "0"  # the label of a question of whose candidates none is right
 # what the summary calls them
 NO_RIGHT = "questions without a right candidate"
 CUT, ADDED = "candidates left out", "candidates of other questions added"
+SHORT = "questions with fewer candidates than num_candidates, for there are no others to add"
 
 
 class Example(NamedTuple):
@@ -68,8 +69,8 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
         of them the sentences `cut` at the positions, and the cells that seem `quoted`. If there are any: the questions
         `unanswered`, without a right candidate, the examples that are `in_train`, too, those with an `empty` sentence,
         and those `unlabelled` in the label's column; the labels that no example has (`labels_without`); the
-        `candidates_cut` and `candidates_added`; the `tokens` that are `unknown` to the vocabulary, beside all `tokens`.
-        None where no summary was written.
+        `candidates_cut` and `candidates_added`, and questions that are still `questions_short` of them; the `tokens`
+        that are `unknown` to the vocabulary, beside all `tokens`. None where no summary was written.
     """
     summary, cut = read_summary(prepared), read_summary(binarized)
     if not summary or not cut:
@@ -82,7 +83,7 @@ def read_counts(prepared: Path, binarized: Path) -> Mapping[str, Mapping[str, in
             sizes = {"examples": rows["used"], "dropped": dropped}
         questions = rows.get("questions", {})
         odd = {"unanswered": questions.get(NO_RIGHT), "candidates_cut": questions.get(CUT)}
-        odd |= {"candidates_added": questions.get(ADDED)}
+        odd |= {"candidates_added": questions.get(ADDED), "questions_short": questions.get(SHORT)}
         odd |= {key: rows.get(key) for key in ("in_train", "empty", "unlabelled", "labels_without")}
         sizes |= {key: number for key, number in odd.items() if number}
         read = {key: value for key, value in cut[split].items() if key in ("cut", "tokens", "unknown")}

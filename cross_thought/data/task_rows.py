@@ -146,6 +146,8 @@ def _column_index(column: Column, table: Table) -> int:
             f"{', '.join(table.names)}"
         )
     place = f"{table.where}, line 1" if table.form in _WITH_HEADER else table.where
+    if index is None and not table.names:
+        raise UserError(f"{table.where} is empty: give a file with a header that names {column!r}, and rows")
     if index is None:
         hint = form_hint(table.names) or "mend the header or the task's columns"
         raise UserError(f"{place}: no column {column!r} among {', '.join(table.names)}; {hint}")

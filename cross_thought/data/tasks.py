@@ -212,6 +212,10 @@ def _split(place: str, split: str, task_entry: Mapping[str, Any], *, section: st
     named = [column for column in (*columns, label_column, entry.get("question_id_column")) if isinstance(column, str)]
     if named and not header:
         raise UserError(f"{place} names the column {named[0]!r} but has `header: false`: give its number")
+    if "questions" in said and entry.get("format") != "quasar-t":
+        raise UserError(f"{place}.files.{split}.questions is of the format quasar-t: set that, or leave it out")
+    if "keep_ids" in said and "ids" not in said:
+        raise UserError(f"{place}.files.{split}.keep_ids needs `ids`, the file that says which rows: add it")
     file, *more_files = listed(entry["path"])
     return Split(
         file=file,
@@ -262,8 +266,9 @@ def _selection(
     right_label, num_candidates = entry.get("right_label"), entry.get("num_candidates")
     if right_label is None:
         is_in_a_row = len(columns) > 2
+        said = {*entry, *(key for file in entry["files"].values() if isinstance(file, Mapping) for key in file)}
         for key in ("num_candidates", "fill_candidates", "question_id_column", "drop_unusable"):
-            if key in entry and not (is_in_a_row and key == "drop_unusable"):
+            if key in said and not (is_in_a_row and key == "drop_unusable"):
                 raise UserError(f"{place}.{key} needs `right_label`, the label of a question's right candidate")
         if not is_in_a_row:
             return None

@@ -102,7 +102,9 @@ def _classification_metric(task: Task, metric: str, labels: Sequence[str], predi
     from sklearn import metrics as sklearn
 
     if metric == "matthews":
-        # Constant predictions score 0 by convention, in scikit-learn and on the leaderboard.
+        # Constant predictions score 0 by convention, in scikit-learn, which warns of it, and on the leaderboard.
+        if len({*labels, *predictions}) == 1:
+            return 0.0
         return float(sklearn.matthews_corrcoef(labels, predictions))
     counted = {"f1": sklearn.f1_score, "precision": sklearn.precision_score, "recall": sklearn.recall_score}
     score = counted.get(metric.removeprefix("macro_"))

@@ -1,6 +1,6 @@
 """The table of the cross path: whether a masked word is told that only other segments of its document can tell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,7 @@ ROW_KEYS = ["model", "condition"]
 def tabulate(results: RunResults, _: Read | None = None) -> tuple[pd.DataFrame, Page]:
     """Compute a run's table and lay it out."""
     rows = read_cross_path_rows(results.cross_path())
-    return rows, cross_path_page(rows)
+    return rows, cross_path_page(rows, untold=[name for name in results.trained_models if name not in {*rows["model"]}])
 
 
 def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
@@ -43,8 +43,8 @@ def read_cross_path_rows(paths: Iterable[Path | str]) -> pd.DataFrame:
     return over_seeds(tidy, ROW_KEYS).join(rest, on=ROW_KEYS)
 
 
-def cross_path_page(rows: pd.DataFrame) -> Page:
-    """Lay the cross-path rows out."""
+def cross_path_page(rows: pd.DataFrame, *, untold: Sequence[str] = ()) -> Page:
+    """Lay the cross-path rows out; `untold` are models that it cannot be told of."""
     cells = pd.DataFrame(
         {
             "model": rows["model"],
@@ -58,4 +58,8 @@ def cross_path_page(rows: pd.DataFrame) -> Page:
         "sample standard deviation over seeds (number of seeds).",
         "If cross layer 0 carries information, `on` is well above guessing and the others are near it.",
     ]
+    if untold:
+        notes.append(
+            f"Not of {', '.join(untold)}: a segment of theirs is longer than a sentence, and tells the word itself."
+        )
     return Page("The cross path", [Section(cells)], notes)

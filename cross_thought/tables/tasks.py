@@ -295,6 +295,8 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
             yield f"{place}: {found['candidates_cut']:,} wrong candidates left out, beyond `num_candidates`."
         if found.get("candidates_added"):
             yield f"{place}: {found['candidates_added']:,} candidates of other questions added (`fill_candidates`)."
+        if found.get("questions_short"):
+            yield f"{place}: {found['questions_short']:,} questions still have fewer than `num_candidates`."
         if found.get("labels_without"):
             yield f"{place}: {found['labels_without']} of the labels have no example; macro means are over the others."
         if found.get("in_train"):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cross_thought.data.documents import find_files, none_twice
 from cross_thought.data.finetuning import finetuning_settings
 from cross_thought.data.glue import prepare_task
 from cross_thought.data.input_rows import input_rows
+from cross_thought.data.pairs import PairTask, training_pairs
 from cross_thought.data.prepared import read_counts
 from cross_thought.data.raw_files import raw_files
 from cross_thought.data.retrieval import prepare_collection, read_qrels
@@ -74,6 +76,49 @@ def test_candidates_left_out_and_added_are_said(tmp_path: Path) -> None:
         "mine (train): 1 wrong candidates left out, beyond `num_candidates`.",
         "mine (train): 1 candidates of other questions added (`fill_candidates`).",
     ]
+
+
+def test_questions_that_cannot_be_filled_up_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(HEADER + "q1\ta\tyes\nq2\tb\tyes\nq2\tc\tno\n")
+    entry = ENTRY | {"files": dict.fromkeys(("train", "valid"), "a.tsv"), "right_label": "yes", "metrics": ["mrr"]}
+    notes = prepare(tmp_path, entry | {"num_candidates": 9, "fill_candidates": True})
+    assert notes[-2:] == [
+        "mine (valid): 2 questions still have fewer than `num_candidates`.",
+        "mine (valid): 2 of 2 questions stand in the train set, too.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"questions": "q.jsonl"}, "files.valid.questions is of the format quasar-t"),
+        ({"keep_ids": True}, "files.valid.keep_ids needs `ids`"),
+        ({"question_id_column": "id"}, "question_id_column needs `right_label`"),
+        ({"input_columns": ["one"]}, "files.valid has 1 input_columns, where train has 2: name as many"),
+    ],
+)
+def test_what_a_file_is_told_to_no_effect_is_refused(split: dict, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        task_from_config("mine", ENTRY | {"files": {"train": "a.tsv", "valid": {"path": "a.tsv"} | split}})
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").touch()
+    with pytest.raises(UserError, match="a.tsv is empty: give a file with a header that names 'one', and rows"):
+        prepare(tmp_path, ENTRY | {"files": dict.fromkeys(("train", "valid"), "a.tsv")})
+    with pytest.raises(UserError, match="a.tsv is empty: give a file with a header that names 'one'"):
+        list(input_rows(tmp_path / "a.tsv", ["one"]))
+
+
+def test_pairs_that_are_mostly_without_a_hard_negative_are_refused(tmp_path: Path) -> None:
+    rows = ["yes\tone a\ttwo a", "no\tone a\tthree a", *(f"yes\tone {n}\ttwo {n}" for n in range(3))]
+    rows += ["yes\tone b\ttwo b", "no\tone b\tthree b"]
+    (tmp_path / "train.tsv").write_text("\n".join(["label\tsentence1\tsentence2", *rows, ""]))
+    task = PairTask(name="mine", positive_label="yes", negative_label="no")
+    with pytest.raises(
+        UserError, match="3 of 5 positive pairs have no hard negative, labelled 'no', and would be left out"
+    ):
+        training_pairs(task, tmp_path / "train.tsv")
 
 
 def test_a_file_under_two_paths_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
