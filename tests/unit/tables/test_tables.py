@@ -318,6 +318,7 @@ def test_pretraining_and_cross_path_layouts(shared_results: Results) -> None:
     assert bypassed.sd == pytest.approx(1)
     assert bypassed.guess_rate == pytest.approx(100 / 6)
     assert "| 18.0 ± 1.0 (3) | 16.7 " in markdown(cross_path_page(cross_path))
+    assert "- Not of long: a segment of theirs is longer" in markdown(cross_path_page(cross_path, untold=["long"]))
 
 
 def test_small_layouts() -> None:
