@@ -9,6 +9,7 @@ from cross_thought.data.readers import (
     BREAK,
     JSON_LINES,
     TSV,
+    NoText,
     Row,
     Table,
     form_hint,
@@ -131,7 +132,7 @@ def _json_value(value: dict | list, column: Column, optional: Collection[Column]
 def _row(place: str, cells: Sequence[str | None], columns: Sequence[Column], *, is_tsv: bool) -> InputRow:
     """Return a row, whose cells must have text."""
     for cell, column in zip(cells, columns, strict=True):
-        if cell is None:
+        if cell is None or isinstance(cell, NoText):
             raise UserError(f"{place}: column {column!r} has no text; fill it in, or take the row out")
     texts = [cell or "" for cell in cells]
     return InputRow(place, tuple(texts if is_tsv else (BREAK.sub(" ", text) for text in texts)))

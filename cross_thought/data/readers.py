@@ -37,6 +37,10 @@ _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 BREAK = re.compile("\r\n|\n|\t")  # what a cell may hold and a prepared file may not
 
 
+class NoText(str):
+    """What stands in a cell and is no text, as a message calls it: an object, a list."""
+
+
 class Row(NamedTuple):
     """A row: the line that it starts on, of Parquet its number, from 1; and its cells, None where one is not there."""
 
@@ -260,7 +264,7 @@ def json_cell(value: Any, place: str) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):
-        return None
+        return NoText("an object" if isinstance(value, dict) else "a list")
     if value is not None and _HALF_PAIR.search(value):
         raise UserError(f"{place}: half a surrogate pair in {value[:40]!r}, which is no character; mend the text")
     return value
@@ -313,7 +317,8 @@ def _read_parquet(path: Path, member: str | None, where: str) -> Table:
         try:
             return column.cast(pyarrow.string()).to_pylist()
         except (pyarrow.ArrowException, UnicodeDecodeError):  # lists, structures, bytes: no text
-            return [None] * len(column)
+            said = NoText(f"of the type {column.type}")
+            return [said if is_there else None for is_there in column.is_valid().to_pylist()]
 
     return Table(where, PARQUET, "row", file.schema_arrow.names, rows())
 

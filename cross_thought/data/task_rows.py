@@ -10,7 +10,18 @@ from typing import NamedTuple
 from cross_thought.data.definitions import STS, Column, Split, Task
 from cross_thought.data.prepared import NONE_RIGHT
 from cross_thought.data.raw_files import RawFile
-from cross_thought.data.readers import BREAK, CSV, JSON_LINES, QUOTED_TSV, TSV, Row, Table, form_hint, seems_quoted
+from cross_thought.data.readers import (
+    BREAK,
+    CSV,
+    JSON_LINES,
+    QUOTED_TSV,
+    TSV,
+    NoText,
+    Row,
+    Table,
+    form_hint,
+    seems_quoted,
+)
 from cross_thought.data.tasks import is_own
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
@@ -115,13 +126,16 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
             needed = ", ".join(map(str, _columns(split)))
             raise UserError(f"{place}: {len(cells)} fields where columns {needed} are needed; {hint}")
         label = "" if label_index is None else cells[label_index] or ""
+        if isinstance(label, NoText):
+            raise UserError(f"{place}: the label is {label}, which is no text; mend the row")
         if label in task.ignored_labels or (table.form == STS and not label):
             summary.dropped[f"labelled {label}" if label else UNLABELLED] += 1
             continue
         label = _checked_label(task, split_name, label, place) if label_index is not None else ""
-        texts = [text for index in inputs if (text := cells[index]) is not None]
+        found = [None if isinstance(cells[index], NoText) else cells[index] for index in inputs]
+        texts = [text for text in found if text is not None]
         if len(texts) < len(inputs):
-            lacking = split.input_columns[[cells[index] for index in inputs].index(None)]
+            lacking = split.input_columns[found.index(None)]
             raise UserError(f"{place}: column {lacking!r} has no text; fill it in, or take the row out")
         if table.form == TSV:
             summary.quoted += sum(map(seems_quoted, texts))

@@ -5,6 +5,7 @@ import logging
 import re
 from pathlib import Path
 
+import pandas
 import pytest
 
 from cross_thought.data.documents import find_files, none_twice
@@ -100,6 +101,22 @@ def test_questions_that_cannot_be_filled_up_are_said(tmp_path: Path) -> None:
 def test_what_a_file_is_told_to_no_effect_is_refused(split: dict, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         task_from_config("mine", ENTRY | {"files": {"train": "a.tsv", "valid": {"path": "a.tsv"} | split}})
+
+
+@pytest.mark.parametrize("label", [{"gold": "yes"}, ["yes"]])
+def test_a_label_that_is_no_text_is_not_taken_for_none(label: object, tmp_path: Path) -> None:
+    rows = ({"one": name, "two": "b", "label": name} for name in ENTRY["labels"])
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "t.jsonl").write_text(json.dumps({"one": "a", "two": "b", "label": label}) + "\n")
+    pandas.read_json(tmp_path / "t.jsonl", lines=True).to_parquet(tmp_path / "t.parquet")
+    for name, unit, kind in (
+        ("t.jsonl", "line", "an? (object|list)"),
+        ("t.parquet", "row", "of the type (struct|list).*"),
+    ):
+        with pytest.raises(UserError, match=f"{name}, {unit} 1: the label is {kind}, which is no text; mend the row"):
+            prepare(tmp_path, ENTRY | {"files": {"train": "a.jsonl", "valid": "a.jsonl", "test": name}})
+    with pytest.raises(UserError, match="column 'label' has no text"):
+        list(input_rows(tmp_path / "t.jsonl", ["label"]))
 
 
 def test_an_empty_file_is_called_so(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from cross_thought.data.readers import FORMATS, format_of, read_table
+from cross_thought.data.readers import FORMATS, NoText, format_of, read_table
 from cross_thought.errors import UserError
 from tests.unit.data.hostile import HOSTILE_LINES
 
@@ -190,12 +190,16 @@ def test_values_of_parquet_are_their_shortest_text(tmp_path: Path) -> None:
         "single": pyarrow.array([3.2, 5.0, -1.0], pyarrow.float32()),
         "truth": pyarrow.array([True, False, True]),
         "coded": pyarrow.array(["a", "b", "a"]).dictionary_encode(),
-        "nested": pyarrow.array([[1], [2], [3]]),
+        "nested": pyarrow.array([[1], [2], None]),
     }
     pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), tmp_path / "a.parquet")
-    assert [list(row.cells) for row in read_table(tmp_path / "a.parquet").rows] == [
-        ["1", "3.2", "true", "a", None],
-        ["-1", "5", "false", "b", None],
+    found = [list(row.cells) for row in read_table(tmp_path / "a.parquet").rows]
+    nested = found[0][-1]
+    assert isinstance(nested, NoText)
+    assert nested.startswith("of the type list<")
+    assert found == [
+        ["1", "3.2", "true", "a", nested],
+        ["-1", "5", "false", "b", nested],
         [None, "-1", "true", "a", None],
     ]
 
