@@ -146,7 +146,7 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
         summary.empty += task.selection is None and not all(map(str.strip, sentences))
         # space around an id does not count, as around a question's text
         question_id = "" if id_index is None else (cells[id_index] or "").strip()
-        if id_index is not None and not question_id:
+        if id_index is not None and (not question_id or isinstance(cells[id_index], NoText)):
             raise UserError(f"{place}: no question id in column {split.question_id_column!r}; fill it in")
         yield TaskRow(place, label, sentences, question_id)
 

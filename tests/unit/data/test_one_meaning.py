@@ -115,6 +115,10 @@ def test_a_label_that_is_no_text_is_not_taken_for_none(label: object, tmp_path: 
     ):
         with pytest.raises(UserError, match=f"{name}, {unit} 1: the label is {kind}, which is no text; mend the row"):
             prepare(tmp_path, ENTRY | {"files": {"train": "a.jsonl", "valid": "a.jsonl", "test": name}})
+    asked = {"right_label": "yes", "question_id_column": "id", "metrics": ["mrr"]}
+    (tmp_path / "q.jsonl").write_text('{"one": "a", "two": "b", "label": "yes", "id": ["q"]}\n')
+    with pytest.raises(UserError, match=r"q.jsonl, line 1: no question id in column 'id'"):
+        prepare(tmp_path, ENTRY | {"files": dict.fromkeys(("train", "valid"), "q.jsonl")} | asked)
     with pytest.raises(UserError, match="column 'label' has no text"):
         list(input_rows(tmp_path / "t.jsonl", ["label"]))
 
