@@ -74,8 +74,7 @@ rule pretrain:
 
 rule finetune:
     input:
-        RESULTS.evaluations("metrics.json"),
-        KEPT_CHECKPOINTS,
+        made([*RESULTS.evaluations("metrics.json"), *KEPT_CHECKPOINTS], "list tasks under tasks"),
 
 
 rule predict:
@@ -87,14 +86,13 @@ rule predict:
 rule embeddings:
     input:
         "results/config.yaml",
-        expand("results/tables/embeddings.{ending}", ending=["csv", "md", "tex"]) if EMBEDDING_TASKS else [],
-        expand("results/tables/mteb.{ending}", ending=["csv", "md", "tex"]) if config["mteb_tasks"] else [],
+        made(embedding_tables(), "list tasks under embedding_tasks or mteb_tasks"),
 
 
 rule retrieval:
     input:
         "results/config.yaml",
-        expand("results/tables/retrieval.{ending}", ending=["csv", "md", "tex"]) if RETRIEVAL_TASKS else [],
+        made(tables_of("retrieval") if RETRIEVAL_TASKS else [], "list collections under retrieval_tasks"),
 
 
 rule tables:

@@ -143,7 +143,8 @@ def effective_config(raw: Config) -> Config:
     for factor, names in (config["ablation"] or {}).items():
         check_ablation(factor, names, config["models"])
     tuning, poolings = config["embedding_tuning"], poolings_of(config)
-    if tuning["pairs"] and tuning["pooling"] not in poolings:
+    is_evaluated = any(config[key] for key in ("embedding_tasks", "retrieval_tasks", "mteb_tasks"))
+    if tuning["pairs"] and is_evaluated and tuning["pooling"] not in poolings:
         raise UserError(
             f"config: embedding_tuning.pooling is {tuning['pooling']!r}, but embedding.pooling, by which all "
             f"embeddings are evaluated, is {', '.join(poolings)}: add it there"

@@ -73,8 +73,8 @@ _PRETRAINING_KEYS = {
 }
 _FINETUNING_KEYS = {
     "--max-epoch": "num_epochs",
-    **dict.fromkeys(("--max-update", "--total-num-update"), "num_updates"),
-    "--update-freq": "batch_size",
+    "--total-num-update": "num_updates",
+    "--update-freq": "batch_size, and max_tokens, which bounds a batch",
     "--max-tokens": "max_tokens",
     **dict.fromkeys(("--best-checkpoint-metric", "--maximize-best-checkpoint-metric"), "metrics"),
     **dict.fromkeys(("--save-interval-updates", "--keep-interval-updates"), "validate_interval_updates"),

@@ -29,6 +29,7 @@ from cross_thought.data.run_results import CONFIG_KEYS, RunResults
 from cross_thought.data.starts import as_trained, model_downloads, start_files, start_name, starts_of
 from cross_thought.data.sweeps import kept_by_config, kept_tasks, without_lists
 from cross_thought.data.tasks import DATA_KEYS, REGISTRY, task_entries
+from cross_thought.yaml_text import listed
 
 # Snakemake writes the path of its Python into the scripts' shell commands as it is, whatever characters are in it
 if os.path.exists(sys.executable):  # not yet quoted: a module is read again at each `use rule`
@@ -103,6 +104,7 @@ if workflow.is_main_process:
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
     given = [model[key] for model in config["models"].values() for key in ("location", "initialize_from")]
+    given += [path for entry in config["predict"].values() for path in listed(entry["files"])]
     used = map(os.path.abspath, filter(None, [*run_inputs(config), *given]))
     if DATA_DIR is not None and not any(path.startswith(os.path.join(os.path.abspath(DATA_DIR), "")) for path in used):
         logger.warning(

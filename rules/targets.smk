@@ -71,6 +71,17 @@ def all_tables():
     ]
 
 
+def tables_of(name):
+    """Return the files of a table."""
+    return expand("results/tables/{name}.{ending}", name=name, ending=["csv", "md", "tex"])
+
+
+def embedding_tables():
+    """Return the tables of embeddings as they are, as far as there are tasks."""
+    ours = tables_of("embeddings") if EMBEDDING_TASKS else []
+    return ours + (tables_of("mteb") if config["mteb_tasks"] else [])
+
+
 def made(files, remedy):
     """Return an input: a target's files, of which there have to be some, for the target is asked for by its name."""
 

@@ -52,6 +52,8 @@ def row_lengths(data: Path) -> np.ndarray:
 def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dict:
     """Return the settings with the updates that the epochs make, and a share of them as warm-up, where they have none.
 
+    `planned_updates` among them are those that the epochs make in any case.
+
     `row_lengths` are as of `planned_updates`.
 
     Raises:
@@ -59,8 +61,8 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
     """
     updates, warmup = settings["num_updates"], settings["warmup_updates"]
     made = planned_updates(row_lengths, settings=settings)
-    rows = len(row_lengths) * settings["num_epochs"] / made
-    if rows < 0.9 * min(settings["batch_size"], len(row_lengths)):
+    if made > 1.1 * settings["num_epochs"] * math.ceil(len(row_lengths) / settings["batch_size"]):
+        rows = len(row_lengths) * settings["num_epochs"] / made
         print(f"batches of {rows:.1f} rows on average, for max_tokens {settings['max_tokens']} lets through no more")
     if updates is not None and not 0.9 < updates / made < 1.1:
         print(f"the learning rate falls over num_updates {updates}, but the epochs make about {made}")
@@ -73,7 +75,7 @@ def with_schedule(settings: dict, row_lengths: np.ndarray, *, task: Task) -> dic
             )
     if warmup is None:
         warmup = math.ceil(settings.get("warmup_fraction", WARMUP_SHARE) * updates)
-    return settings | {"num_updates": updates, "warmup_updates": warmup}
+    return settings | {"num_updates": updates, "warmup_updates": warmup, "planned_updates": made}
 
 
 def class_weights(given: str | dict[str, float] | None, label_dictionary: Path) -> list[float] | None:
@@ -214,7 +216,7 @@ def finetune(
             "checkpoint_activations": hardware["checkpoint_activations"],  # the same numbers, so the same run
             "tensorboard_logdir": None if curves is None else curves / run.name,
         },
-        total_updates=planned_updates(lengths, settings=settings),
+        total_updates=settings["planned_updates"],
         threads=hardware["threads"],
     )
     best = load_checkpoint(run / BEST)

@@ -62,6 +62,7 @@ def left_out(data: Path, training: dict) -> dict[str, dict[str, int]]:
     found = {}
     for split in ("train", "valid"):
         sizes = read_sizes(data / split)
+        sizes = sizes[sizes > 1]  # `</s>` alone parts documents
         long = sizes >= training["tokens_per_sample"]
         if long.any():
             found[split] = {

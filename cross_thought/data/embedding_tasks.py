@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cross_thought.data.definitions import PROBE, RETRIEVAL, SIMILARITY, STS, EmbeddingTask, Task
-from cross_thought.data.tasks import task_from_config
+from cross_thought.data.tasks import is_own, task_from_config
 from cross_thought.errors import UserError
 from cross_thought.yaml_text import listed
 
@@ -41,7 +41,7 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
         kind = "several candidates for a question" if task.selection else "single sentences"
         raise UserError(f"{place} has {kind}: similarity and retrieval need a task of sentence pairs")
     positive_label = entry.get("positive_label")
-    labelled, unread = _labelled(task), _labelled(task, is_sure=False)
+    labelled, unread = _labelled(task), _unread(task)
     if task.labels is None:
         if positive_label is not None:
             raise UserError(f"{place}.positive_label is {positive_label!r}, but the task has no labels: leave it out")
@@ -51,10 +51,10 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
         evaluated = tuple(split for split in task.splits if split != "train")
         return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=evaluated)
     if not labelled:
-        raise UserError(
-            f"{place}: no file but train is sure to have labels: if one has, say so of it, files: {{test: {{path: ..., "
-            "label_column: ...}}}"
-        )
+        remedy = "take it out"
+        if is_own(task):
+            remedy = "if one has, say so of it, `files: {test: {path: ..., label_column: ...}}`"
+        raise UserError(f"{place}: none of its files but train's is sure to have labels: {remedy}")
     if positive_label is None:
         positive_label = next((label for label in ("entailment", "1") if label in task.labels), None)
     if positive_label not in task.labels:
@@ -65,10 +65,17 @@ def embedding_task_from_config(name: str, config: Mapping[str, Any]) -> Embeddin
     return EmbeddingTask(name=name, evaluation=RETRIEVAL, splits=labelled, positive_label=positive_label, unread=unread)
 
 
-def _labelled(task: Task, *, is_sure: bool = True) -> tuple[str, ...]:
-    """Return the splits whose labels are known, but train, which others learn from; or those that may have labels."""
-    splits = [(name, file) for name, file in task.splits.items() if name != "train" and file.label_column is not None]
-    return tuple(name for name, file in splits if file.labels_optional is not is_sure)
+def _labelled(task: Task) -> tuple[str, ...]:
+    """Return the splits whose labels are known, but train, which others learn from."""
+    known = (name for name, file in task.splits.items() if file.label_column is not None and not file.labels_optional)
+    return tuple(name for name in known if name != "train")
+
+
+def _unread(task: Task) -> tuple[str, ...]:
+    """Return the splits of a task of one's own that may have labels, of which nobody says so."""
+    return tuple(
+        name for name, file in task.splits.items() if is_own(task) and file.label_column and file.labels_optional
+    )
 
 
 def _probe(task: Task, entry: Mapping[str, Any], place: str) -> EmbeddingTask:
@@ -82,6 +89,4 @@ def _probe(task: Task, entry: Mapping[str, Any], place: str) -> EmbeddingTask:
         raise UserError(f"{place}.evaluation is 'probe', but the task has not {lacking[0]}: probe one of classes")
     if "positive_label" in entry:
         raise UserError(f"{place}.positive_label is of no use to a probe: leave it out")
-    return EmbeddingTask(
-        name=task.name, evaluation=PROBE, splits=_labelled(task), probed=task, unread=_labelled(task, is_sure=False)
-    )
+    return EmbeddingTask(name=task.name, evaluation=PROBE, splits=_labelled(task), probed=task, unread=_unread(task))

@@ -48,8 +48,9 @@ def check_model(
     if model["embed_dim"] and model["num_heads"] and model["embed_dim"] % model["num_heads"]:
         raise UserError(f"{place}.embed_dim {model['embed_dim']} is not a multiple of num_heads {model['num_heads']}")
     training = model["pretraining"]
-    is_trained = model["source"] == "pretrain"
-    if is_trained and model["cross_sequence"] and training["tokens_per_sample"] <= model["segment_length"]:
+    is_crossed = model["source"] == "pretrain" and model["cross_sequence"]
+    is_cut_by_length = model["segment_by"] == "tokens"
+    if is_crossed and is_cut_by_length and training["tokens_per_sample"] <= model["segment_length"]:
         raise UserError(
             f"{place}.pretraining.tokens_per_sample {training['tokens_per_sample']} is no more than segment_length "
             f"{model['segment_length']}, so a stream is one segment, and cross layer 0 has nothing to look at: raise it"

@@ -160,6 +160,8 @@ def _column_index(column: Column, table: Table) -> int:
             f"{', '.join(table.names)}"
         )
     place = f"{table.where}, line 1" if table.form in _WITH_HEADER else table.where
+    if index is None and not table.names and table.form == JSON_LINES:
+        raise UserError(f"{table.where}: lists, whose columns have no names such as {column!r}: give numbers")
     if index is None and not table.names:
         raise UserError(f"{table.where} is empty: give a file with a header that names {column!r}, and rows")
     if index is None:

@@ -346,7 +346,12 @@ def _has_header(source: Path, form: Form) -> bool:
 def _opened(output: Path | None) -> Iterator[IO[str]]:
     """Open the output, which comes into place when all is written; stdout for None."""
     if output is None:
-        stream = TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="\n")  # as the file, whatever the locale
+        buffer = getattr(sys.stdout, "buffer", None)
+        if buffer is None:  # as in a notebook
+            yield sys.stdout
+            return
+        sys.stdout.flush()
+        stream = TextIOWrapper(buffer, encoding="utf-8", newline="\n")  # as the file, whatever the locale
         try:
             yield stream
             stream.flush()

@@ -223,21 +223,23 @@ def _rows(path: Path, *, header: bool, form: str | None) -> int:
         return path.stat().st_size // _PARQUET_ROW_BYTES
     if path.suffix == ".gz":
         text, share = _head(path)
-        return round(text.count(b"\n") / share) - header
+        return max(0, round(text.count(b"\n") / share) - header)
     return count_lines(path) - header
 
 
 def _head(path: Path) -> tuple[bytes, float]:
     """Return the first of a file's text, unpacked if gzip has packed it, and which part of the file that is."""
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        head = left = file.read(_HEAD_BYTES)
+    text = b""
     try:
-        text = unpacker.decompress(head)
+        while left:  # gzip's files may be put one after the other
+            unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            text += unpacker.decompress(left)
+            left = unpacker.unused_data
     except zlib.error:  # plain
         text = head
-    read = len(head) - len(unpacker.unused_data)
-    return text, read / path.stat().st_size if read else 1.0
+    return text, len(head) / path.stat().st_size if head else 1.0
 
 
 def corpus_bytes(config: Mapping[str, Any]) -> float:
@@ -354,7 +356,7 @@ def assumptions(config: Mapping[str, Any]) -> Iterator[str]:
         yield "no training ends early, by patience"
     if any(path.suffix == ".parquet" for path in _own_training_files(config)):
         yield f"rows of {_PARQUET_ROW_BYTES} bytes in Parquet"
-    if any(path.endswith(".gz") for path in run_inputs(config)):
+    if any(path.endswith(".gz") and Path(path).is_file() for path in run_inputs(config)):
         yield "what is in a gzip file, by its first megabyte"
     unknown = [name for name, size in downloads(config).items() if size is None]
     if unknown:

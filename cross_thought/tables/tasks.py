@@ -298,7 +298,10 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
         if found.get("questions_short"):
             yield f"{place}: {found['questions_short']:,} questions still have fewer than `num_candidates`."
         if found.get("labels_without"):
-            yield f"{place}: {found['labels_without']} of the labels have no example; macro means are over the others."
+            macro = (
+                "; macro means are over the others" if any(name.startswith("macro_") for name in task.metrics) else ""
+            )
+            yield f"{place}: {found['labels_without']} of the labels have no example{macro}."
         if found.get("in_train"):
             yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
         if found.get("empty"):

@@ -154,7 +154,7 @@ def make_encoder(
 
 
 def draw_scored(tokens: Tensor, *, kind: str, seed: int) -> Tensor | None:
-    """Positions for the LM head to score, of one of `SCORED_KINDS`; "all" is None."""
+    """Positions for the LM head to score: "all", which is None, "every word", "some", or "none in the first"."""
     if kind == "all":
         return None
     words = tokens != PAD

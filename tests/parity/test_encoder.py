@@ -297,9 +297,3 @@ def test_sentence_embeddings_are_the_slot_states_before_the_cross_layers() -> No
         num_slots=config.num_slots,
     ).transpose(0, 1)
     assert relative_error(encoder.embed_sentences(tokens), expected) < 1e-10
-
-
-# What a batch may not change.
-
-
-# The control, the limits, dropout.

@@ -74,6 +74,11 @@ def test_an_empty_mapping_over_one_with_entries_is_refused(tmp_path: Path) -> No
     assert load_files([first, second])["tasks"] == {}
 
 
+def test_a_short_stream_of_sentences_has_several_segments() -> None:
+    sizes = {"segment_by": "sentence", "segment_length": 64, "num_positions": 128}
+    load_config({"model_defaults": sizes | {"pretraining": {"tokens_per_sample": 64}}})
+
+
 def test_json_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"finetuning": {"learning_rate": 1e-5}}')  # YAML's 1e-5 is a text

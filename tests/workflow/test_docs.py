@@ -21,18 +21,8 @@ from cross_thought.training.checkpoints import load_checkpoint
 from cross_thought.training.roberta import ENCODER, read_fairseq
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [
-    *(
-        "answer-selection.md",
-        "archive.md",
-        "embedding.md",
-        "export.md",
-        "own-corpus.md",
-        "own-task.md",
-        "predicting.md",
-    ),
-    "tuning.md",
-]
+PAGES = ["answer-selection.md", "archive.md", "embedding.md", "export.md", "own-corpus.md", "own-task.md"]
+PAGES += ["predicting.md", "tuning.md"]
 NOT_HERE = {
     "captions.md": "an hour; tests/workflow/test_captions_chain.py does it cut small",
     "cluster.md": "a cluster; tests/workflow/test_slurm.py and test_schedulers.py do it",

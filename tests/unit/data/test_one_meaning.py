@@ -64,8 +64,11 @@ def test_objects_have_no_order_that_a_number_could_mean(tmp_path: Path) -> None:
 def test_a_label_without_examples_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text(HEADER + "a\tb\tyes\nc\td\tno\ne\tf\tmaybe\n")
     (tmp_path / "b.tsv").write_text(HEADER + "g\th\tyes\ni\tj\tno\n")
-    notes = prepare(tmp_path, ENTRY | {"files": {"train": "a.tsv", "valid": "b.tsv"}})
-    assert notes == ["mine (valid): 1 of the labels have no example; macro means are over the others."]
+    entry = ENTRY | {"files": {"train": "a.tsv", "valid": "b.tsv"}}
+    said = "mine (valid): 1 of the labels have no example"
+    assert prepare(tmp_path, entry) == [f"{said}."]
+    macro = prepare(tmp_path, entry | {"metrics": ["accuracy", "macro_f1"]})
+    assert macro == [f"{said}; macro means are over the others."]
 
 
 def test_candidates_left_out_and_added_are_said(tmp_path: Path) -> None:
@@ -121,6 +124,12 @@ def test_a_label_that_is_no_text_is_not_taken_for_none(label: object, tmp_path: 
         prepare(tmp_path, ENTRY | {"files": dict.fromkeys(("train", "valid"), "q.jsonl")} | asked)
     with pytest.raises(UserError, match="column 'label' has no text"):
         list(input_rows(tmp_path / "t.jsonl", ["label"]))
+
+
+def test_lists_have_no_names(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('["a", "b", "yes"]\n')
+    with pytest.raises(UserError, match="a.jsonl: lists, whose columns have no names such as 'one': give numbers"):
+        prepare(tmp_path, ENTRY | {"files": dict.fromkeys(("train", "valid"), "a.jsonl")})
 
 
 def test_an_empty_file_is_called_so(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_what_gzip_has_packed_is_counted_unpacked(num_parts: int, tmp_path: Path
     part = gzip.compress("".join(lines).encode())
     assert len(part) > 1 << 20  # more than the plan reads
     (tmp_path / "corpus.txt.gz").write_bytes(part * num_parts)  # gzip's files may be put one after the other
-    (tmp_path / "task.tsv.gz").write_bytes(gzip.compress(b"s\tl\n" + b"x\tno\n" * 100))
+    (tmp_path / "task.tsv.gz").write_bytes(gzip.compress(b"s\tl\n") + gzip.compress(b"x\tno\n" * 100))
     files = {"train": f"{tmp_path}/task.tsv.gz", "valid": f"{tmp_path}/task.tsv.gz"}
     task = {"files": files, "input_columns": [1], "label_column": 2, "labels": ["no", "yes"], "batch_size": 30}
     own = {"corpus": {"source": "files", "files": {"train": [f"{tmp_path}/corpus.txt.gz"]}}, "tasks": {"mine": task}}

@@ -69,13 +69,13 @@ def test_sentences_longer_than_a_stream_are_left_out_and_said(
     history, command = CHECKPOINT.with_name("history.tsv"), CHECKPOINT.with_name("command.json")
     places = {"checkpoint": CHECKPOINT, "history": history, "command_record": command}
     pretrain(DATA, model=changed_model(max_updates=2, tokens_per_sample=60), seed=1, hardware=HARDWARE, **places)
-    of_valid = {"sentences": 1, "of_sentences": 36, "tokens": 60, "of_tokens": 60 + 31 * 12 + 4}
+    of_valid = {"sentences": 1, "of_sentences": 32, "tokens": 60, "of_tokens": 60 + 31 * 12}
     assert json.loads(command.read_text())["left_out"]["valid"] == of_valid
     said = (
-        "train: 1 of 144 sentences, 60 of 1600 tokens, are longer than a stream, tokens_per_sample 60, and left out\n"
+        "train: 1 of 128 sentences, 60 of 1584 tokens, are longer than a stream, tokens_per_sample 60, and left out\n"
     )
     assert said in capsys.readouterr().out
-    note = "1 of 36 sentences, 14 % of the tokens, are longer than a stream (`tokens_per_sample`), and were left out."
+    note = "1 of 32 sentences, 14 % of the tokens, are longer than a stream (`tokens_per_sample`), and were left out."
     assert f"{history.parts[-3]} (valid): {note}" in left_out_notes([history])
     assert left_out(DATA, changed_model(tokens_per_sample=61)["pretraining"]) == {}
     assert left_out(DATA, changed_model(tokens_per_sample=20, sample_break_mode="none")["pretraining"]) == {}
