@@ -61,19 +61,19 @@ def table_outputs(name):
     return table_files(name) | (of_figures[0] if of_figures else {})
 
 
+def tables_of(names):
+    """Return the files of a table, or of several."""
+    return expand("results/tables/{name}.{ending}", name=names, ending=["csv", "md", "tex"])
+
+
 def all_tables():
     """Return every table, every figure, the provenance of the numbers, and the page that shows all of it."""
     return [
-        *expand("results/tables/{name}.{ending}", name=RESULTS.made_of, ending=["csv", "md", "tex"]),
+        *tables_of(RESULTS.made_of),
         *expand("results/figures/{name}.{ending}", name=RESULTS.figures, ending=["svg", "png"]),
         "results/provenance.json",
         "results/report.html",
     ]
-
-
-def tables_of(name):
-    """Return the files of a table."""
-    return expand("results/tables/{name}.{ending}", name=name, ending=["csv", "md", "tex"])
 
 
 def embedding_tables():

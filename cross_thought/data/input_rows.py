@@ -17,6 +17,7 @@ from cross_thought.data.readers import (
     json_cell,
     json_values,
     read_table,
+    refuse_shared,
 )
 from cross_thought.errors import UserError
 from cross_thought.files import read_lines
@@ -80,10 +81,7 @@ def _table_rows(table: Table, columns: Sequence[Column]) -> Iterator[InputRow]:
         if isinstance(column, str) and table.names.count(column) > 1:
             raise UserError(f"{table.where}: several columns are named {column!r}; give the number of the one meant")
     indices = [table.names.index(column) if isinstance(column, str) else column - 1 for column in columns]
-    if len(set(indices)) < len(indices):
-        twice = next(index for index in indices if indices.count(index) > 1)
-        named = [repr(column) for column, index in zip(columns, indices, strict=True) if index == twice]
-        raise UserError(f"{table.where}: {' and '.join(named)} are one column; {_REMEDY}, one for each")
+    refuse_shared(table.where, columns, indices, remedy=f"{_REMEDY}, one for each")
     for row in table.rows:
         place, cells = f"{table.where}, {table.unit} {row.number}", row.cells
         width = width or len(cells)

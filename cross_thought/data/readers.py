@@ -79,6 +79,14 @@ class Table:
         return self.form == TSV and any(cell and cell.startswith('"') for cell in row.cells)
 
 
+def refuse_shared(where: str, columns: Sequence[Column], indices: Sequence[int], *, remedy: str) -> None:
+    """Refuse columns, at these places, of which two are one: the name and the number of it, for example."""
+    for index in indices:
+        named = [repr(column) for column, place in zip(columns, indices, strict=True) if place == index]
+        if len(named) > 1:
+            raise UserError(f"{where}: {' and '.join(named)} are one column; {remedy}")
+
+
 def format_of(path: str) -> str:
     """Return the form that a file's ending tells: TSV, unless it tells another."""
     return _FORMAT_OF_ENDING.get(Path(path.lower().removesuffix(".gz")).suffix, TSV)

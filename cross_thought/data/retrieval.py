@@ -167,11 +167,13 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
     for path in paths:
         file, member = _source(task, path)
         names: list[str] = []
+        places: Sequence[int] = ()  # of `_QRELS`, where the first line names them
         for number, line in enumerate(read_lines(file, member=member), start=1):
             fields = line.split()
             is_named = number == 1 and len(fields) > 2 and not _is_integer(fields[-1])
             if is_named and fields[0] not in queries:
                 names = fields
+                places = [names.index(name) for name in _QRELS] if {*_QRELS} <= {*names} else ()
                 continue
             if not fields:
                 continue
@@ -185,11 +187,9 @@ def _read_judgements(paths: Sequence[str], queries: Mapping[str, str], task: Ret
                     f"{place}: {shown(line)} has {len(fields)} fields where the first line names {len(names)}; write "
                     "no index before them"
                 )
-            query, passage, relevance = fields[0], fields[-2], fields[-1]
-            if {*_QRELS} <= {*names}:
-                if len(fields) < len(names):
-                    raise UserError(f"{place}: {shown(line)} has no {names[len(fields)]}; mend the line")
-                query, passage, relevance = (fields[names.index(name)] for name in _QRELS)
+            if places and len(fields) < len(names):
+                raise UserError(f"{place}: {shown(line)} has no {names[len(fields)]}; mend the line")
+            query, passage, relevance = (fields[index] for index in places or (0, -2, -1))
             if not _is_integer(relevance):
                 raise UserError(f"{place}: the relevance {relevance!r} is no whole number; mend the line")
             if query not in queries:

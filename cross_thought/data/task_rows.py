@@ -20,6 +20,7 @@ from cross_thought.data.readers import (
     Row,
     Table,
     form_hint,
+    refuse_shared,
     seems_quoted,
 )
 from cross_thought.data.tasks import is_own
@@ -99,13 +100,9 @@ def task_rows(task: Task, split_name: str, table: Table, raw_file: RawFile, summ
     width = len(table.names) or len(first.cells if first else ())
     inputs = [_column_index(column, table) for column in split.input_columns]
     label_index = _label_index(split, table, width=width)
-    if label_index in inputs or len(set(inputs)) < len(inputs):
-        twice = label_index if label_index in inputs else next(index for index in inputs if inputs.count(index) > 1)
-        named = [column for column in _columns(split) if _column_index(column, table) == twice]
-        raise UserError(
-            f"{table.where}: {' and '.join(map(repr, named))} are one column; name another for each sentence and the "
-            "label"
-        )
+    places = inputs if label_index is None else [*inputs, label_index]
+    remedy = "name another for each sentence and the label"
+    refuse_shared(table.where, _columns(split)[: len(places)], places, remedy=remedy)
     id_index = None if split.question_id_column is None else _column_index(split.question_id_column, table)
     if split.header and table.form in _WITH_HEADER:
         _check_header(task, label_index, table)

@@ -39,9 +39,8 @@ COLUMNS = [*ROW_KEYS, "mean", "sd", "n", "seeds", "values", *SIZES, "best"]
 
 # what of a split's data is said, by the count's name
 _ODD = {
-    "in_train": "examples stand in the train set, too",
-    "empty": "examples with an empty sentence",
-    "quoted": "cells seem to be in quote marks, which were kept as text",
+    "in_train": "{count:,} {examples} stand in the train set, too",
+    **{key: layout.COUNTS[key] for key in ("empty", "quoted")},
 }
 
 
@@ -201,9 +200,8 @@ def embeddings_notes(
     for name, split, found in counts:
         if found.get("dropped"):
             notes[f"{name} ({split}): {found['dropped']:,} of {found['pairs']:,} pairs left out."] = True
-        for key, what in _ODD.items():
-            if found.get(key):
-                notes[f"{name} ({split}): {found[key]:,} {what}."] = True
+        odd = layout.said_of_counts(found, _ODD, {"examples": "examples"})
+        notes |= dict.fromkeys((f"{name} ({split}): {said}." for said in odd), True)
     for name, _, found in counts:
         if "used" in found:
             notes[f"{name}: probed with {found['used']:,} of its {found['available']:,} training examples."] = True

@@ -5,7 +5,7 @@ so all three files of a table show the same numbers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -102,6 +102,29 @@ def that_hold(notes: Mapping[str, object]) -> list[str]:
 def percent(fraction: float | None) -> float:
     """Return a fraction in percent; NaN for none."""
     return float("nan") if fraction is None else 100 * fraction
+
+
+# what is said of the data of a split, by the name that `metrics.json` has for the count
+COUNTS = {
+    "unanswered": "{count:,} of them have no right candidate, which raw metrics alone count",
+    "candidates_cut": "{count:,} wrong candidates left out, beyond `num_candidates`",
+    "candidates_added": "{count:,} candidates of other questions added (`fill_candidates`)",
+    "questions_short": "{count:,} questions still have fewer than `num_candidates`",
+    "labels_without": "{count} of the labels have no example{macro}",
+    "in_train": "{count:,} of {number:,} {examples} stand in the train set, too",
+    "empty": "{count:,} {examples} with an empty sentence",
+    "unlabelled": "not scored, for there are no labels in column {column!r}",
+    "quoted": "{count:,} cells seem to be in quote marks, which were kept as text",
+}
+
+
+def said_of_counts(
+    found: Mapping[str, int], sentences: Mapping[str, str], known: Mapping[str, object]
+) -> Iterator[str]:
+    """Yield what is said of the counts that there are, in the order of `sentences`; `known` is what else these name."""
+    for key, sentence in sentences.items():
+        if found.get(key):
+            yield sentence.format(count=found[key], **known)
 
 
 def percent_text(fraction: float) -> str:

@@ -274,6 +274,8 @@ def _counts_of_registry(task: Task, used: pd.Series) -> Mapping[str, Mapping[str
 def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
     """Say what of a task's data was not used, was cut or left out; any count may be missing."""
     examples = "questions" if task.selection else "examples"
+    has_macro = any(name.startswith("macro_") for name in task.metrics)
+    macro = "; macro means are over the others" if has_macro else ""
     for split, found in counts.items():
         used, available, dropped = found.get("used"), found.get("available"), found.get("dropped")
         number, place = found.get("examples", used), f"{task.name} ({split})"
@@ -289,27 +291,9 @@ def count_notes(task: Task, counts: Mapping[str, Mapping[str, int]]) -> Iterable
         if dropped:
             of = f" of {found['examples'] + dropped:,}" if "examples" in found else ""
             yield f"{place}: {dropped:,}{of} {examples} left out."
-        if found.get("unanswered"):
-            yield f"{place}: {found['unanswered']:,} of them have no right candidate, which raw metrics alone count."
-        if found.get("candidates_cut"):
-            yield f"{place}: {found['candidates_cut']:,} wrong candidates left out, beyond `num_candidates`."
-        if found.get("candidates_added"):
-            yield f"{place}: {found['candidates_added']:,} candidates of other questions added (`fill_candidates`)."
-        if found.get("questions_short"):
-            yield f"{place}: {found['questions_short']:,} questions still have fewer than `num_candidates`."
-        if found.get("labels_without"):
-            macro = (
-                "; macro means are over the others" if any(name.startswith("macro_") for name in task.metrics) else ""
-            )
-            yield f"{place}: {found['labels_without']} of the labels have no example{macro}."
-        if found.get("in_train"):
-            yield f"{place}: {found['in_train']:,} of {number:,} {examples} stand in the train set, too."
-        if found.get("empty"):
-            yield f"{place}: {found['empty']:,} {examples} with an empty sentence."
-        if found.get("unlabelled"):
-            yield f"{place}: not scored, for there are no labels in column {task.splits[split].label_column!r}."
-        if found.get("quoted"):
-            yield f"{place}: {found['quoted']:,} cells seem to be in quote marks, which were kept as text."
+        known = {"number": number, "examples": examples, "macro": macro}
+        known["column"] = getattr(task.splits.get(split), "label_column", None)
+        yield from (f"{place}: {said}." for said in layout.said_of_counts(found, layout.COUNTS, known))
 
 
 def reference_notes(rows: pd.DataFrame) -> Iterable[str]:
