@@ -103,13 +103,14 @@ if workflow.is_main_process:
             logger.warning(
                 f"{name}: {file} is not in data_dir {DATA_DIR}, so {', '.join(task.downloads)} must be fetched"
             )
-    given = [model[key] for model in config["models"].values() for key in ("location", "initialize_from")]
-    given += [path for entry in config["predict"].values() for path in listed(entry["files"])]
-    used = map(os.path.abspath, filter(None, [*run_inputs(config), *given]))
-    if DATA_DIR is not None and not any(path.startswith(os.path.join(os.path.abspath(DATA_DIR), "")) for path in used):
-        logger.warning(
-            f"data_dir {DATA_DIR}: nothing in it is used, as no file there has the name of one that is needed"
-        )
+    if DATA_DIR is not None:
+        given = [model[key] for model in config["models"].values() for key in ("location", "initialize_from")]
+        given += [path for entry in config["predict"].values() for path in listed(entry["files"])]
+        used = map(os.path.abspath, filter(None, [*run_inputs(config), *given]))
+        if not any(path.startswith(os.path.join(os.path.abspath(DATA_DIR), "")) for path in used):
+            logger.warning(
+                f"data_dir {DATA_DIR}: nothing in it is used, as no file there has the name of one that is needed"
+            )
     raw = with_caption_files(CORPUS_INPUTS, data_dir=DATA_DIR)
     fetched = [path for path in raw if path.startswith(f"{DOWNLOADS_DIR}/multi30k/")]
     if DATA_DIR is not None and os.path.isdir(os.path.join(DATA_DIR, "multi30k")) and fetched:
